@@ -1,0 +1,1 @@
+"""Dataplanes: one package each, behind the contract in ``base``."""

@@ -1,0 +1,47 @@
+"""The contract between the reconciler and a dataplane.
+
+A backend changes only its own device and slave table; addresses, routes, MTU and the slaves'
+settings are the reconciler's. Every call is idempotent. Errors leave as ``IpeqlError``.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ipeql.state import BundleStatistics, BundleTable, Capabilities, ObservedBundle
+
+OnChange = Callable[[str, str], None]
+"""Called with (bundle, what happened) when a dataplane changes by itself, e.g. its worker died."""
+
+
+class Backend(Protocol):
+    """One dataplane. A bundle is named by its interface name, at most 15 bytes."""
+
+    name: str
+
+    def capabilities(self) -> Capabilities:
+        """Return what this backend can do here, or why it is not available."""
+        ...
+
+    async def observe(self) -> dict[str, ObservedBundle]:
+        """Return the bundles this backend carries, running, with the table each one uses."""
+        ...
+
+    async def create(self, bundle: str) -> None:
+        """Make the device, marked as ours, or adopt or revive what is left of it; it stays down."""
+        ...
+
+    async def configure(self, bundle: str, table: BundleTable) -> None:
+        """Replace the slave table in one step: no packet lost, staying slaves keep state."""
+        ...
+
+    async def destroy(self, bundle: str) -> None:
+        """Remove the device and everything that belongs to it."""
+        ...
+
+    async def statistics(self, bundle: str) -> BundleStatistics:
+        """Return the counters of a bundle."""
+        ...
+
+    async def close(self, keep: bool) -> None:
+        """Let go of all bundles: they go on by themselves (``keep``) or were destroyed before."""
+        ...

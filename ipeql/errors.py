@@ -1,0 +1,148 @@
+"""What can go wrong, as values: a code, a sentence, a remedy and, for configuration, a place.
+
+Everything IPEQL tells a person about a fault is a :class:`Problem`; exceptions only carry problems
+from where they are found to where they are shown. The text form is rendered from the value, never
+read back. Codes are part of the interface: they are never reused. The letter names who acts:
+``C`` the author of the configuration, ``E`` the administrator of the machine, ``A`` nobody yet
+(IPEQL retries or rolled back), ``D`` the caller of a command.
+"""
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class ExitCode(enum.IntEnum):
+    """Exit statuses of every IPEQL command (DESIGN.md, Commands)."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    CONFIG_INVALID = 4
+    APPLY_FAILED = 5
+    NOT_AUTHORISED = 7
+    NOT_RUNNING = 8
+    NOT_FOUND = 9
+    CHANGES = 10
+
+
+class Code(enum.StrEnum):
+    """The code of every problem IPEQL reports."""
+
+    UNREADABLE = "IPQ-C001"
+    NOT_YAML = "IPQ-C002"
+    TOO_LARGE = "IPQ-C003"
+    DUPLICATE_KEY = "IPQ-C010"
+    UNKNOWN_KEY = "IPQ-C011"
+    MISSING_KEY = "IPQ-C012"
+    WRONG_TYPE = "IPQ-C013"
+    BAD_VALUE = "IPQ-C014"
+    YAML_SURPRISE = "IPQ-C015"
+    METHOD_NEEDS = "IPQ-C020"
+    DUPLICATE_BUNDLE = "IPQ-C021"
+    SLAVE_IN_TWO = "IPQ-C022"
+    SLAVE_IS_BUNDLE = "IPQ-C023"
+    NAME_TAKEN = "IPQ-E001"
+    NO_BACKEND = "IPQ-E002"
+    NOT_PERMITTED = "IPQ-E003"
+    SPEED_UNKNOWN = "IPQ-E004"
+    APPLY_FAILED = "IPQ-A001"
+    NOT_IN_SYNC = "IPQ-A002"
+    UNDO_FAILED = "IPQ-A003"
+    BACKEND_LOST = "IPQ-A004"
+    NOT_RUNNING = "IPQ-D001"
+    NO_SUCH_BUNDLE = "IPQ-D002"
+    TIMED_OUT = "IPQ-D003"
+    BAD_REQUEST = "IPQ-D004"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a file. ``line`` and ``column`` count from 1; ``width`` is in characters."""
+
+    file: str
+    line: int
+    column: int
+    source: str = ""
+    width: int = 1
+
+    def __str__(self) -> str:
+        """Return ``FILE:LINE:COL``, the form editors jump to."""
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault: what was found and expected (``message``) and how to mend it (``help``)."""
+
+    code: Code
+    message: str
+    help: str = ""
+    mark: Mark | None = None
+
+    def render(self) -> str:
+        """Return the text for a terminal or log: header, source line with caret, help."""
+        place = f"{self.mark}: " if self.mark else "ipeql: "
+        lines = [f"{place}error: {self.message} [{self.code}]"]
+        if self.mark and self.mark.source:
+            gutter = f"{self.mark.line:5d} | "
+            lines.append(gutter + self.mark.source)
+            caret = "^" * max(1, self.mark.width)
+            lines.append(" " * (len(gutter) - 2) + "| " + " " * (self.mark.column - 1) + caret)
+        if self.help:
+            lines.append(f"  help: {self.help}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, str | int]:
+        """Return the problem as a flat JSON object; place keys only where there is a place."""
+        shown: dict[str, str | int] = {
+            "code": self.code.value,
+            "message": self.message,
+            "help": self.help,
+        }
+        if self.mark:
+            shown |= {"file": self.mark.file, "line": self.mark.line, "column": self.mark.column}
+        return shown
+
+
+class IpeqlError(Exception):
+    """One or more problems on their way to the person who has to know.
+
+    ``exit_code`` is the status of a command that ends with this error.
+    """
+
+    exit_code = ExitCode.ERROR
+
+    def __init__(self, problems: Iterable[Problem] | Problem) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(problem.render() for problem in self.problems))
+
+
+class ConfigError(IpeqlError):
+    """The author of the configuration has to edit it; nothing was changed."""
+
+    exit_code = ExitCode.CONFIG_INVALID
+
+
+class ApplyError(IpeqlError):
+    """The machine refused a change; what had been done was undone. Retrying may help."""
+
+    exit_code = ExitCode.APPLY_FAILED
+
+
+class NotRunningError(IpeqlError):
+    """No daemon answers."""
+
+    exit_code = ExitCode.NOT_RUNNING
+
+
+class NotFoundError(IpeqlError):
+    """No such bundle or slave."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
+class NotPermittedError(IpeqlError):
+    """The caller lacks the privilege."""
+
+    exit_code = ExitCode.NOT_AUTHORISED

@@ -1,0 +1,270 @@
+"""What is wanted and what is there, as frozen data; no I/O.
+
+``DesiredState`` comes from the configuration, ``ObservedState`` from the kernel and the dataplanes.
+Units: rates bit/s, times ns, sizes bytes. Interfaces are named by ifindex where they exist and by
+name where they are wanted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+
+from ipeql.errors import Mark
+
+ALIAS_PREFIX = "ipeql:"
+"""Our links carry ``ifalias`` ``ipeql:<bundle>``: the mark of ownership."""
+
+ROUTE_PROTOCOL = 98
+"""rtm_protocol of our routes; unassigned in iproute2's rt_protos and the kernel's rtnetlink.h."""
+
+ARPHRD_ETHER = 1
+"""include/uapi/linux/if_arp.h: links of this type put 14 bytes before the packet."""
+
+ETHERNET_HEADER = 14
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network interface as the kernel shows it.
+
+    ``speed`` is what the driver reports in bit/s, None where it reports none. ``strict_rp_filter``:
+    the kernel would drop packets that arrive here from sources routed elsewhere.
+    """
+
+    ifindex: int
+    name: str
+    mtu: int = 1500
+    up: bool = True
+    carrier: bool = True
+    arphrd: int = ARPHRD_ETHER
+    mac: str = ""
+    driver: str = ""
+    speed: int | None = None
+    alias: str = ""
+    addresses: frozenset[Interface] = frozenset()
+    strict_rp_filter: bool = False
+
+    @property
+    def owner(self) -> str:
+        """Return the bundle whose device this is, or an empty string."""
+        return self.alias.removeprefix(ALIAS_PREFIX) if self.alias.startswith(ALIAS_PREFIX) else ""
+
+    @property
+    def overhead(self) -> int:
+        """Return the bytes Linux shapers count on this link beyond the IP packet."""
+        return ETHERNET_HEADER if self.arphrd == ARPHRD_ETHER else 0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMatch:
+    """Which links a slave entry means: every field given must fit, ``name`` as a shell glob."""
+
+    name: str = ""
+    mac: str = ""
+    driver: str = ""
+
+    def fits(self, link: Link) -> bool:
+        """Say whether ``link`` is meant."""
+        return (
+            (not self.name or fnmatchcase(link.name, self.name))
+            and (not self.mac or link.mac.lower() == self.mac.lower())
+            and (not self.driver or link.driver == self.driver)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SlaveSpec:
+    """One entry of ``slaves``: an exact name or a match, and its parameters.
+
+    ``bandwidth`` None: not given. ``bandwidth_auto``: take the driver's speed. ``lag`` None: not
+    given. ``overhead`` None: by link type. ``via``/``via6``: next hop on this slave, None: the
+    destination (or the route's gateway) is on-link. ``up``: set the link up when enslaving it.
+    """
+
+    name: str = ""
+    match: LinkMatch | None = None
+    bandwidth: int | None = None
+    bandwidth_auto: bool = False
+    lag: int | None = None
+    overhead: int | None = None
+    via: IPv4Address | None = None
+    via6: IPv6Address | None = None
+    up: bool = True
+    mark: Mark | None = field(default=None, compare=False)
+
+    @property
+    def label(self) -> str:
+        """Return how to name this entry to a person."""
+        if self.match is None:
+            return self.name
+        return self.match.name or self.match.mac or self.match.driver
+
+    def fits(self, link: Link) -> bool:
+        """Say whether ``link`` is meant by this entry."""
+        return self.match.fits(link) if self.match else link.name == self.name
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """A route through the bundle; ``via`` None: on-link."""
+
+    to: Network
+    via: Address | None = None
+    metric: int | None = None
+
+
+Parameters = tuple[tuple[str, int | str], ...]
+"""Method parameters in Python spelling, sorted by name, e.g. ``(("count", "packets"),)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleSpec:
+    """One bundle as configured. ``mtu`` None: the smallest slave's; ``mark``: where it stands."""
+
+    name: str
+    method: str
+    slaves: tuple[SlaveSpec, ...] = ()
+    parameters: Parameters = ()
+    backend: str = "auto"
+    mtu: int | None = None
+    stripe_unit: str = "burst"
+    addresses: tuple[Interface, ...] = ()
+    routes: tuple[RouteSpec, ...] = ()
+    min_slaves: int = 1
+    poll_interval: int = 10**9
+    mark: Mark | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """All bundles by name. ``generation`` counts accepted loads."""
+
+    bundles: Mapping[str, BundleSpec]
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SlaveRow:
+    """One slave in a dataplane's table; everything resolved to numbers.
+
+    ``usable``: health's word; the dataplane still leaves out a slave whose link it sees down.
+    """
+
+    ifindex: int
+    name: str
+    bandwidth: int = 0
+    lag: int | None = None
+    overhead: int = ETHERNET_HEADER
+    via: IPv4Address | None = None
+    via6: IPv6Address | None = None
+    usable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BundleTable:
+    """All that a dataplane needs to stripe: replaced as a whole by ``Backend.configure``."""
+
+    method: str
+    parameters: Parameters = ()
+    stripe_unit: str = "burst"
+    poll_interval: int = 10**9
+    slaves: tuple[SlaveRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend can do on this machine. ``reason`` says why it is not available.
+
+    ``rank``: the higher one is preferred by ``backend: auto``.
+    """
+
+    backend: str
+    available: bool
+    methods: frozenset[str] = frozenset()
+    stripe_units: frozenset[str] = frozenset()
+    rank: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedBundle:
+    """A dataplane found running for a bundle. ``table`` None: it has not been configured."""
+
+    backend: str
+    table: BundleTable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRoute:
+    """A route that carries our protocol number."""
+
+    to: Network
+    via: Address | None
+    ifindex: int
+    metric: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Health's word on one slave; ``reason`` is empty when usable, else e.g. ``no-carrier``."""
+
+    usable: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedState:
+    """What is there: links by ifindex, our routes, running dataplanes by bundle, health by slave.
+
+    ``prepared``: (bundle, ifindex) of slaves whose earlier settings are kept for their release.
+    ``verdicts``: by (bundle, ifindex); a slave without one is usable when up with carrier.
+    """
+
+    links: Mapping[int, Link] = field(default_factory=dict)
+    routes: frozenset[ObservedRoute] = frozenset()
+    bundles: Mapping[str, ObservedBundle] = field(default_factory=dict)
+    capabilities: Mapping[str, Capabilities] = field(default_factory=dict)
+    prepared: frozenset[tuple[str, int]] = frozenset()
+    verdicts: Mapping[tuple[str, int], Verdict] = field(default_factory=dict)
+
+    def link(self, name: str) -> Link | None:
+        """Return the link called ``name``, if there is one."""
+        return next((link for link in self.links.values() if link.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class SlaveStatistics:
+    """Counters of one slave since it was enslaved; ``rate`` is bit/s over the last second.
+
+    ``dropped`` counts packets by reason; ``queued_packets``/``queued_bytes`` wait in the dataplane.
+    """
+
+    ifindex: int
+    name: str
+    picks: int = 0
+    packets: int = 0
+    bytes: int = 0
+    queued_packets: int = 0
+    queued_bytes: int = 0
+    rate: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BundleStatistics:
+    """Counters of a bundle: its slaves' and the packets that reached no slave, by reason."""
+
+    slaves: tuple[SlaveStatistics, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
