@@ -1,15 +1,19 @@
-"""What every striping method shares: its slaves, the packet's charge, the usable set.
+"""What every striping method shares: its slaves, the usable set, the order by lag.
 
-METHODS.md is the contract; these classes are its reference implementation. All arithmetic is
-integer and stays within 64 bits, so that the C twins agree to the bit.
+docs/methods.md is the contract; these classes are its reference implementation. All arithmetic is
+integer and stays within 64 bits, so that the C twins agree to the bit. Units: rates bit/s, times
+ns, lengths bytes.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 MAX_SLAVES = 32
 MIN_BANDWIDTH = 1000
-NSPB_SHIFT = 16
+ALL = -1
+"""A usable mask with every bit set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +39,71 @@ class Decision(NamedTuple):
     slave: int | None
     release: int
     reason: str = ""
+
+
+class Scheduler(ABC):
+    """A striping method at work over one slave table; slaves are known by their index in it.
+
+    ``needs``: which of ``bandwidth`` and ``lag`` every slave has to give. ``parameters``: the
+    keyword arguments the method takes beside the slaves.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset()
+    parameters: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, slaves: Sequence[SlaveParameters]) -> None:
+        if len(slaves) > MAX_SLAVES:
+            raise ValueError(f"{len(slaves)} slaves; a bundle has at most {MAX_SLAVES}")
+        for i, slave in enumerate(slaves):
+            if "bandwidth" in self.needs and slave.bandwidth < MIN_BANDWIDTH:
+                raise ValueError(
+                    f"{self.name}: slave {i} needs a bandwidth of {MIN_BANDWIDTH} bit/s or more"
+                )
+            if "lag" in self.needs and slave.lag is None:
+                raise ValueError(f"{self.name}: slave {i} needs a lag")
+        self._slaves = tuple(slaves)
+        self._mask = ALL
+
+    def set_usable(self, mask: int) -> None:
+        """Stripe from now on over the slaves whose bit is set: bit i is slave i."""
+        mask &= (1 << len(self._slaves)) - 1
+        if mask != self._mask:
+            self._mask = mask
+            self._use([i for i in range(len(self._slaves)) if mask >> i & 1])
+
+    @abstractmethod
+    def _use(self, usable: list[int]) -> None:
+        """Prepare for ``usable``, ascending: called at the start and when the set has changed."""
+
+    @abstractmethod
+    def pick(
+        self,
+        now: int,
+        length: int,
+        segments: int = 1,
+        header: int = 0,
+        queued: Sequence[int] | None = None,
+    ) -> Decision:
+        """Place one packet and account for it.
+
+        ``now`` CLOCK_MONOTONIC in ns; ``length`` of the IP packet in bytes; ``segments`` wire
+        packets it becomes, each after the first repeating ``header`` bytes of IP and transport
+        header; ``queued`` the packets each slave has not yet sent (auto_bw alone reads it).
+        """
+
+    def tick(self, now: int) -> None:  # noqa: B027  most methods have nothing to do
+        """Do the housekeeping that is due every poll-interval."""
+
+    def inherit(self, previous: "Scheduler", origins: Sequence[int | None]) -> None:  # noqa: B027
+        """Take over from ``previous``, whose table this one replaces, the state that outlives it.
+
+        ``origins[i]`` is the index slave i had there, None where it is new.
+        """
+
+
+def lag_order(slaves: Sequence[SlaveParameters]) -> list[int]:
+    """Return the slaves' indices by ascending lag, or as listed unless every slave gives one."""
+    lags = [slave.lag for slave in slaves if slave.lag is not None]
+    order = range(len(slaves))
+    return sorted(order, key=lags.__getitem__) if len(lags) == len(slaves) else list(order)

@@ -1,0 +1,42 @@
+"""The striping methods: pure, integer, one file each (docs/methods.md)."""
+
+from collections.abc import Callable, Sequence
+
+from ipeql.methods.auto_bw import AutoBw
+from ipeql.methods.base import MAX_SLAVES, MIN_BANDWIDTH, Decision, Scheduler, SlaveParameters
+from ipeql.methods.bw_lag import BwLag
+from ipeql.methods.bw_lag_eq import BwLagEq
+from ipeql.methods.bw_lag_val import BwLagVal
+from ipeql.methods.bw_load import BwLoad
+from ipeql.methods.bw_poll import BwPoll
+from ipeql.methods.round_robin import RoundRobin
+
+__all__ = [
+    "MAX_SLAVES",
+    "METHODS",
+    "MIN_BANDWIDTH",
+    "Decision",
+    "Scheduler",
+    "SlaveParameters",
+    "create",
+]
+
+METHODS: dict[str, type[Scheduler]] = {
+    method.name: method for method in (RoundRobin, BwLoad, BwPoll, BwLag, BwLagVal, AutoBw, BwLagEq)
+}
+"""Every method by its name in the configuration."""
+
+
+def create(name: str, slaves: Sequence[SlaveParameters], **parameters: int | str) -> Scheduler:
+    """Return the method called ``name`` over ``slaves``, all usable; times in ns.
+
+    TypeError: a parameter the method does not know. ValueError: no such method, a parameter out of
+    range, or a slave that lacks what the method needs.
+    """
+    if name not in METHODS:
+        raise ValueError(f"no method {name!r}; there are {', '.join(METHODS)}")
+    method: Callable[..., Scheduler] = METHODS[name]
+    unknown = parameters.keys() - METHODS[name].parameters
+    if unknown:
+        raise TypeError(f"{name} takes no {', '.join(sorted(unknown))}")
+    return method(slaves, **parameters)

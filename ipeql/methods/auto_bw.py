@@ -1,0 +1,38 @@
+"""auto_bw: the shortest real queue; whatever drains faster gets more."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ipeql.methods.base import ALL, Decision, Scheduler, SlaveParameters, lag_order
+
+
+class AutoBw(Scheduler):
+    """Join the shortest queue, ties by lag order. Source: docs/methods.md, auto_bw."""
+
+    name: ClassVar[str] = "auto_bw"
+
+    def __init__(self, slaves: Sequence[SlaveParameters]) -> None:
+        super().__init__(slaves)
+        self.set_usable(ALL)
+
+    def _use(self, usable: list[int]) -> None:
+        self._order = [i for i in lag_order(self._slaves) if i in usable]
+
+    def pick(
+        self,
+        now: int,
+        length: int,
+        segments: int = 1,
+        header: int = 0,
+        queued: Sequence[int] | None = None,
+    ) -> Decision:
+        """Take the slave with the fewest packets not yet sent, by its own device's word."""
+        if not self._order:
+            return Decision(None, now, "no_slave")
+        if queued is None:
+            raise TypeError("auto_bw needs the slaves' queued packets")
+        best = self._order[0]
+        for i in self._order:
+            if queued[i] < queued[best]:
+                best = i
+        return Decision(best, now)

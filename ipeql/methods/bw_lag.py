@@ -1,0 +1,39 @@
+"""bw_lag: the shortest virtual queue; an idle bundle takes the slave with the lowest lag."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ipeql.methods.base import Decision, lag_order
+from ipeql.methods.virtual_queue import NSPB_SHIFT, VirtualQueues
+
+
+class BwLag(VirtualQueues):
+    """Least virtual queue, ties by lag order. Source: docs/methods.md, bw_lag."""
+
+    name: ClassVar[str] = "bw_lag"
+
+    def _use(self, usable: list[int]) -> None:
+        self._order = [i for i in lag_order(self._slaves) if i in usable]
+
+    def pick(
+        self,
+        now: int,
+        length: int,
+        segments: int = 1,
+        header: int = 0,
+        queued: Sequence[int] | None = None,
+    ) -> Decision:
+        """Take the slave whose virtual queue drains first; of idle ones the first by lag."""
+        if not self._order:
+            return Decision(None, now, "no_slave")
+        busy = self._busy
+        best = self._order[0]
+        earliest = busy[best]
+        for i in self._order:
+            if earliest <= now:
+                break
+            if busy[i] < earliest:
+                best, earliest = i, busy[i]
+        charge = length + (segments - 1) * header + segments * self._slaves[best].overhead
+        busy[best] = max(earliest, now) + (charge * self._nspb[best] >> NSPB_SHIFT)
+        return Decision(best, now)

@@ -1,0 +1,51 @@
+"""bw_poll: bw_load that forgets, so that a pause is followed by the fastest slave."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ipeql.methods.base import SlaveParameters
+from ipeql.methods.bw_load import HIGHEST, BwLoad
+
+BITS_NS = 8 * 10**9
+"""bit/s x ns in one byte."""
+
+PACKET = 1500
+"""Bytes that one packet stands for where packets are counted."""
+
+
+class BwPoll(BwLoad):
+    """Smooth weighted round robin with EQL's polled decay, every ``poll_interval`` ns.
+
+    Source: docs/methods.md, bw_poll; eql.c of Linux takes a second's worth of bytes off each
+    slave's queue every second.
+    """
+
+    name: ClassVar[str] = "bw_poll"
+    parameters: ClassVar[frozenset[str]] = frozenset({"count", "poll_interval"})
+
+    def __init__(
+        self,
+        slaves: Sequence[SlaveParameters],
+        *,
+        count: str = "bytes",
+        poll_interval: int = 10**9,
+    ) -> None:
+        if poll_interval < 1:
+            raise ValueError(f"poll_interval is {poll_interval} ns; expected more than 0")
+        self._poll_interval = poll_interval
+        super().__init__(slaves, count=count)
+
+    def _use(self, usable: list[int]) -> None:
+        super()._use(usable)
+        unit = BITS_NS if self._bytes else BITS_NS * PACKET
+        self._decay = [
+            min(self._sum * slave.bandwidth * self._poll_interval // unit, HIGHEST)
+            for slave in self._slaves
+        ]
+
+    def tick(self, now: int) -> None:
+        """Move each priority towards 0 by what its slave carries in one poll-interval."""
+        self._priority = [
+            max(0, value - decay) if value > 0 else min(0, value + decay)
+            for value, decay in zip(self._priority, self._decay, strict=True)
+        ]

@@ -1,0 +1,60 @@
+"""round_robin: one usable slave after the other."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ipeql.methods.base import ALL, Decision, Scheduler, SlaveParameters
+
+
+class RoundRobin(Scheduler):
+    """Round robin over the usable slaves alone, so that a dead one's turns go to all the others.
+
+    Stays ``packets_per_slave`` packets on each. Source: docs/methods.md, round_robin.
+    """
+
+    name: ClassVar[str] = "round_robin"
+    parameters: ClassVar[frozenset[str]] = frozenset({"packets_per_slave"})
+
+    def __init__(self, slaves: Sequence[SlaveParameters], *, packets_per_slave: int = 1) -> None:
+        super().__init__(slaves)
+        if packets_per_slave < 1:
+            raise ValueError(f"packets_per_slave is {packets_per_slave}; expected 1 or more")
+        self._packets_per_slave = packets_per_slave
+        self._last = len(slaves) - 1
+        self._left = 0
+        self.set_usable(ALL)
+
+    def _use(self, usable: list[int]) -> None:
+        self._usable = usable
+        self._next = [
+            next((u for u in usable if u > i), usable[0]) if usable else i
+            for i in range(len(self._slaves))
+        ]
+
+    def pick(
+        self,
+        now: int,
+        length: int,
+        segments: int = 1,
+        header: int = 0,
+        queued: Sequence[int] | None = None,
+    ) -> Decision:
+        """Take the next usable slave, or the last one while its turn lasts."""
+        if not self._usable:
+            return Decision(None, now, "no_slave")
+        if not self._left or not self._mask >> self._last & 1:
+            self._last = self._next[self._last]
+            self._left = self._packets_per_slave
+        self._left -= 1
+        return Decision(self._last, now)
+
+    def inherit(self, previous: Scheduler, origins: Sequence[int | None]) -> None:
+        """Go on after the slave that was last, or after the nearest before it that stays."""
+        if not isinstance(previous, RoundRobin):
+            return
+        count = len(previous._slaves)
+        for step in range(count):
+            origin = (previous._last - step) % count
+            if origin in origins:
+                self._last = origins.index(origin)
+                return
