@@ -8,8 +8,9 @@ read back. Codes are part of the interface: they are never reused. The letter na
 """
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 
 class ExitCode(enum.IntEnum):
@@ -46,10 +47,12 @@ class Code(enum.StrEnum):
     NO_BACKEND = "IPQ-E002"
     NOT_PERMITTED = "IPQ-E003"
     SPEED_UNKNOWN = "IPQ-E004"
+    ALREADY_RUNNING = "IPQ-E005"
     APPLY_FAILED = "IPQ-A001"
     NOT_IN_SYNC = "IPQ-A002"
     UNDO_FAILED = "IPQ-A003"
     BACKEND_LOST = "IPQ-A004"
+    INTERNAL = "IPQ-A005"
     NOT_RUNNING = "IPQ-D001"
     NO_SUCH_BUNDLE = "IPQ-D002"
     TIMED_OUT = "IPQ-D003"
@@ -102,7 +105,16 @@ class Problem:
         }
         if self.mark:
             shown |= {"file": self.mark.file, "line": self.mark.line, "column": self.mark.column}
+            shown |= {"source": self.mark.source, "width": self.mark.width}
         return shown
+
+    @classmethod
+    def from_json(cls, shown: Mapping[str, Any]) -> Self:
+        """Return the problem that ``to_json`` wrote; KeyError or ValueError where none did."""
+        mark = None
+        if "file" in shown:
+            mark = Mark(*(shown[key] for key in ("file", "line", "column", "source", "width")))
+        return cls(Code(shown["code"]), shown["message"], shown["help"], mark)
 
 
 class IpeqlError(Exception):

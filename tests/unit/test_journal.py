@@ -1,0 +1,125 @@
+"""What is written down, and how often."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ipeql.errors import Code, Mark, Problem
+from ipeql.report import journal
+from ipeql.report.journal import REPEAT_INTERVAL, Repeats
+
+ROOT = Path(journal.__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(journal, "_repeats", Repeats())
+    caplog.set_level(logging.INFO, "ipeql")
+
+
+def test_an_event_starts_with_its_object_and_carries_fields(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    journal.event("no-carrier, 1 of 2 usable", bundle="ipeql0", slave="eth1", reason="no-carrier")
+    (record,) = caplog.records
+    assert record.getMessage() == "ipeql0/eth1: no-carrier, 1 of 2 usable"
+    fields = {key: value for key, value in vars(record).items() if key.isupper()}
+    assert fields == {
+        "IPEQL_BUNDLE": "ipeql0",
+        "IPEQL_SLAVE": "eth1",
+        "IPEQL_REASON": "no-carrier",
+        "INTERFACE": "eth1",
+    }
+
+
+def test_a_problem_carries_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    mark = Mark("/etc/ipeql/a.yaml", 12, 9)
+    journal.problem(Problem(Code.BAD_VALUE, "wrong", "right it", mark))
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "/etc/ipeql/a.yaml:12:9: error: wrong [IPQ-C014]\n  help: right it"
+    )
+    fields = {key: value for key, value in vars(record).items() if key.isupper()}
+    assert fields == {
+        "IPEQL_CODE": "IPQ-C014",
+        "CONFIG_FILE": "/etc/ipeql/a.yaml",
+        "CONFIG_LINE": "12",
+    }
+
+
+def test_a_repeat_is_counted_and_a_change_is_always_written(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for message in ("down", "down", "down", "active", "down"):
+        journal.event(message, bundle="ipeql0", slave="eth1")
+        journal.event(message, bundle="ipeql0", slave="eth2")
+    said = [record.getMessage() for record in caplog.records]
+    assert said[::2] == ["ipeql0/eth1: down", "ipeql0/eth1: active", "ipeql0/eth1: down"]
+    assert len(said) == 6
+
+
+def test_two_problems_in_turn_are_each_written_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(5):
+        journal.problem(Problem(Code.SPEED_UNKNOWN, "eth1"), bundle="ipeql0")
+        journal.problem(Problem(Code.SPEED_UNKNOWN, "eth2"), bundle="ipeql0")
+    assert len(caplog.records) == 2
+
+
+def test_what_lasts_is_written_again_with_its_count() -> None:
+    repeats = Repeats()
+    said = [repeats.count(("x",), "down", minute * 60 * 10**9) for minute in range(11)]
+    assert said == [0, *[None] * 9, 9]
+    assert repeats.count(("x",), "up", REPEAT_INTERVAL * 2) == 0
+
+
+def test_the_memory_of_what_was_said_is_bounded() -> None:
+    repeats = Repeats()
+    for number in range(5000):
+        repeats.count((str(number),), "down", number)
+    assert repeats.count(("0",), "down", 5000) == 0
+    assert repeats.count(("4999",), "down", 5000) is None
+
+
+LOG_ONE = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from ipeql.report import journal;"
+    "journal.set_up(); journal.event('ready', bundle='ipeql0')"
+)
+
+
+def test_plain_lines_on_stderr_outside_the_journal() -> None:
+    environment = os.environ | {"JOURNAL_STREAM": "1:2"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOG_ONE, str(ROOT)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == "ipeqld: ipeql0: ready\n"
+    assert done.stdout == ""
+
+
+def test_the_journal_handler_where_stderr_is_the_journal(tmp_path: Path) -> None:
+    pytest.importorskip("systemd.journal", reason="systemd-python is not installed")
+    check = (
+        "import os, sys; s = os.fstat(2); os.environ['JOURNAL_STREAM'] = f'{s.st_dev}:{s.st_ino}';"
+        "import systemd.journal; sent = []; real = systemd.journal.JournalHandler.__init__;"
+        "systemd.journal.JournalHandler.__init__ = lambda self, **kw:"
+        " real(self, sender_function=lambda text, **f: sent.append((text, f)), **kw);"
+        f"{LOG_ONE}; ((text, f),) = sent;"
+        "print(text, f['PRIORITY'], f['IPEQL_BUNDLE'], f['SYSLOG_IDENTIFIER'])"
+    )
+    with (tmp_path / "stderr").open("wb") as stderr:
+        done = subprocess.run(
+            [sys.executable, "-c", check, str(ROOT)],
+            stderr=stderr,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    assert done.stdout == "ipeql0: ready 5 ipeql0 ipeqld\n"
+    assert (tmp_path / "stderr").read_bytes() == b""
