@@ -1,0 +1,129 @@
+"""Two hosts and the links between them."""
+
+import itertools
+import os
+import re
+import signal
+from collections.abc import Sequence
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+from ipeql.lab import netns
+from ipeql.lab.host import SYSCTLS, Host
+from ipeql.lab.shaper import Shape
+
+_OURS = re.compile(r"\Aipeql-(\d+)-\d+-[abm]\Z")
+_serial = itertools.count(1)
+
+
+class Lab:
+    """Hosts ``a`` and ``b`` joined by links; a context manager that leaves nothing behind.
+
+    One link for each of ``shapes``, called ``names`` (default eth1, eth2, ...) in both hosts. None
+    is a plain veth pair; a :class:`Shape` goes through a link emulator in a middle namespace, with
+    a veth pair to each host. Link n has 10.77.n.1/24 and fd77:n::1/64 in ``a``, 10.77.n.2/24 and
+    fd77:n::2/64 in ``b``.
+    Inside the context SIGTERM raises SystemExit. Needs root.
+    """
+
+    def __init__(self, shapes: Sequence[Shape | None], names: Sequence[str] = ()) -> None:
+        prefix = f"ipeql-{os.getpid()}-{next(_serial)}"
+        self.a = Host("a", f"{prefix}-a")
+        self.b = Host("b", f"{prefix}-b")
+        self.middle = Host("middle", f"{prefix}-m")
+        self.names = tuple(names) or tuple(f"eth{n}" for n in range(1, len(shapes) + 1))
+        self._shapes = dict(zip(self.names, shapes, strict=True))
+        self._indexes = itertools.count(1000)
+        self._sigterm = signal.getsignal(signal.SIGTERM)
+
+    def __enter__(self) -> Self:
+        """Build hosts and links; what was built is removed when something fails."""
+        if self._sigterm is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _exit)
+        try:
+            self.a.create(SYSCTLS)
+            self.b.create(SYSCTLS)
+            self.middle.create({"net/ipv6/conf/default/disable_ipv6": "1"})
+            for name in self.names:
+                self.create_link(name)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Remove everything."""
+        self._close()
+
+    def _close(self) -> None:
+        for host in (self.a, self.b, self.middle):
+            host.destroy()
+        if self._sigterm is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def address(self, host: Host, link: str, version: int = 4) -> IPv4Interface | IPv6Interface:
+        """Return the address ``host`` has on ``link``, with its prefix length."""
+        number = self.names.index(link) + 1
+        last = 1 if host is self.a else 2
+        text = f"10.77.{number}.{last}/24" if version == 4 else f"fd77:{number}::{last}/64"
+        return ip_interface(text)
+
+    def create_link(self, link: str) -> None:
+        """Make a link that is in none of the hosts (any more) and set it up."""
+        self._pair(self.a, link, self.b, link)
+        for host in (self.b, self.a):
+            for version in (4, 6):
+                host.add_address(link, self.address(host, link, version))
+            host.set_up(link)
+        for host in (self.a, self.b):
+            host.wait_running(link)
+
+    def _pair(self, host: Host, name: str, peer: Host, peer_name: str) -> None:
+        # The kernel may be a second late with the carrier of a veth whose peer has the same index.
+        index = next(self._indexes)
+        far = {"ifname": peer_name, "net_ns_fd": peer.netns}
+        host.netlink(lambda ipr: ipr.link("add", ifname=name, index=index, kind="veth", peer=far))
+
+    def delete_link(self, link: str) -> None:
+        """Delete a link from both hosts, as if both devices were unplugged."""
+        self.a.delete(link)
+
+    def set_carrier(self, host: Host, link: str, carrier: bool) -> None:
+        """Give or take ``host``'s carrier on ``link``, by its peer."""
+        peer = self.b if host is self.a else self.a
+        peer.set_up(link, carrier)
+        host.wait_running(link, carrier)
+
+    def plain_receiver(self, back: str = "") -> None:
+        """Make ``b`` an ordinary receiver at 10.9.0.2 and fd00:9::2, both on its ``lo``.
+
+        It answers 10.9.0.1 and fd00:9::1, the addresses of a bundle in ``a``, over the link
+        ``back``, by default the first.
+        """
+        link = back or self.names[0]
+        for version, receiver, sender in (
+            (4, "10.9.0.2/32", "10.9.0.1/32"),
+            (6, "fd00:9::2/128", "fd00:9::1/128"),
+        ):
+            self.b.add_address("lo", ip_interface(receiver))
+            gateway = str(self.address(self.a, link, version).ip)
+            self.b.add_route(link, sender, gateway)
+
+    @staticmethod
+    def sweep() -> None:
+        """Remove the namespaces of labs whose process was killed."""
+        for name in netns.names():
+            match = _OURS.match(name)
+            if match and not Path("/proc", match[1]).exists():
+                netns.remove(name)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
