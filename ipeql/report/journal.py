@@ -133,6 +133,7 @@ def _journal_handler() -> logging.Handler | None:
     except ImportError:
         return None
     handler = JournalHandler(SYSLOG_IDENTIFIER="ipeqld")
+    handler.setFormatter(logging.Formatter("%(message)s"))
     handler.map_priority = _priority
     return cast(logging.Handler, handler)
 
