@@ -42,6 +42,6 @@ class Backend(Protocol):
         """Return the counters of a bundle."""
         ...
 
-    async def close(self, keep: bool) -> None:
-        """Let go of all bundles: they go on by themselves (``keep``) or were destroyed before."""
+    async def close(self) -> None:
+        """Let go of the bundles that were not destroyed: they go on without us."""
         ...

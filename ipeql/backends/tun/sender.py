@@ -1,0 +1,89 @@
+"""Packet sockets: how the worker puts packets on a slave without the kernel routing them again.
+
+Source: packet(7), net/packet/af_packet.c. ``PACKET_VNET_HDR`` makes every packet carry a
+virtio_net_hdr, so a GSO train goes on whole and its checksum is left to the device.
+"""
+
+import ctypes
+import fcntl
+import socket
+import struct
+from ipaddress import IPV4LENGTH, IPV6LENGTH
+
+from ipeql.state import ARPHRD_ETHER
+
+SOL_PACKET = 263
+PACKET_VNET_HDR = 15
+SO_ATTACH_FILTER = 26
+SO_SNDBUFFORCE = 32
+SIOCOUTQ = 0x5411
+SIOCGIFHWADDR = 0x8927
+
+SEND_BUFFER = 8 << 20
+"""Asked of the kernel for the socket; a slave's own queue (qdisc) normally fills before it."""
+
+IPV4 = IPV4LENGTH // 8
+IPV6 = IPV6LENGTH // 8
+ETHERTYPES = {IPV4: 0x0800, IPV6: 0x86DD}
+"""By length of the destination address (include/uapi/linux/if_ether.h)."""
+
+
+class Sender:
+    """The way onto one link. ``link_header`` bytes stand before each packet, ``mac`` is the link's.
+
+    ``send[4]`` and ``send[16]`` send an IPv4 or IPv6 packet given as buffers: vnet header, link
+    header, packet; OSError as send(2). Raises OSError where the link does not exist.
+    """
+
+    def __init__(self, ifindex: int) -> None:
+        name = socket.if_indextoname(ifindex)
+        self._sockets = [self._open()]
+        request = struct.pack("16s24x", name.encode())
+        answer = fcntl.ioctl(self._sockets[0].fileno(), SIOCGIFHWADDR, request)
+        (arphrd,) = struct.unpack_from("=H", answer, 16)
+        self.mac = answer[18:24]
+        self.has_link_header = arphrd == ARPHRD_ETHER
+        if self.has_link_header:
+            self._sockets[0].bind((name, 0))
+            self.send = dict.fromkeys(ETHERTYPES, self._sockets[0].sendmsg)
+        else:
+            self._sockets.append(self._open())
+            for each, ethertype in zip(self._sockets, ETHERTYPES.values(), strict=True):
+                _receive_nothing(each)
+                each.bind((name, ethertype))
+            self.send = {
+                family: each.sendmsg for family, each in zip(ETHERTYPES, self._sockets, strict=True)
+            }
+        self._queued = bytearray(4)
+
+    @staticmethod
+    def _open() -> socket.socket:
+        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        opened = socket.socket(socket.AF_PACKET, kind, 0)
+        opened.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        opened.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
+        return opened
+
+    def queued_bytes(self) -> int:
+        """Return what the link's queue and driver still hold of us, in bytes of kernel memory."""
+        total = 0
+        for each in self._sockets:
+            fcntl.ioctl(each.fileno(), SIOCOUTQ, self._queued)
+            total += int.from_bytes(self._queued, "little")
+        return total
+
+    def close(self) -> None:
+        """Close the sockets; what the link's queue holds is still sent."""
+        for each in self._sockets:
+            each.close()
+
+
+def _receive_nothing(receiver: socket.socket) -> None:
+    """Attach the classic BPF program ``ret 0``.
+
+    A socket bound to a protocol, which a link without header needs to tell IPv4 from IPv6, would
+    otherwise also receive.
+    """
+    program = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))
+    filter_ = struct.pack("@HP", 1, ctypes.addressof(program))
+    receiver.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_)

@@ -1,0 +1,180 @@
+"""One slave in the worker: what it sends, what it holds back, what it counts."""
+
+import errno
+from collections import Counter, deque
+from typing import NamedTuple
+
+from ipeql.backends.tun.device import NEEDS_CSUM, VNET_HEADER
+from ipeql.backends.tun.neighbours import PENDING_PACKETS, Neighbours
+from ipeql.backends.tun.packet import Packet
+from ipeql.backends.tun.rtnl import NeighbourEvent, Requests
+from ipeql.backends.tun.sender import Sender
+from ipeql.state import ETHERNET_HEADER, SlaveRow, SlaveStatistics
+
+HELD_BYTES = 64 << 20
+"""Upper bound of what one slave holds back, whatever queue-limit and max-hold allow."""
+
+_GONE = frozenset((errno.ENETDOWN, errno.ENXIO, errno.ENODEV))
+_FULL = frozenset((errno.EAGAIN, errno.ENOBUFS))
+
+
+class LinkGoneError(Exception):
+    """The link went down under the packet, which belongs to another slave now."""
+
+
+class Kept(NamedTuple):
+    """A packet in our own memory: the vnet header as read, the packet, what was parsed of it."""
+
+    vnet: bytes
+    body: bytes | memoryview
+    packet: Packet
+
+    def owned(self) -> "Kept":
+        """Return it with a body of its own rather than a view of the read buffer."""
+        return self._replace(body=bytes(self.body))
+
+
+class Slave:
+    """Sends over one link. Raises OSError where the link does not exist.
+
+    ``running``: the link is up and has carrier, as the worker itself sees it. ``held``: packets
+    that ``bw_lag_eq`` keeps back, each with its release time (ns, monotonic), in that order.
+    """
+
+    def __init__(self, row: SlaveRow, bundle_ifindex: int, requests: Requests) -> None:
+        self.row = row
+        self._sender = Sender(row.ifindex)
+        self._neighbours: Neighbours[Kept] = Neighbours(
+            row, self._sender.mac, bundle_ifindex, requests
+        )
+        self.running = requests.is_running(row.ifindex)
+        self.held: deque[tuple[int, Kept]] = deque()
+        self.picks = 0
+        self._held_bytes = self._packets = self._bytes = self._rate = self._bytes_before = 0
+        self._dropped: Counter[str] = Counter()
+
+    def set_row(self, row: SlaveRow) -> list[Kept]:
+        """Take over new parameters; return packets that waited for a next hop and must go anew."""
+        self.row = self._neighbours.row = row
+        return self.forget_neighbours()
+
+    @property
+    def usable(self) -> bool:
+        """Say whether the slave belongs to the striping set."""
+        return self.row.usable and self.running
+
+    def drop(self, reason: str, packets: int = 1) -> None:
+        """Count packets that this slave lost."""
+        self._dropped[reason] += packets
+
+    def hold(self, release: int, kept: Kept) -> None:
+        """Keep a packet until ``release``, or drop it where too much is held."""
+        if self._held_bytes > HELD_BYTES:
+            self.drop("queue_full", kept.packet.segments)
+            return
+        self._held_bytes += len(kept.body)
+        self.held.append((release, kept.owned()))
+
+    def release(self, now: int) -> None:
+        """Send what is due; LinkGoneError leaves the rest held."""
+        while self.held and self.held[0][0] <= now:
+            kept = self.held[0][1]
+            self.send(kept)
+            self.held.popleft()
+            self._held_bytes -= len(kept.body)
+
+    def send(self, kept: Kept) -> None:
+        """Hand one packet to the link, or let it wait for its next hop.
+
+        Raises LinkGoneError when the link is down; any other refusal is counted as a drop.
+        """
+        vnet, body, packet = kept
+        destination, segments, header = packet
+        if self._sender.has_link_header:
+            link_header = self._neighbours.headers.get(destination)
+            if link_header is None:
+                hop = self._neighbours.resolve(destination)
+                if hop is not None:
+                    self._wait(hop.pending, kept)
+                    return
+                link_header = self._neighbours.headers[destination]
+            if vnet[0] & NEEDS_CSUM:
+                vnet = _shifted(vnet, header)
+            buffers: tuple[bytes | memoryview, ...] = (vnet, link_header, body)
+        else:
+            buffers = (vnet, body)
+        try:
+            self._sender.send[len(destination)](buffers)
+        except OSError as error:
+            if error.errno in _GONE:
+                raise LinkGoneError from error
+            if error.errno in _FULL:
+                self.drop("link_full", segments)
+            elif error.errno == errno.EMSGSIZE:
+                self.drop("too_big", segments)
+            else:
+                self.drop(errno.errorcode.get(error.errno or 0, "refused").lower(), segments)
+            return
+        self._packets += segments
+        self._bytes += len(body) + (segments - 1) * header
+
+    def _wait(self, pending: deque[Kept], kept: Kept) -> None:
+        if len(pending) >= PENDING_PACKETS:
+            self.drop("no_neighbour", pending.popleft().packet.segments)
+        pending.append(kept.owned())
+
+    def learn(self, event: NeighbourEvent) -> None:
+        """Take over a neighbour's state: send what waited for it, or drop it where it failed."""
+        ready, vain = self._neighbours.learn(event)
+        for kept in ready:
+            self.send(kept)
+        for kept in vain:
+            self.drop("no_neighbour", kept.packet.segments)
+
+    def forget_neighbours(self) -> list[Kept]:
+        """Drop what is known of next hops; return the packets that waited for one."""
+        return self._neighbours.forget()
+
+    def take_all(self) -> list[Kept]:
+        """Return every packet that has not been sent, because the slave has left the set."""
+        waiting = [kept for _, kept in self.held]
+        self.held.clear()
+        self._held_bytes = 0
+        return waiting + self.forget_neighbours()
+
+    def every_second(self) -> list[NeighbourEvent]:
+        """Measure the rate of the last second and confirm neighbours; return what was learnt."""
+        self._rate = (self._bytes - self._bytes_before) * 8
+        self._bytes_before = self._bytes
+        return list(self._neighbours.refresh()) if self.running else []
+
+    def queued_bytes(self) -> int:
+        """Return the bytes that the link's queue and driver hold: what ``auto_bw`` compares."""
+        return self._sender.queued_bytes()
+
+    def statistics(self) -> SlaveStatistics:
+        """Return the counters since the slave was enslaved."""
+        return SlaveStatistics(
+            ifindex=self.row.ifindex,
+            name=self.row.name,
+            picks=self.picks,
+            packets=self._packets,
+            bytes=self._bytes,
+            queued_packets=len(self.held),
+            queued_bytes=self._held_bytes + self.queued_bytes(),
+            rate=self._rate,
+            dropped=dict(self._dropped),
+        )
+
+    def close(self) -> None:
+        """Close the sockets; what the link's own queue holds is still sent."""
+        self._sender.close()
+
+
+def _shifted(vnet: bytes, header: int) -> bytes:
+    """Move the offsets of a vnet header behind the link header that now stands first."""
+    flags, gso_type, hdr_len, gso_size, csum_start, csum_offset = VNET_HEADER.unpack(vnet)
+    linear = ETHERNET_HEADER + (header or hdr_len)
+    return VNET_HEADER.pack(
+        flags, gso_type, linear, gso_size, csum_start + ETHERNET_HEADER, csum_offset
+    )

@@ -1,0 +1,174 @@
+"""The decision at work: every packet gets its slave, now or later, whatever happens meanwhile."""
+
+from collections import Counter
+from collections.abc import Iterable
+from time import monotonic_ns
+
+from ipeql.backends.tun.rtnl import (
+    Event,
+    LinkEvent,
+    LostEvents,
+    NeighbourEvent,
+    Requests,
+    RouteEvent,
+)
+from ipeql.backends.tun.slave import Kept, LinkGoneError, Slave
+from ipeql.methods import METHODS, Scheduler, SlaveParameters, create
+from ipeql.state import BundleStatistics, BundleTable
+
+
+class Striper:
+    """The slaves of one bundle and the method that chooses among them.
+
+    ``table`` is what ``configure`` was given last, None before. A packet leaves ``place`` sent,
+    held, waiting for its next hop, or counted as dropped; a slave that leaves the set gives back
+    what it had not sent, and the others take it.
+    """
+
+    def __init__(self, bundle_ifindex: int, requests: Requests) -> None:
+        self.table: BundleTable | None = None
+        self.dropped: Counter[str] = Counter()
+        self._bundle_ifindex = bundle_ifindex
+        self._requests = requests
+        self._slaves: list[Slave] = []
+        self._scheduler: Scheduler = create("round_robin", [])
+        self._reads_queues = False
+
+    def configure(self, table: BundleTable) -> None:
+        """Replace the slave table; staying slaves keep queues, counters and scheduler state.
+
+        Raises OSError where a slave's link does not exist and ValueError or TypeError where the
+        method cannot work with the table; nothing has changed then.
+        """
+        known = {slave.row.ifindex: index for index, slave in enumerate(self._slaves)}
+        scheduler = _scheduler(table)
+        added: dict[int, Slave] = {}
+        try:
+            for row in table.slaves:
+                if row.ifindex not in known:
+                    added[row.ifindex] = Slave(row, self._bundle_ifindex, self._requests)
+        except OSError:
+            _close(added.values())
+            raise
+        origins = [known.get(row.ifindex) for row in table.slaves]
+        scheduler.inherit(self._scheduler, origins)
+        before = self._slaves
+        self._slaves = [
+            added[row.ifindex] if origin is None else before[origin]
+            for row, origin in zip(table.slaves, origins, strict=True)
+        ]
+        self._scheduler, self.table = scheduler, table
+        self._reads_queues = table.method == "auto_bw"
+        waiting = [
+            kept
+            for slave, row in zip(self._slaves, table.slaves, strict=True)
+            for kept in slave.set_row(row)
+        ]
+        freed = [slave for index, slave in enumerate(before) if index not in origins]
+        for slave in freed:
+            waiting += slave.take_all()
+        _close(freed)
+        self._update_usable(waiting)
+
+    def place(self, kept: Kept) -> None:
+        """Choose a slave for one packet and send, hold or drop it."""
+        length, (_, segments, header) = len(kept.body), kept.packet
+        while True:
+            now = monotonic_ns()
+            queued = [each.queued_bytes() for each in self._slaves] if self._reads_queues else None
+            index, release, reason = self._scheduler.pick(now, length, segments, header, queued)
+            if index is None:
+                self.dropped[reason] += segments
+                return
+            slave = self._slaves[index]
+            slave.picks += 1
+            if release > now or slave.held:
+                slave.hold(release, kept)
+                return
+            try:
+                slave.send(kept)
+            except LinkGoneError:
+                self._lost(slave)
+            else:
+                return
+
+    def release(self, now: int) -> int | None:
+        """Send the held packets that are due; return when the next one is (ns), None: none held."""
+        for slave in self._slaves:
+            try:
+                slave.release(now)
+            except LinkGoneError:
+                self._lost(slave)
+        return min((slave.held[0][0] for slave in self._slaves if slave.held), default=None)
+
+    def react(self, event: Event) -> None:
+        """Follow the kernel: links that go and come, neighbours, routes, or lost events."""
+        match event:
+            case LinkEvent():
+                for slave in self._slaves:
+                    if slave.row.ifindex == event.ifindex and slave.running != event.running:
+                        slave.running = event.running
+                        self._update_usable([])
+            case NeighbourEvent():
+                for slave in self._slaves:
+                    if slave.row.ifindex == event.ifindex:
+                        self._learn(slave, event)
+            case RouteEvent():
+                self._update_usable(self._forget_neighbours())
+            case LostEvents():
+                for slave in self._slaves:
+                    slave.running = self._requests.is_running(slave.row.ifindex)
+                self._update_usable(self._forget_neighbours())
+
+    def every_second(self) -> None:
+        """Measure rates and confirm neighbours."""
+        for slave in self._slaves:
+            for event in slave.every_second():
+                self._learn(slave, event)
+
+    def every_poll_interval(self, now: int) -> None:
+        """Let the method do its housekeeping."""
+        self._scheduler.tick(now)
+
+    def statistics(self) -> BundleStatistics:
+        """Return the counters of the slaves and of what reached none."""
+        return BundleStatistics(
+            slaves=tuple(slave.statistics() for slave in self._slaves), dropped=dict(self.dropped)
+        )
+
+    def _learn(self, slave: Slave, event: NeighbourEvent) -> None:
+        try:
+            slave.learn(event)
+        except LinkGoneError:
+            self._lost(slave)
+
+    def _lost(self, slave: Slave) -> None:
+        slave.running = False
+        self._update_usable([])
+
+    def _update_usable(self, waiting: list[Kept]) -> None:
+        """Tell the method which slaves count, and place anew what the others had not sent."""
+        self._scheduler.set_usable(
+            sum(1 << index for index, slave in enumerate(self._slaves) if slave.usable)
+        )
+        for slave in self._slaves:
+            if not slave.usable:
+                waiting += slave.take_all()
+        for kept in waiting:
+            self.place(kept)
+
+    def _forget_neighbours(self) -> list[Kept]:
+        return [kept for slave in self._slaves for kept in slave.forget_neighbours()]
+
+
+def _scheduler(table: BundleTable) -> Scheduler:
+    parameters = dict(table.parameters)
+    if "poll_interval" in METHODS[table.method].parameters:
+        parameters["poll_interval"] = table.poll_interval
+    slaves = [SlaveParameters(row.bandwidth, row.lag, row.overhead) for row in table.slaves]
+    return create(table.method, slaves, **parameters)
+
+
+def _close(slaves: Iterable[Slave]) -> None:
+    for slave in slaves:
+        slave.close()

@@ -1,0 +1,167 @@
+"""The worker process: reads the TUN device, stripes, follows the kernel, answers the daemon.
+
+One thread, one loop. It is started by the backend with the TUN descriptor and a listening
+SOCK_SEQPACKET socket, and ends when told to, on SIGTERM, or when its device is gone.
+"""
+
+import argparse
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from select import select
+from time import monotonic_ns
+from typing import Any
+
+from ipeql.backends.tun import wire
+from ipeql.backends.tun.device import MAX_PACKET, VNET_HEADER, set_stripe_unit
+from ipeql.backends.tun.packet import parse
+from ipeql.backends.tun.rtnl import Events, Requests
+from ipeql.backends.tun.slave import Kept
+from ipeql.backends.tun.striper import Striper
+
+BATCH = 32
+"""Packets read before looking at timers and events again: well under 1 ms of work."""
+
+NICENESS = -10
+"""A held packet that is sent late is a packet out of order."""
+
+SECOND = 10**9
+
+
+class Worker:
+    """The loop and its descriptors."""
+
+    def __init__(self, bundle: str, tun: int, listener: socket.socket) -> None:
+        self._tun = tun
+        self._listener = listener
+        self._clients: list[socket.socket] = []
+        self._events = Events()
+        self._striper = Striper(socket.if_nametoindex(bundle), Requests())
+        self._buffer = bytearray(VNET_HEADER.size + MAX_PACKET)
+        self._body = memoryview(self._buffer)[VNET_HEADER.size :]
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End the loop after the present turn."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Serve until stopped; OSError when the device is gone."""
+        second = poll = monotonic_ns()
+        while not self._stopping:
+            now = monotonic_ns()
+            if now >= second:
+                self._striper.every_second()
+                second = now + SECOND
+            table = self._striper.table
+            if table and now >= poll:
+                self._striper.every_poll_interval(now)
+                poll = now + table.poll_interval
+            release = self._striper.release(now)
+            due = min(second, poll if table else second, release or second)
+            timeout = max(0, due - monotonic_ns()) / SECOND
+            inputs: list[Any] = [self._tun, self._events, self._listener, *self._clients]
+            ready, _, _ = select(inputs, (), (), timeout)
+            for source in ready:
+                if source is self._tun:
+                    self._drain()
+                elif source is self._events:
+                    for event in self._events.read():
+                        self._striper.react(event)
+                elif source is self._listener:
+                    self._clients.append(self._listener.accept()[0])
+                else:
+                    self._serve(source)
+
+    def _drain(self) -> None:
+        """Stripe what the kernel has queued, at most a batch."""
+        buffers, header_size = [self._buffer], VNET_HEADER.size
+        for _ in range(BATCH):
+            try:
+                length = os.readv(self._tun, buffers) - header_size
+            except BlockingIOError:
+                return
+            packet = parse(self._buffer, length)
+            if packet is None:
+                self._striper.dropped["malformed"] += 1
+                continue
+            vnet = bytes(self._buffer[:header_size])
+            self._striper.place(Kept(vnet, self._body[:length], packet))
+
+    def _serve(self, client: socket.socket) -> None:
+        """Answer one request; a client that is gone or does not read is let go."""
+        try:
+            data = client.recv(wire.MAX_MESSAGE)
+            if data:
+                request = wire.decode(data)
+                descriptors = [self._tun] if request.get("do") == "descriptor" else []
+                answer = wire.encode(self._answer(request))
+                socket.send_fds(client, [answer], descriptors, socket.MSG_DONTWAIT)
+                return
+        except (OSError, ValueError):
+            pass
+        self._clients.remove(client)
+        client.close()
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        table = self._striper.table
+        match request.get("do"):
+            case "observe":
+                return {"table": wire.table_to_json(table) if table else None}
+            case "configure":
+                return self._configure(request)
+            case "statistics":
+                return wire.statistics_to_json(self._striper.statistics())
+            case "descriptor":
+                return {}
+            case "stop":
+                self.stop()
+                return {}
+        return {"error": f"unknown request {request.get('do')!r}"}
+
+    def _configure(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            table = wire.table_from_json(request["table"])
+            self._striper.configure(table)
+            set_stripe_unit(self._tun, table.stripe_unit)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            return {"error": str(error)}
+        return {}
+
+
+def _be_punctual() -> None:
+    """Ask for timers without slack and a share of the processor ahead of others, if allowed.
+
+    Source: proc(5), timerslack_ns; select(2) wakes up to that much late, 50 us by default.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/timerslack_ns").write_text("1")
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+
+
+def main() -> int:
+    """Run the worker of one bundle."""
+    parser = argparse.ArgumentParser(prog="ipeql-tun-worker", description=__doc__)
+    parser.add_argument("bundle", help="name of the TUN device")
+    parser.add_argument("tun", type=int, help="descriptor of the TUN device")
+    parser.add_argument("listener", type=int, help="descriptor of the listening socket")
+    arguments = parser.parse_args()
+    _be_punctual()
+    try:
+        worker = Worker(arguments.bundle, arguments.tun, socket.socket(fileno=arguments.listener))
+        signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+        gc.freeze()
+        worker.run()
+    except OSError as error:
+        print(f"ipeql-tun-worker {arguments.bundle}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
