@@ -1,0 +1,1 @@
+"""Is a slave usable: pure judgement of what was observed."""

@@ -1,0 +1,9 @@
+"""The kernel's links, addresses and our routes, over rtnetlink; and word that they changed.
+
+Both speak of the network namespace of the calling thread.
+"""
+
+from ipeql.observe.kernel import snapshot
+from ipeql.observe.watcher import Watcher
+
+__all__ = ["Watcher", "snapshot"]

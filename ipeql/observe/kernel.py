@@ -1,0 +1,147 @@
+"""What the kernel has: every link with its addresses, and the routes that are ours."""
+
+import asyncio
+import ipaddress
+import os
+import socket
+from pathlib import Path
+from struct import Struct
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+from ipeql.errors import Code, IpeqlError, Problem
+from ipeql.observe import ethtool
+from ipeql.observe.dump import Message, attributes, dump
+from ipeql.state import ROUTE_PROTOCOL, Address, Interface, Link, ObservedRoute
+
+# include/uapi/linux/if_link.h, if.h, ip.h, if_addr.h, rtnetlink.h
+_IFINFOMSG = Struct("=BxHiII")  # family, type, index, flags, change mask
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_IFALIAS, _IFLA_AF_SPEC = 1, 3, 4, 20, 26
+_IFLA_INET_CONF = 1
+_DEVCONF_RP_FILTER = 8  # counts from 1
+_IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
+_IFADDRMSG = Struct("=BBBBI")  # family, prefix length, flags, scope, index
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_RTMSG = Struct("=8BI")  # family, dst, src length, tos, table, protocol, scope, type, flags
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_VIA = 1, 4, 5, 6, 18
+_RT_TABLE_MAIN = 254
+_RTN_UNICAST = 1
+_U32 = Struct("=I")
+
+_STRICT = 1  # Documentation/networking/ip-sysctl.rst, rp_filter: the larger of "all" and the link's
+
+_TIMEOUT = 10  # seconds; 900 links take less than 0.1
+
+Snapshot = tuple[dict[int, Link], frozenset[ObservedRoute]]
+
+
+async def snapshot() -> Snapshot:
+    """Return all links by ifindex, with their addresses, and our routes in the main table.
+
+    Raises IpeqlError where the kernel does not tell.
+    """
+    try:
+        async with asyncio.timeout(_TIMEOUT), AsyncIPRoute(strict_check=True) as kernel:
+            return await _links(kernel), await _routes(kernel)
+    except OSError as error:
+        reason = error.strerror or f"no consistent answer in {_TIMEOUT} s"
+        problem = Problem(
+            Code.NOT_PERMITTED,
+            f"cannot read the kernel's links and routes: {reason}",
+            help="IPEQL needs AF_NETLINK sockets; look for a sandbox that forbids them",
+        )
+        raise IpeqlError(problem) from error
+
+
+async def _links(kernel: AsyncIPRoute) -> dict[int, Link]:
+    messages = await dump(kernel, RTM_GETLINK, ifinfmsg(), _IFINFOMSG.size)
+    addresses = await _addresses(kernel)
+    all_rp_filter = _all_rp_filter()
+    links: dict[int, Link] = {}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for message in messages:
+            _, arphrd, ifindex, flags, _ = _IFINFOMSG.unpack(message.fixed)
+            name = _text(message, _IFLA_IFNAME)
+            links[ifindex] = Link(
+                ifindex=ifindex,
+                name=name,
+                mtu=_number(message, _IFLA_MTU) or 0,
+                up=bool(flags & _IFF_UP),
+                carrier=bool(flags & _IFF_LOWER_UP),
+                arphrd=arphrd,
+                mac=message.attributes.get(_IFLA_ADDRESS, b"").hex(":"),
+                driver=ethtool.driver(sock, name),
+                speed=ethtool.speed(sock, name),
+                alias=_text(message, _IFLA_IFALIAS),
+                addresses=frozenset(addresses.get(ifindex, ())),
+                strict_rp_filter=max(all_rp_filter, _rp_filter(message)) == _STRICT,
+            )
+    return links
+
+
+async def _addresses(kernel: AsyncIPRoute) -> dict[int, list[Interface]]:
+    addresses: dict[int, list[Interface]] = {}
+    for message in await dump(kernel, RTM_GETADDR, ifaddrmsg(), _IFADDRMSG.size):
+        _, prefix, _, _, ifindex = _IFADDRMSG.unpack(message.fixed)
+        # On a point-to-point link IFA_ADDRESS is the peer's.
+        own = message.attributes.get(_IFA_LOCAL) or message.attributes[_IFA_ADDRESS]
+        addresses.setdefault(ifindex, []).append(ipaddress.ip_interface((own, prefix)))
+    return addresses
+
+
+async def _routes(kernel: AsyncIPRoute) -> frozenset[ObservedRoute]:
+    request = rtmsg()
+    request["proto"] = ROUTE_PROTOCOL
+    found: set[ObservedRoute] = set()
+    for message in await dump(kernel, RTM_GETROUTE, request, _RTMSG.size):
+        family, length, _, _, table, protocol, _, kind, _ = _RTMSG.unpack(message.fixed)
+        ifindex = _number(message, _RTA_OIF)
+        if (table, protocol, kind) != (_RT_TABLE_MAIN, ROUTE_PROTOCOL, _RTN_UNICAST) or not ifindex:
+            continue
+        default = bytes(4 if family == socket.AF_INET else 16)
+        to = message.attributes.get(_RTA_DST, default)
+        found.add(
+            ObservedRoute(
+                to=ipaddress.ip_network((to, length)),
+                via=_gateway(message),
+                ifindex=ifindex,
+                metric=_number(message, _RTA_PRIORITY),
+            )
+        )
+    return frozenset(found)
+
+
+def _gateway(message: Message) -> Address | None:
+    gateway = message.attributes.get(_RTA_GATEWAY)
+    if gateway is None and (via := message.attributes.get(_RTA_VIA)):
+        gateway = via[2:]  # struct rtvia: an IPv4 route over an IPv6 neighbour
+    return ipaddress.ip_address(gateway) if gateway else None
+
+
+def _all_rp_filter() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/conf/all/rp_filter").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _rp_filter(message: Message) -> int:
+    """Return the link's own rp_filter; 0 where IPv4 is not on it (MTU below 68)."""
+    by_family = attributes(message.attributes.get(_IFLA_AF_SPEC, b""))
+    of_ipv4 = attributes(by_family.get(socket.AF_INET, b""))
+    values = of_ipv4.get(_IFLA_INET_CONF, b"")
+    offset = (_DEVCONF_RP_FILTER - 1) * _U32.size
+    return int(_U32.unpack_from(values, offset)[0]) if len(values) > offset else 0
+
+
+def _number(message: Message, kind: int) -> int | None:
+    value = message.attributes.get(kind)
+    return int(_U32.unpack(value)[0]) if value else None
+
+
+def _text(message: Message, kind: int) -> str:
+    return os.fsdecode(message.attributes.get(kind, b"").rstrip(b"\0"))
