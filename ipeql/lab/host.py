@@ -3,12 +3,13 @@
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pyroute2 import IPRoute
+from pyroute2.ethtool.ioctl import IoctlEthtool
 
 from ipeql.lab import netns
 
@@ -90,7 +91,9 @@ class Host:
     ) -> subprocess.Popen[str]:
         """Start a command inside, files as Popen takes them. It is killed with the host."""
         entry = ["nsenter", f"--net={netns.RUN / self.netns}", "--", *command]
-        process = subprocess.Popen(entry, text=True, stdin=stdin, stdout=stdout, stderr=stderr)
+        process = subprocess.Popen(
+            entry, text=True, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
+        )
         self._processes.append(process)
         return process
 
@@ -115,6 +118,23 @@ class Host:
         """Set ``link`` administratively up or down."""
         index = self.index(link)
         self.netlink(lambda ipr: ipr.link("set", index=index, state="up" if up else "down"))
+
+    def segment_in_software(self, link: str) -> None:
+        """Take segmentation offload from ``link``: only single wire frames leave the host.
+
+        Not by IFLA_GSO_MAX_SEGS, which trains from packet sockets and TUN devices get around.
+        """
+
+        def switch_off() -> None:
+            ethtool = IoctlEthtool(link)
+            with closing(ethtool):
+                features = ethtool.get_features()
+                for name, _, available, *_ in features:
+                    if available and name.endswith("-segmentation"):
+                        features[name] = False
+                ethtool.set_features(features)
+
+        self.call(switch_off)
 
     def wait_running(self, link: str, running: bool = True, timeout: float = 5) -> None:
         """Wait until the kernel has noticed that ``link`` can carry packets, or cannot."""

@@ -1,12 +1,17 @@
 """Two hosts and the links between them."""
 
 import itertools
+import json
 import os
 import re
 import signal
+import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from pathlib import Path
+from subprocess import PIPE, Popen
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -35,6 +40,7 @@ class Lab:
         self.middle = Host("middle", f"{prefix}-m")
         self.names = tuple(names) or tuple(f"eth{n}" for n in range(1, len(shapes) + 1))
         self._shapes = dict(zip(self.names, shapes, strict=True))
+        self._emulators: dict[str, Popen[str]] = {}
         self._indexes = itertools.count(1000)
         self._sigterm = signal.getsignal(signal.SIGTERM)
 
@@ -63,10 +69,11 @@ class Lab:
         self._close()
 
     def _close(self) -> None:
-        for host in (self.a, self.b, self.middle):
-            host.destroy()
-        if self._sigterm is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        with ExitStack() as stack:
+            if self._sigterm is signal.SIG_DFL:
+                stack.callback(signal.signal, signal.SIGTERM, signal.SIG_DFL)
+            for host in (self.a, self.b, self.middle):
+                stack.callback(host.destroy)
 
     def address(self, host: Host, link: str, version: int = 4) -> IPv4Interface | IPv6Interface:
         """Return the address ``host`` has on ``link``, with its prefix length."""
@@ -77,7 +84,16 @@ class Lab:
 
     def create_link(self, link: str) -> None:
         """Make a link that is in none of the hosts (any more) and set it up."""
-        self._pair(self.a, link, self.b, link)
+        shape = self._shapes[link]
+        if shape is None:
+            self._pair(self.a, link, self.b, link)
+        else:
+            left, right = self._middle_ends(link)
+            for host, end in ((self.a, left), (self.b, right)):
+                self._pair(host, link, self.middle, end)
+                self.middle.set_up(end)
+                host.segment_in_software(link)
+            self._emulators[link] = self._start_emulator(left, right, shape)
         for host in (self.b, self.a):
             for version in (4, 6):
                 host.add_address(link, self.address(host, link, version))
@@ -91,14 +107,43 @@ class Lab:
         far = {"ifname": peer_name, "net_ns_fd": peer.netns}
         host.netlink(lambda ipr: ipr.link("add", ifname=name, index=index, kind="veth", peer=far))
 
+    def _middle_ends(self, link: str) -> tuple[str, str]:
+        number = self.names.index(link) + 1
+        return f"a{number}", f"b{number}"
+
+    def _start_emulator(self, left: str, right: str, shape: Shape) -> Popen[str]:
+        arguments = (left, right, json.dumps(asdict(shape)))
+        module = (sys.executable, "-m", "ipeql.lab.emulator")
+        process = self.middle.popen(*module, *arguments, stdin=PIPE, stdout=PIPE)
+        _answer(process)
+        return process
+
+    def shape(self, link: str, **changes: float | None) -> list[dict[str, int]]:
+        """Change fields of an emulated link's :class:`Shape`; without any, only look.
+
+        Return frames forwarded, dropped and lost so far, of a to b and of b to a.
+        """
+        process = self._emulators[link]
+        assert process.stdin
+        process.stdin.write(json.dumps(changes) + "\n")
+        process.stdin.flush()
+        return _answer(process)
+
     def delete_link(self, link: str) -> None:
         """Delete a link from both hosts, as if both devices were unplugged."""
+        if link in self._emulators:
+            self._emulators.pop(link).communicate()
+            self.b.delete(link)
         self.a.delete(link)
 
     def set_carrier(self, host: Host, link: str, carrier: bool) -> None:
         """Give or take ``host``'s carrier on ``link``, by its peer."""
-        peer = self.b if host is self.a else self.a
-        peer.set_up(link, carrier)
+        if link in self._emulators:
+            left, right = self._middle_ends(link)
+            self.middle.set_up(left if host is self.a else right, carrier)
+        else:
+            peer = self.b if host is self.a else self.a
+            peer.set_up(link, carrier)
         host.wait_running(link, carrier)
 
     def plain_receiver(self, back: str = "") -> None:
@@ -118,11 +163,17 @@ class Lab:
 
     @staticmethod
     def sweep() -> None:
-        """Remove the namespaces of labs whose process was killed."""
+        """Remove what labs left whose process was killed: namespaces, processes in them."""
         for name in netns.names():
             match = _OURS.match(name)
             if match and not Path("/proc", match[1]).exists():
-                netns.remove(name)
+                netns.end(name)
+
+
+def _answer(emulator: Popen[str]) -> list[dict[str, int]]:
+    assert emulator.stdout
+    statistics: list[dict[str, int]] = json.loads(emulator.stdout.readline())
+    return statistics
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

@@ -1,6 +1,7 @@
 """Named network namespaces, as ``ip-netns(8)`` keeps them under /run/netns."""
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,14 @@ def remove(name: str) -> None:
     """Remove the name; the namespace ends with its last process and socket."""
     with suppress(FileNotFoundError):
         netns.remove(name)
+
+
+def end(name: str) -> None:
+    """Kill the processes inside ``name`` and remove it."""
+    for pid in netns.ns_pids().get(name, ()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    remove(name)
 
 
 def names() -> list[str]:
