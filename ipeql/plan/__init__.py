@@ -1,0 +1,40 @@
+"""What has to change, as data: pure decisions from what is wanted and what is there."""
+
+from ipeql.plan.actions import (
+    Action,
+    AddAddress,
+    AddRoute,
+    ConfigureBundle,
+    CreateBundle,
+    DestroyBundle,
+    PrepareSlave,
+    ReleaseSlave,
+    RemoveAddress,
+    RemoveRoute,
+    SetMtu,
+    SetUp,
+)
+from ipeql.plan.backend import Choice, choose_backend
+from ipeql.plan.diff import Plan, plan
+from ipeql.plan.members import Member, members
+
+__all__ = [
+    "Action",
+    "AddAddress",
+    "AddRoute",
+    "Choice",
+    "ConfigureBundle",
+    "CreateBundle",
+    "DestroyBundle",
+    "Member",
+    "Plan",
+    "PrepareSlave",
+    "ReleaseSlave",
+    "RemoveAddress",
+    "RemoveRoute",
+    "SetMtu",
+    "SetUp",
+    "choose_backend",
+    "members",
+    "plan",
+]

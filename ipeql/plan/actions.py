@@ -1,0 +1,178 @@
+"""The changes IPEQL makes, as data; ``ipeql.apply`` carries them out.
+
+An action on a bundle's device names it by the bundle's name, since the device may not exist yet; an
+action on a slave names it by ifindex. ``str(action)`` is one line for people; it begins with ``+``,
+``-`` or ``~``.
+"""
+
+from dataclasses import dataclass, field, fields, is_dataclass
+
+from ipeql.plan.table import describe_change
+from ipeql.state import BundleTable, Interface, RouteSpec
+
+
+def _plain(value: object) -> object:
+    """Return ``value`` as JSON has it: a dataclass as object, an address as text."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One change for one bundle."""
+
+    bundle: str
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        return str(self)
+
+    def to_json(self) -> dict[str, object]:
+        """Return a JSON object: ``action`` names the class; rates bit/s, times ns, sizes bytes."""
+        shown = {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.repr}
+        return {"action": type(self).__name__, **shown}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateBundle(Action):
+    """Make the device and start its dataplane; ``revive``: our device is there, only start it."""
+
+    backend: str
+    revive: bool = False
+
+    def __str__(self) -> str:
+        return f"{'~ revive' if self.revive else '+ create'} {self.bundle} ({self.backend})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestroyBundle(Action):
+    """Remove the device; its addresses and routes go with it.
+
+    ``backend`` None: no dataplane knows it, only our mark on the device is left. ``restore``: what
+    would bring the bundle back as it was.
+    """
+
+    backend: str | None
+    restore: tuple[Action, ...] = field(default=(), repr=False)
+
+    def __str__(self) -> str:
+        return f"- destroy {self.bundle}" + (f" ({self.backend})" if self.backend else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigureBundle(Action):
+    """Replace the dataplane's table; ``before`` None: it has none."""
+
+    backend: str
+    before: BundleTable | None
+    after: BundleTable
+
+    def __str__(self) -> str:
+        sign = "~" if self.before else "+"
+        return f"{sign} configure {self.bundle}: {describe_change(self.before, self.after)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareSlave(Action):
+    """Make a slave fit to carry the bundle's packets, and remember how it was.
+
+    ``new``: it is being enslaved; ``up``: set it up; ``loosen``: its reverse path filter is strict
+    and would drop what arrives for the bundle's addresses (RFC 3704, 2.2 and 2.4).
+    """
+
+    ifindex: int
+    name: str
+    new: bool = True
+    up: bool = False
+    loosen: bool = False
+
+    def __str__(self) -> str:
+        steps = ["set up"] * self.up + ["rp_filter strict -> loose"] * self.loosen
+        verb = f"+ enslave {self.name} to" if self.new else f"~ slave {self.name} of"
+        return f"{verb} {self.bundle}" + (f": {', '.join(steps)}" if steps else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseSlave(Action):
+    """Restore the slave's reverse path filter and forget it.
+
+    ``down``: set it down too. Only undoing does that: by the time a slave is freed, others may have
+    come to use it.
+    """
+
+    ifindex: int
+    name: str
+    down: bool = False
+
+    def __str__(self) -> str:
+        return f"- free {self.name} from {self.bundle}" + (": set down" if self.down else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMtu(Action):
+    """Set the device's MTU in bytes; ``before`` None: it is being created."""
+
+    before: int | None
+    after: int
+
+    def __str__(self) -> str:
+        before = f"{self.before} -> " if self.before else ""
+        return f"~ mtu {self.bundle}: {before}{self.after}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetUp(Action):
+    """Set the device up."""
+
+    def __str__(self) -> str:
+        return f"~ up {self.bundle}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddAddress(Action):
+    """Give the device an address."""
+
+    address: Interface
+
+    def __str__(self) -> str:
+        return f"+ address {self.address} on {self.bundle}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveAddress(Action):
+    """Take an address from the device."""
+
+    address: Interface
+
+    def __str__(self) -> str:
+        return f"- address {self.address} on {self.bundle}"
+
+
+def _describe_route(route: RouteSpec) -> str:
+    via = f" via {route.via}" if route.via else ""
+    return f"route {route.to}{via} metric {route.metric}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddRoute(Action):
+    """Add a route through the device, under our protocol number; its metric is given."""
+
+    route: RouteSpec
+
+    def __str__(self) -> str:
+        return f"+ {_describe_route(self.route)} on {self.bundle}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRoute(Action):
+    """Remove one of our routes through the device; its metric is given."""
+
+    route: RouteSpec
+
+    def __str__(self) -> str:
+        return f"- {_describe_route(self.route)} on {self.bundle}"

@@ -1,0 +1,157 @@
+"""The plan: what turns the observed state into the desired one."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ipeql.errors import Code, Problem
+from ipeql.plan.actions import (
+    Action,
+    ConfigureBundle,
+    CreateBundle,
+    DestroyBundle,
+    PrepareSlave,
+    ReleaseSlave,
+)
+from ipeql.plan.backend import Choice, choose_backend
+from ipeql.plan.device import ABSENT, Device, device_actions, observe_device, with_metric
+from ipeql.plan.members import Enslaved, Member, enslave, members
+from ipeql.state import BundleSpec, DesiredState, Link, ObservedState
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything to do, bundle by bundle in order, and what stands in the way of the rest."""
+
+    actions: tuple[Action, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def by_bundle(self) -> dict[str, list[Action]]:
+        """Return each bundle's actions; bundles do not depend on each other's."""
+        found: dict[str, list[Action]] = {}
+        for action in self.actions:
+            found.setdefault(action.bundle, []).append(action)
+        return found
+
+
+def plan(desired: DesiredState, observed: ObservedState) -> Plan:
+    """Return the actions that lead from ``observed`` to ``desired``; none where nothing differs.
+
+    Bundles that are no longer wanted come first, so that what they held is free for the others. A
+    bundle that cannot be served keeps running as it is, and its problem says why. What does not
+    carry our mark is never touched.
+    """
+    names = {link.name: link for link in observed.links.values()}
+    actions: list[Action] = []
+    problems: list[Problem] = []
+    for bundle in sorted(_present(observed) - desired.bundles.keys()):
+        actions += _remove(bundle, observed, names.get(bundle))
+    present = members(desired, observed.links)
+    for bundle, spec in desired.bundles.items():
+        link = names.get(bundle)
+        choice = choose_backend(spec, observed.capabilities)
+        if link and link.owner != bundle:
+            problems.append(_name_taken(spec))
+        elif choice.backend is None:
+            problems.append(_no_backend(spec, choice))
+        else:
+            enslaved = enslave(spec, present[bundle], observed)
+            actions += _bundle(spec, choice.backend, link, enslaved, observed)
+            problems += enslaved.problems
+    return Plan(tuple(actions), tuple(problems))
+
+
+def _present(observed: ObservedState) -> set[str]:
+    """Return the bundles of which anything is there; a renamed device is not ours to touch."""
+    ours = {link.name for link in observed.links.values() if link.owner == link.name}
+    return ours | observed.bundles.keys() | {bundle for bundle, _ in observed.prepared}
+
+
+def _remove(bundle: str, observed: ObservedState, link: Link | None) -> Iterator[Action]:
+    ours = link is not None and link.owner == bundle
+    if ours or bundle in observed.bundles:
+        yield _destroy(bundle, observed, link if ours else None)
+    yield from _release(bundle, (), observed)
+
+
+def _bundle(
+    spec: BundleSpec,
+    backend: str,
+    link: Link | None,
+    enslaved: Enslaved,
+    observed: ObservedState,
+) -> Iterator[Action]:
+    table, slaves, _ = enslaved
+    running = observed.bundles.get(spec.name)
+    if running and running.backend != backend:
+        yield _destroy(spec.name, observed, link)
+        running = link = None
+    if link is None or running is None:
+        yield CreateBundle(bundle=spec.name, backend=backend, revive=link is not None)
+        running = None
+    for slave in slaves:
+        yield from _prepare(spec.name, slave, observed)
+    before = running.table if running else None
+    if before != table:
+        yield ConfigureBundle(bundle=spec.name, backend=backend, before=before, after=table)
+    mtu = spec.mtu or min((slave.link.mtu for slave in slaves), default=None)
+    routes = tuple(with_metric(route) for route in spec.routes)
+    wanted = Device(mtu, True, spec.addresses, routes)
+    yield from device_actions(spec.name, wanted, observe_device(link, observed))
+    yield from _release(spec.name, slaves, observed)
+
+
+def _prepare(bundle: str, slave: Member, observed: ObservedState) -> Iterator[Action]:
+    link = slave.link
+    new = (bundle, link.ifindex) not in observed.prepared
+    if new or link.strict_rp_filter:
+        yield PrepareSlave(
+            bundle=bundle,
+            ifindex=link.ifindex,
+            name=link.name,
+            new=new,
+            up=new and slave.spec.up and not link.up,
+            loosen=link.strict_rp_filter,
+        )
+
+
+def _release(bundle: str, keep: Iterable[Member], observed: ObservedState) -> Iterator[Action]:
+    kept = {slave.link.ifindex for slave in keep}
+    for owner, ifindex in sorted(observed.prepared):
+        if owner == bundle and ifindex not in kept:
+            link = observed.links.get(ifindex)
+            name = link.name if link else f"ifindex {ifindex}"
+            yield ReleaseSlave(bundle=bundle, ifindex=ifindex, name=name)
+
+
+def _destroy(bundle: str, observed: ObservedState, link: Link | None) -> DestroyBundle:
+    running = observed.bundles.get(bundle)
+    if running is None:
+        return DestroyBundle(bundle=bundle, backend=None)
+    restore: list[Action] = [CreateBundle(bundle=bundle, backend=running.backend)]
+    if running.table:
+        restore.append(
+            ConfigureBundle(
+                bundle=bundle, backend=running.backend, before=None, after=running.table
+            )
+        )
+    restore += device_actions(bundle, observe_device(link, observed), ABSENT)
+    return DestroyBundle(bundle=bundle, backend=running.backend, restore=tuple(restore))
+
+
+def _name_taken(spec: BundleSpec) -> Problem:
+    return Problem(
+        Code.NAME_TAKEN,
+        f"{spec.name}: there is already an interface of this name, and it is not ours",
+        f"remove or rename that interface ('ip link show {spec.name}'), or rename the bundle",
+        spec.mark,
+    )
+
+
+def _no_backend(spec: BundleSpec, choice: Choice) -> Problem:
+    other = "another method or stripe-unit" if spec.backend == "auto" else "'backend: auto'"
+    return Problem(
+        Code.NO_BACKEND,
+        f"{spec.name}: no backend can carry it: {choice.reason}",
+        f"provide what is missing, or choose {other}",
+        spec.mark,
+    )
