@@ -77,12 +77,16 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault: what was found and expected (``message``) and how to mend it (``help``)."""
+    """One fault: what was found and expected (``message``) and how to mend it (``help``).
+
+    ``bundle``: whose fault it is, where it is one bundle's alone; ``message`` then begins with it.
+    """
 
     code: Code
     message: str
     help: str = ""
     mark: Mark | None = None
+    bundle: str = ""
 
     def render(self) -> str:
         """Return the text for a terminal or log: header, source line with caret, help."""
@@ -103,6 +107,7 @@ class Problem:
             "code": self.code.value,
             "message": self.message,
             "help": self.help,
+            "bundle": self.bundle,
         }
         if self.mark:
             shown |= {"file": self.mark.file, "line": self.mark.line, "column": self.mark.column}
@@ -115,7 +120,7 @@ class Problem:
         mark = None
         if "file" in shown:
             mark = Mark(*(shown[key] for key in ("file", "line", "column", "source", "width")))
-        return cls(Code(shown["code"]), shown["message"], shown["help"], mark)
+        return cls(Code(shown["code"]), shown["message"], shown["help"], mark, shown["bundle"])
 
 
 class IpeqlError(Exception):

@@ -144,6 +144,7 @@ def _name_taken(spec: BundleSpec) -> Problem:
         f"{spec.name}: there is already an interface of this name, and it is not ours",
         f"remove or rename that interface ('ip link show {spec.name}'), or rename the bundle",
         spec.mark,
+        spec.name,
     )
 
 
@@ -154,4 +155,5 @@ def _no_backend(spec: BundleSpec, choice: Choice) -> Problem:
         f"{spec.name}: no backend can carry it: {choice.reason}",
         f"provide what is missing, or choose {other}",
         spec.mark,
+        spec.name,
     )

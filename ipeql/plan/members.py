@@ -103,6 +103,7 @@ def _speed_unknown(spec: BundleSpec, member: Member) -> Problem:
         f"and {spec.method} needs the bandwidth",
         "write the slave's bandwidth, such as 'bandwidth: 20Mbit', instead of 'auto'",
         member.spec.mark or spec.mark,
+        spec.name,
     )
 
 
@@ -112,4 +113,5 @@ def _too_many(spec: BundleSpec, left_out: list[str]) -> Problem:
         f"{spec.name}: {', '.join(left_out)} left out: a bundle has at most {MAX_SLAVES} slaves",
         "make the matches narrower, or spread the slaves over two bundles",
         spec.mark,
+        spec.name,
     )

@@ -60,12 +60,16 @@ def event(
     _write(subject, message, (bundle, slave), fields, level)
 
 
-def problem(found: Problem, *, bundle: str = "", level: int = logging.ERROR) -> None:
+def problem(found: Problem, *, level: int = logging.ERROR) -> None:
     """Write down a problem with its remedy; the same problem again is counted, not written."""
-    fields = {"IPEQL_BUNDLE": bundle, "IPEQL_CODE": found.code.value, "INTERFACE": bundle}
+    fields = {
+        "IPEQL_BUNDLE": found.bundle,
+        "IPEQL_CODE": found.code.value,
+        "INTERFACE": found.bundle,
+    }
     if found.mark:
         fields |= {"CONFIG_FILE": found.mark.file, "CONFIG_LINE": str(found.mark.line)}
-    _write("", found.render(), (bundle, found.code, found.message), fields, level)
+    _write("", found.render(), (found.bundle, found.code, found.message), fields, level)
 
 
 def _write(

@@ -64,8 +64,8 @@ def test_a_repeat_is_counted_and_a_change_is_always_written(
 
 def test_two_problems_in_turn_are_each_written_once(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(5):
-        journal.problem(Problem(Code.SPEED_UNKNOWN, "eth1"), bundle="ipeql0")
-        journal.problem(Problem(Code.SPEED_UNKNOWN, "eth2"), bundle="ipeql0")
+        journal.problem(Problem(Code.SPEED_UNKNOWN, "eth1", bundle="ipeql0"))
+        journal.problem(Problem(Code.SPEED_UNKNOWN, "eth2", bundle="ipeql0"))
     assert len(caplog.records) == 2
 
 
