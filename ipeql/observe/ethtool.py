@@ -27,8 +27,8 @@ def driver(sock: socket.socket, name: str) -> str:
 def speed(sock: socket.socket, name: str) -> int | None:
     """Return what the driver of link ``name`` reports in bit/s; None where it reports nothing.
 
-    A virtual device's figure is nominal: veth says 10 Gbit/s, TUN what it was set to (10 Mbit/s if
-    nobody did). Without carrier most hardware knows none.
+    A virtual device's figure is nominal: veth and TUN say 10 Gbit/s (TUN before Linux 6.2
+    10 Mbit/s). Without carrier most hardware knows none.
     """
     answer = _ethtool(sock, name, _GSET, _GSET_SIZE)
     if not answer:

@@ -42,7 +42,8 @@ Snapshot = tuple[dict[int, Link], frozenset[ObservedRoute]]
 async def snapshot() -> Snapshot:
     """Return all links by ifindex, with their addresses, and our routes in the main table.
 
-    Raises IpeqlError where the kernel does not tell.
+    A route's metric is the kernel's: None for IPv4's 0; IPv6 makes 1024 of none given. Raises
+    IpeqlError where the kernel does not tell.
     """
     try:
         async with asyncio.timeout(_TIMEOUT), AsyncIPRoute(strict_check=True) as kernel:
@@ -95,6 +96,7 @@ async def _addresses(kernel: AsyncIPRoute) -> dict[int, list[Interface]]:
 
 async def _routes(kernel: AsyncIPRoute) -> frozenset[ObservedRoute]:
     request = rtmsg()
+    request["family"] = socket.AF_UNSPEC  # pyroute2's default is AF_INET
     request["proto"] = ROUTE_PROTOCOL
     found: set[ObservedRoute] = set()
     for message in await dump(kernel, RTM_GETROUTE, request, _RTMSG.size):

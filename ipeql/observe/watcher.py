@@ -101,12 +101,9 @@ class Watcher:
         except BlockingIOError:
             return
         except OSError as error:
-            self._resync(error)
-
-    def _resync(self, error: OSError) -> None:
-        self.resyncs += 1
-        _log.warning("kernel events were lost (%s): looking at everything again", error.strerror)
-        self._reopen()
+            self.resyncs += 1
+            _log.warning("kernel events were lost (%s), looking at everything anew", error.strerror)
+            self._reopen()
 
     def _reopen(self) -> None:
         """Open the socket anew, and until that succeeds look again once a try."""
