@@ -53,7 +53,7 @@ async def snapshot() -> Snapshot:
         problem = Problem(
             Code.NOT_PERMITTED,
             f"cannot read the kernel's links and routes: {reason}",
-            help="IPEQL needs AF_NETLINK sockets; look for a sandbox that forbids them",
+            help="IPEQL opens AF_NETLINK sockets; look for a sandbox or a limit that forbids it",
         )
         raise IpeqlError(problem) from error
 
