@@ -17,6 +17,7 @@ from ipeql.plan.actions import (
 from ipeql.plan.backend import Choice, choose_backend
 from ipeql.plan.diff import Plan, plan
 from ipeql.plan.members import Member, members
+from ipeql.plan.undo import undo
 
 __all__ = [
     "Action",
@@ -37,4 +38,5 @@ __all__ = [
     "choose_backend",
     "members",
     "plan",
+    "undo",
 ]

@@ -1,0 +1,97 @@
+"""Changes to a bundle's device, over rtnetlink; every function raises NetlinkError when refused.
+
+What is asked for and is so already is no error.
+"""
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from ipeql.errors import ApplyError, Code, Problem
+from ipeql.state import ALIAS_PREFIX, ROUTE_PROTOCOL, Interface, RouteSpec
+
+_RT_SCOPE_LINK = 253
+
+
+@contextmanager
+def _so_already(*codes: int) -> Iterator[None]:
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code not in codes:
+            raise
+
+
+async def _own(kernel: AsyncIPRoute, bundle: str) -> int:
+    """Return the ifindex of the bundle's device; ApplyError where the interface is not ours."""
+    (link,) = await kernel.link("get", ifname=bundle)
+    if link.get("ifalias") != ALIAS_PREFIX + bundle:
+        raise ApplyError(
+            Problem(
+                Code.NAME_TAKEN,
+                f"{bundle}: the interface of this name is not ours",
+                f"remove or rename that interface ('ip link show {bundle}'), or rename the bundle",
+                bundle=bundle,
+            )
+        )
+    return int(link["index"])
+
+
+async def delete(kernel: AsyncIPRoute, bundle: str) -> None:
+    """Delete the device, with its addresses and routes."""
+    with _so_already(errno.ENODEV):
+        await kernel.link("del", index=await _own(kernel, bundle))
+
+
+async def change(kernel: AsyncIPRoute, bundle: str, **attributes: int | str) -> None:
+    """Set link attributes: ``mtu`` in bytes, ``state`` up or down."""
+    await kernel.link("set", index=await _own(kernel, bundle), **attributes)
+
+
+async def add_address(kernel: AsyncIPRoute, bundle: str, address: Interface) -> None:
+    """Add an address."""
+    with _so_already(errno.EEXIST):
+        await kernel.addr("add", **await _address(kernel, bundle, address))
+
+
+async def remove_address(kernel: AsyncIPRoute, bundle: str, address: Interface) -> None:
+    """Remove an address."""
+    with _so_already(errno.EADDRNOTAVAIL):
+        await kernel.addr("del", **await _address(kernel, bundle, address))
+
+
+async def _address(kernel: AsyncIPRoute, bundle: str, address: Interface) -> dict[str, int | str]:
+    prefix = address.network.prefixlen
+    index = await _own(kernel, bundle)
+    return {"index": index, "address": str(address.ip), "prefixlen": prefix}
+
+
+async def add_route(kernel: AsyncIPRoute, bundle: str, route: RouteSpec) -> None:
+    """Add a route of ours; a foreign one to the same destination and metric refuses it."""
+    await kernel.route("add", **await _route(kernel, bundle, route))
+
+
+async def remove_route(kernel: AsyncIPRoute, bundle: str, route: RouteSpec) -> None:
+    """Remove a route of ours; the kernel compares the protocol too, so never a foreign one."""
+    with _so_already(errno.ESRCH):
+        await kernel.route("del", **await _route(kernel, bundle, route))
+
+
+async def _route(kernel: AsyncIPRoute, bundle: str, route: RouteSpec) -> dict[str, int | str]:
+    message: dict[str, int | str] = {
+        "family": socket.AF_INET if route.to.version == 4 else socket.AF_INET6,
+        "dst": str(route.to),
+        "oif": await _own(kernel, bundle),
+        "proto": ROUTE_PROTOCOL,
+    }
+    if route.metric:
+        message["priority"] = route.metric
+    if route.via:
+        message["gateway"] = str(route.via)
+    elif route.to.version == 4:
+        message["scope"] = _RT_SCOPE_LINK
+    return message

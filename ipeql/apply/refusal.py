@@ -1,0 +1,37 @@
+"""What a person is told when the machine refuses an action."""
+
+import errno
+import os
+from dataclasses import replace
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from ipeql.errors import Code, IpeqlError, Problem
+from ipeql.plan import Action, AddAddress, AddRoute, SetMtu
+
+UNDO_FAILED_HELP = "'ipeql plan' shows what is left to do; 'ipeql apply' tries again"
+
+_BY_ACTION = {
+    (AddRoute, errno.EEXIST): "another route has this destination and metric; choose a 'metric'",
+    (AddRoute, errno.ENETUNREACH): "'via' has to lie in a subnet of the bundle's 'addresses'",
+    (AddRoute, errno.EHOSTUNREACH): "'via' has to lie in a subnet of the bundle's 'addresses'",
+    (
+        AddAddress,
+        errno.EACCES,
+    ): "IPv6 is disabled here: see the sysctl net.ipv6.conf.*.disable_ipv6",
+    (AddAddress, errno.EINVAL): "an IPv6 address needs an 'mtu' of at least 1280",
+    (SetMtu, errno.EINVAL): "the device does not take this 'mtu'",
+}
+
+
+def explain(action: Action, error: IpeqlError | NetlinkError | OSError) -> tuple[Problem, ...]:
+    """Return the problems that ``error`` carries, or one made of the kernel's answer."""
+    if isinstance(error, IpeqlError):
+        return tuple(replace(problem, bundle=action.bundle) for problem in error.problems)
+    number = error.code if isinstance(error, NetlinkError) else error.errno or 0
+    remedy = _BY_ACTION.get((type(action), number), "")
+    if number in (errno.EPERM, errno.EACCES) and not remedy:
+        remedy = "run as root, or give the service CAP_NET_ADMIN and CAP_NET_RAW"
+    reason = os.strerror(number) if number else str(error)
+    message = f"{action.bundle}: cannot apply '{action}': {reason}"
+    return (Problem(Code.APPLY_FAILED, message, remedy, bundle=action.bundle),)

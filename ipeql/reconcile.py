@@ -1,0 +1,172 @@
+"""The pass: observe, plan, apply, verify. Every wake-up runs the same one.
+
+It is level-triggered: nothing depends on why it was woken, and a pass that finds nothing to do
+changes nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+from ipeql.apply import Applier, SavedSlaves
+from ipeql.backends.base import Backend
+from ipeql.errors import ApplyError, Code, Problem
+from ipeql.health.carrier import CarrierHealth
+from ipeql.observe.kernel import Snapshot
+from ipeql.plan import Action, Plan, members, plan
+from ipeql.state import DesiredState, ObservedBundle, ObservedState
+
+PAUSES_S = (0.0, 0.02, 0.1, 0.5)
+"""The pause before each look of a pass; the last look only verifies. Some changes show late, such
+as the carrier of a slave that was set up."""
+
+FIRST_RETRY = 10**9
+LAST_RETRY = 60 * 10**9
+"""A bundle that failed is left alone for so long, in ns, doubling from the first to the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassResult:
+    """What a pass did: ``actions`` that were carried out and stand, and what stood in the way.
+
+    ``observed``: the state after it. ``requeue``: when the next pass is due by itself, in ns of
+    CLOCK_MONOTONIC, or None.
+    """
+
+    actions: tuple[Action, ...]
+    problems: tuple[Problem, ...]
+    observed: ObservedState
+    requeue: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A bundle's actions that did not succeed, and from when (ns) the same are tried again."""
+
+    actions: list[Action]
+    problems: tuple[Problem, ...]
+    delay: int
+    until: int
+
+
+class Reconciler:
+    """Bring the machine to the desired state and keep it there, bundle by bundle.
+
+    ``snapshot`` reads the kernel: ``observe.snapshot``, or a watcher's. ``directory`` is
+    RUNTIME_DIRECTORY. Belongs to one event loop and network namespace; what is called meanwhile
+    waits for its turn. Every method raises IpeqlError where the machine cannot be observed.
+    """
+
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        snapshot: Callable[[], Awaitable[Snapshot]],
+        directory: Path,
+    ) -> None:
+        self._backends = backends
+        self._snapshot = snapshot
+        self._saved = SavedSlaves(directory)
+        self._applier = Applier(backends, self._saved)
+        self._health = CarrierHealth()
+        self._failures: dict[str, _Failure] = {}
+        self._lock = asyncio.Lock()
+
+    async def observe(self, desired: DesiredState) -> ObservedState:
+        """Return what is there, with health's word on the slaves of ``desired``."""
+        async with self._lock:
+            return await self._observe(desired, deepcopy(self._health))
+
+    async def plan(self, desired: DesiredState) -> Plan:
+        """Return what a pass would do now."""
+        return plan(desired, await self.observe(desired))
+
+    async def run(self, desired: DesiredState) -> PassResult:
+        """Run one pass: apply what differs, and look again until nothing does.
+
+        A bundle whose change is refused is rolled back; the same change is tried again later,
+        another one at once. The other bundles go on.
+        """
+        async with self._lock:
+            applied: list[Action] = []
+            for pause in PAUSES_S:
+                await asyncio.sleep(pause)
+                observed = await self._observe(desired, self._health)
+                wanted = plan(desired, observed)
+                pending = self._pending(wanted)
+                if not pending or pause == PAUSES_S[-1]:
+                    break
+                for bundle, actions in pending.items():
+                    applied += await self._apply(bundle, actions)
+            for bundle, actions in pending.items():
+                self._fail(bundle, actions, (_not_in_sync(bundle, actions),))
+            failures = self._failures.values()
+            problems = (problem for failure in failures for problem in failure.problems)
+            due = [failure.until for failure in failures]
+            due += [self._health.next_change] if self._health.next_change else []
+            return PassResult(
+                tuple(applied), (*wanted.problems, *problems), observed, min(due, default=None)
+            )
+
+    async def destroy_all(self) -> None:
+        """Remove every bundle and free every slave; ApplyError names what is left."""
+        self._failures.clear()
+        result = await self.run(DesiredState({}))
+        if result.problems:
+            raise ApplyError(result.problems)
+
+    async def _observe(self, desired: DesiredState, health: CarrierHealth) -> ObservedState:
+        links, routes = await self._snapshot()
+        bundles: dict[str, ObservedBundle] = {}
+        for backend in self._backends.values():
+            bundles |= await backend.observe()
+        slaves = {
+            bundle: [member.link for member in found]
+            for bundle, found in members(desired, links).items()
+        }
+        return ObservedState(
+            links=links,
+            routes=routes,
+            bundles=bundles,
+            capabilities={name: able.capabilities() for name, able in self._backends.items()},
+            prepared=self._saved.prepared(links),
+            verdicts=health.judge(time.monotonic_ns(), slaves),
+        )
+
+    def _pending(self, wanted: Plan) -> dict[str, list[Action]]:
+        """Return the actions that are due, by bundle; failures of other plans are forgotten."""
+        bundles, now = wanted.by_bundle(), time.monotonic_ns()
+        self._failures = {
+            bundle: failure
+            for bundle, failure in self._failures.items()
+            if failure.actions == bundles.get(bundle)
+        }
+        waiting = {bundle for bundle, failure in self._failures.items() if failure.until > now}
+        return {bundle: actions for bundle, actions in bundles.items() if bundle not in waiting}
+
+    async def _apply(self, bundle: str, actions: list[Action]) -> list[Action]:
+        """Return the actions that stand."""
+        try:
+            await self._applier.apply(actions)
+        except ApplyError as error:
+            self._fail(bundle, actions, error.problems)
+            return []
+        return actions
+
+    def _fail(self, bundle: str, actions: list[Action], problems: tuple[Problem, ...]) -> None:
+        earlier = self._failures.get(bundle)
+        delay = min(2 * earlier.delay, LAST_RETRY) if earlier else FIRST_RETRY
+        until = time.monotonic_ns() + delay
+        self._failures[bundle] = _Failure(actions, problems, delay, until)
+
+
+def _not_in_sync(bundle: str, actions: list[Action]) -> Problem:
+    left = "; ".join(str(action) for action in actions)
+    return Problem(
+        Code.NOT_IN_SYNC,
+        f"{bundle}: was changed, but not to what was asked for; left to do: {left}",
+        "look for another program that changes it back; IPEQL tries again by itself",
+        bundle=bundle,
+    )
