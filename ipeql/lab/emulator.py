@@ -79,7 +79,7 @@ def _be_punctual() -> None:
     with contextlib.suppress(OSError):
         Path("/proc/self/timerslack_ns").write_text("1")
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     gc.freeze()
     gc.disable()
 
