@@ -26,9 +26,9 @@ from ipeql.state import (
 SCHEMA = "ipeql-status/1"
 
 _SENTENCES = {
-    "no-carrier": "the link has no carrier",
+    "no-carrier": "no signal on the link",
     "admin-down": "the link is set down",
-    "hold-off": "back, and watched before it is used",
+    "hold-off": "back, has yet to prove steady",
 }
 
 
@@ -113,7 +113,7 @@ def _state(
     if not usable:
         return "down", "no slave is usable"
     if usable < spec.min_slaves:
-        return "degraded", f"{usable} usable, min-slaves is {spec.min_slaves}"
+        return "degraded", f"fewer usable slaves than min-slaves, {spec.min_slaves}"
     return "ready", ""
 
 
@@ -161,8 +161,8 @@ def _missing(entry: SlaveSpec, observed: ObservedState) -> tuple[str, str]:
     if entry.match:
         return "absent", "no free link matches"
     if observed.link(entry.name):
-        return "left-out", "this link cannot be a slave"
-    return "absent", "there is no such link"
+        return "left-out", "such a link cannot be a slave"
+    return "absent", "no such link"
 
 
 def _slave(

@@ -1,0 +1,1 @@
+"""The ``ipeql`` command: one file a verb."""

@@ -1,0 +1,34 @@
+"""``ipeql check``."""
+
+from pathlib import Path
+
+import click
+
+from ipeql.cli.output import counted, print_json, remark
+from ipeql.cli.settings import Settings, options
+
+
+@click.command()
+@options
+@click.argument("files", metavar="[FILE...]", nargs=-1, type=click.Path(path_type=Path))
+@click.pass_obj
+def check(settings: Settings, files: tuple[Path, ...]) -> None:
+    """Read the configuration and print all that is wrong with it.
+
+    Needs neither the daemon nor root, and changes nothing. Without FILE: the
+    files that the daemon would read.
+
+    \b
+    Example: ipeql check new.yaml && sudo cp new.yaml /etc/ipeql/
+    """
+    from ipeql.config import find_files, load
+
+    paths = list(files) or find_files(settings.directories)
+    if not paths:
+        remark(f"no *.yaml in {', '.join(map(str, settings.directories))}")
+    bundles = load(paths).bundles.values()
+    slaves = sum(len(bundle.slaves) for bundle in bundles)
+    if settings.json:
+        print_json({"bundles": len(bundles), "slaves": slaves, "problems": []})
+    else:
+        click.echo(f"ok: {counted(len(bundles), 'bundle')}, {counted(slaves, 'slave')}")

@@ -1,0 +1,81 @@
+"""The daemon's other end: what a command asks it, over the control socket.
+
+``ipeql.report.control`` describes the protocol. Every error leaves as ``IpeqlError`` with the exit
+status that the daemon gave it; NotRunningError when nobody answers.
+"""
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ipeql.errors import Code, ExitCode, IpeqlError, NotRunningError, Problem
+from ipeql.report.control import socket_path
+
+ANSWER_TIMEOUT_S = 10.0
+
+PASS_TIMEOUT_S = 120.0
+"""Reload and Apply answer when their pass has ended."""
+
+
+def call(method: str, timeout: float = ANSWER_TIMEOUT_S, **parameters: str) -> dict[str, Any]:
+    """Return the daemon's result for ``method``; ``timeout`` in seconds."""
+    with _connection(timeout) as connection:
+        _send(connection, method, parameters)
+        with connection.makefile("rb") as answers:
+            return _read(answers.readline(), "result")
+
+
+def events() -> Iterator[dict[str, Any]]:
+    """Yield events as they happen, until the daemon ends (NotRunningError)."""
+    with _connection(ANSWER_TIMEOUT_S) as connection:
+        _send(connection, "Monitor", {})
+        with connection.makefile("rb") as answers:
+            _read(answers.readline(), "result")
+            connection.settimeout(None)
+            while True:
+                yield _read(answers.readline(), "event")
+
+
+@contextlib.contextmanager
+def _connection(timeout: float) -> Iterator[socket.socket]:
+    path = socket_path()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(str(path))
+            yield connection
+        except TimeoutError:
+            message = f"ipeqld did not answer within {timeout:g} s"
+            raise IpeqlError(Problem(Code.TIMED_OUT, message, "see its log")) from None
+        except OSError as error:
+            raise _not_running(f"{path}: {error.strerror or error}") from None
+
+
+def _send(connection: socket.socket, method: str, parameters: Mapping[str, str]) -> None:
+    request = {"method": method, "parameters": parameters}
+    connection.sendall(json.dumps(request).encode() + b"\n")
+
+
+def _read(line: bytes, key: str) -> dict[str, Any]:
+    """Return what an answer has under ``key``; raise the error it carries instead."""
+    if not line:
+        raise _not_running("it has ended")
+    try:
+        answer: dict[str, dict[str, Any]] = json.loads(line)
+        if "error" not in answer:
+            return answer[key]
+        failure = answer["error"]
+        error = IpeqlError(Problem.from_json(problem) for problem in failure["problems"])
+        error.exit_code = ExitCode(failure["exit_code"])
+    except (ValueError, KeyError, TypeError) as fault:
+        message = f"ipeqld gave an answer that this command does not understand: {fault!r}"
+        help = "install the same version of both, and restart ipeqld"
+        raise IpeqlError(Problem(Code.BAD_REQUEST, message, help)) from None
+    raise error
+
+
+def _not_running(why: str) -> NotRunningError:
+    help = "start it: systemctl start ipeqld, or run ipeqld in the foreground"
+    return NotRunningError(Problem(Code.NOT_RUNNING, f"ipeqld is not running ({why})", help))

@@ -1,0 +1,91 @@
+"""What the command does itself where no daemon runs: read the kernel and the dataplanes, or a pass.
+
+A dataplane that lives in the daemon's own processes goes on when the daemon dies and can be read
+and reconfigured, but only the daemon starts one.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from ipeql.backends.base import Backend
+from ipeql.backends.tun.backend import TunBackend
+from ipeql.errors import Code, IpeqlError, NotRunningError, Problem
+from ipeql.observe import snapshot
+from ipeql.plan import CreateBundle
+from ipeql.plan import plan as make_plan
+from ipeql.reconcile import Reconciler
+from ipeql.report import describe as document
+from ipeql.report.changes import changes
+from ipeql.report.control import runtime_directory
+from ipeql.state import BundleStatistics, DesiredState
+
+
+def describe(desired: DesiredState) -> dict[str, Any]:
+    """Return the status document."""
+    return asyncio.run(_describe(desired))
+
+
+def plan(desired: DesiredState) -> dict[str, Any]:
+    """Return what a pass would change."""
+    return asyncio.run(_plan(desired))
+
+
+def apply(desired: DesiredState) -> dict[str, Any]:
+    """Run one pass and return what it changed.
+
+    Raises NotRunningError where that would take a dataplane which only the daemon can start.
+    """
+    return asyncio.run(_apply(desired))
+
+
+async def _describe(desired: DesiredState) -> dict[str, Any]:
+    async with _machine() as (reconciler, backends):
+        observed = await reconciler.observe(desired)
+        problems: list[Problem] = list(make_plan(desired, observed).problems)
+        statistics: dict[str, BundleStatistics] = {}
+        for name, bundle in observed.bundles.items():
+            try:
+                statistics[name] = await backends[bundle.backend].statistics(name)
+            except IpeqlError as error:
+                problems += error.problems
+        return document.describe(desired, observed, statistics, problems, daemon=False)
+
+
+async def _plan(desired: DesiredState) -> dict[str, Any]:
+    async with _machine() as (reconciler, _):
+        found = await reconciler.plan(desired)
+        return changes(found.actions, found.problems)
+
+
+async def _apply(desired: DesiredState) -> dict[str, Any]:
+    async with _machine() as (reconciler, _):
+        needed = [
+            _needs_daemon(action.bundle)
+            for action in (await reconciler.plan(desired)).actions
+            if isinstance(action, CreateBundle) and action.backend == "tun"
+        ]
+        if needed:
+            raise NotRunningError(needed)
+        result = await reconciler.run(desired)
+        return changes(result.actions, result.problems)
+
+
+def _needs_daemon(bundle: str) -> Problem:
+    return Problem(
+        Code.NOT_RUNNING,
+        f"{bundle}: ipeqld is not running, and the tun dataplane needs it to start",
+        "start it: systemctl start ipeqld, or run ipeqld in the foreground",
+        bundle=bundle,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _machine() -> AsyncIterator[tuple[Reconciler, Mapping[str, Backend]]]:
+    backends: Mapping[str, Backend] = {"tun": TunBackend(runtime_directory())}
+    try:
+        yield Reconciler(backends, snapshot, runtime_directory()), backends
+    finally:
+        for backend in backends.values():
+            await backend.close()

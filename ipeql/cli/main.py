@@ -1,0 +1,69 @@
+"""The command's frame: its verbs, and how every error ends."""
+
+import json
+import os
+import sys
+
+import click
+
+from ipeql.cli.apply import apply
+from ipeql.cli.check import check
+from ipeql.cli.monitor import monitor
+from ipeql.cli.plan import plan
+from ipeql.cli.reload import reload
+from ipeql.cli.schema import schema
+from ipeql.cli.settings import Settings, options
+from ipeql.cli.show import show
+from ipeql.cli.status import status
+from ipeql.cli.version import version
+from ipeql.cli.wait_online import wait_online
+from ipeql.errors import IpeqlError
+
+EPILOG = """\b
+Exit status: 0 done, 1 error, 2 wrong usage, 4 configuration invalid,
+5 apply failed and rolled back, 7 not authorised, 8 daemon not running,
+9 no such bundle, 10 changes (plan --exit-code).
+
+\b
+Completion, for bash (zsh and fish likewise), in ~/.bashrc:
+  eval "$(_IPEQL_COMPLETE=bash_source ipeql)"
+"""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@options
+def ipeql() -> None:
+    """Stripe the IP packets of one interface over several links.
+
+    \b
+    Configuration is read from /etc/ipeql/*.yaml; the daemon ipeqld applies it.
+      ipeql check       is the configuration right?
+      ipeql plan        what would it change?
+      ipeql reload      let the daemon apply it
+      ipeql status      how do the bundles fare?
+    """
+
+
+for verb in (status, check, plan, apply, reload, show, monitor, schema, wait_online, version):
+    ipeql.add_command(verb)
+
+
+def main() -> None:
+    """Run the command and exit with its status; a fault ends as a message, never a traceback."""
+    settings = Settings()
+    try:
+        ipeql(prog_name="ipeql", obj=settings)
+    except IpeqlError as error:
+        if settings.json:
+            problems = [problem.to_json() for problem in error.problems]
+            failure = {"problems": problems, "exit_code": int(error.exit_code)}
+            click.echo(json.dumps({"error": failure}, indent=2))
+        else:
+            click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get("IPEQL_DEBUG") == "1":
+            raise
+        click.echo(f"ipeql: internal error: {error!r}; please report it", err=True)
+        click.echo("  help: IPEQL_DEBUG=1 shows where it happened", err=True)
+        sys.exit(1)

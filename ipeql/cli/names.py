@@ -1,0 +1,53 @@
+"""Bundle names as arguments: completed by the shell, looked up by the verb."""
+
+import contextlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+from ipeql.errors import Code, IpeqlError, NotFoundError, Problem
+
+COMPLETION_TIMEOUT_S = 1.0
+
+
+def complete(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> "list[str | CompletionItem]":
+    """Offer the bundles of the daemon, or of the files; nothing where neither can be read."""
+    with contextlib.suppress(IpeqlError, OSError):
+        return [name for name in _known() if name.startswith(incomplete)]
+    return []
+
+
+def _known() -> list[str]:
+    from ipeql.cli import client
+    from ipeql.cli.settings import Settings
+    from ipeql.errors import NotRunningError
+
+    try:
+        return [
+            bundle["name"] for bundle in client.call("Describe", COMPLETION_TIMEOUT_S)["bundles"]
+        ]
+    except NotRunningError:
+        return sorted(Settings().load().bundles)
+
+
+def pick(bundles: Iterable[dict[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the bundles of a status document that ``names`` means: all, where it is empty."""
+    by_name = {bundle["name"]: bundle for bundle in bundles}
+    wanted = list(names) or list(by_name)
+    missing = [name for name in wanted if name not in by_name]
+    if missing:
+        raise NotFoundError(no_such_bundle(name, by_name) for name in missing)
+    return [by_name[name] for name in wanted]
+
+
+def no_such_bundle(name: str, known: Iterable[str]) -> Problem:
+    """Return the problem that no bundle is called ``name``."""
+    there = ", ".join(sorted(known))
+    help = f"there is {there}" if there else "none is configured"
+    return Problem(Code.NO_SUCH_BUNDLE, f"no bundle is called {name!r}", help)

@@ -1,0 +1,60 @@
+"""``ipeql wait-online``."""
+
+import time
+
+import click
+
+from ipeql.cli.names import complete, pick
+from ipeql.cli.output import print_json
+from ipeql.cli.settings import Settings, options
+from ipeql.errors import Code, IpeqlError, NotRunningError, Problem
+from ipeql.units import parse_time
+
+POLL_S = 0.25
+
+
+def _nanoseconds(context: click.Context, parameter: click.Parameter, text: str) -> int:
+    try:
+        if text.endswith("min"):
+            return parse_time(text.removesuffix("min") + "s") * 60
+        return parse_time(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}, or 2min") from None
+
+
+@click.command("wait-online")
+@options
+@click.argument("bundles", metavar="[BUNDLE...]", nargs=-1, shell_complete=complete)
+@click.option("--timeout", metavar="TIME", callback=_nanoseconds, default="2min", show_default=True)
+@click.pass_obj
+def wait_online(settings: Settings, bundles: tuple[str, ...], timeout: int) -> None:
+    """Wait until every bundle, or every BUNDLE named, is ready.
+
+    Ready means that min-slaves of its slaves are usable; the others may be
+    absent. Ends with status 1 when the time is over.
+
+    \b
+    Example: ipeql wait-online ipeql0 --timeout 30s
+    """
+    deadline = time.monotonic_ns() + timeout
+    while waiting := _waiting(bundles):
+        if time.monotonic_ns() >= deadline:
+            raise IpeqlError(waiting)
+        time.sleep(POLL_S)
+    if settings.json:
+        print_json({"ready": True})
+
+
+def _waiting(names: tuple[str, ...]) -> list[Problem]:
+    """Return why it is not yet time to go on: nothing, when every bundle is ready."""
+    from ipeql.cli import client
+
+    try:
+        bundles = pick(client.call("Describe")["bundles"], names)
+    except NotRunningError as error:
+        return list(error.problems)
+    return [
+        Problem(Code.TIMED_OUT, f"{bundle['name']} is {bundle['state']}: {bundle['reason']}")
+        for bundle in bundles
+        if bundle["state"] != "ready"
+    ]
