@@ -6,7 +6,6 @@ kernel resolves the neighbour (NTF_USE) and keeps it confirmed; packets wait mea
 """
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -51,13 +50,16 @@ class Neighbours(Generic[T]):
         self._bundle_ifindex = bundle_ifindex
         self._requests = requests
         self._hops: dict[bytes, NextHop[T]] = {}
+        self._unknown: dict[bytes, NextHop[T]] = {}
 
     def resolve(self, destination: bytes) -> NextHop[T] | None:
         """Find the header of a destination; None: it is in ``headers`` now.
 
-        Otherwise the kernel was asked for the neighbour, and the packet is to be appended to the
-        returned hop's ``pending``; ``learn`` or ``refresh`` gives it back.
+        Otherwise the kernel was asked for the neighbour; a packet appended to the returned hop's
+        ``pending`` comes back from ``learn``.
         """
+        if destination in self._unknown:
+            return self._unknown[destination]
         group = group_address(destination)
         if group:
             self._remember(destination, group)
@@ -66,50 +68,55 @@ class Neighbours(Generic[T]):
         address = via.packed if via else self._requests.gateway(destination, self._bundle_ifindex)
         hop = self._hops.setdefault(address, NextHop(address))
         hop.destinations.add(destination)
-        if not hop.pending:
+        if not hop.lladdr:
             hop.lladdr = self._requests.neighbour(self.row.ifindex, address)
-            if not hop.lladdr:
-                self._requests.use_neighbour(self.row.ifindex, address)
         if hop.lladdr:
             self._remember(destination, hop.lladdr)
             return None
+        self._unknown[destination] = hop
+        self._requests.use_neighbour(self.row.ifindex, address)
         return hop
 
     def learn(self, event: NeighbourEvent) -> tuple[list[T], list[T]]:
         """Take over a neighbour's new state; return the packets to send now and those in vain."""
         hop = self._hops.get(event.address)
-        if hop is None or (hop.lladdr == event.lladdr and not hop.pending):
+        if hop is None or (hop.lladdr == event.lladdr and not event.failed):
             return [], []
         hop.lladdr = event.lladdr
-        waiting = list(hop.pending)
-        if hop.lladdr:
-            for destination in hop.destinations:
+        for destination in hop.destinations:
+            if hop.lladdr:
                 self._remember(destination, hop.lladdr)
-        else:
-            for destination in hop.destinations:
+                self._unknown.pop(destination, None)
+            else:
                 self.headers.pop(destination, None)
-            if not event.failed:
-                return [], []
+                self._unknown[destination] = hop
+        if not hop.lladdr and not event.failed:
+            return [], []
+        waiting = list(hop.pending)
         hop.pending.clear()
         return (waiting, []) if hop.lladdr else ([], waiting)
 
-    def refresh(self) -> Iterator[NeighbourEvent]:
-        """Confirm a few neighbours; yield the state of those that packets wait for.
+    def refresh(self) -> list[NeighbourEvent]:
+        """Confirm a few neighbours; return the state of those not known, asked for once more.
 
-        Called every second, so that a lost event or a full neighbour table heals.
+        Called every second, so that a lost event, a full neighbour table or a next hop that was
+        away for a while heals.
         """
         for address in list(self._hops)[:CONFIRMED_PER_SECOND]:
             self._hops[address] = self._hops.pop(address)
             self._requests.use_neighbour(self.row.ifindex, address)
-        for hop in self._hops.values():
-            if hop.pending:
-                lladdr = self._requests.neighbour(self.row.ifindex, hop.address)
-                yield NeighbourEvent(self.row.ifindex, hop.address, lladdr)
+        learnt = []
+        for address in {hop.address for hop in self._unknown.values()}:
+            self._requests.use_neighbour(self.row.ifindex, address)
+            lladdr = self._requests.neighbour(self.row.ifindex, address)
+            learnt.append(NeighbourEvent(self.row.ifindex, address, lladdr))
+        return learnt
 
     def forget(self) -> list[T]:
         """Drop all that is known, because routes or events changed it; return who waited."""
         waiting = [packet for hop in self._hops.values() for packet in hop.pending]
         self._hops.clear()
+        self._unknown.clear()
         self.headers.clear()
         return waiting
 

@@ -63,6 +63,14 @@ class Slave:
         """Say whether the slave belongs to the striping set."""
         return self.row.usable and self.running
 
+    def knows_way(self, destination: bytes) -> bool:
+        """Say whether a packet would go at once; if not, the next hop is being asked for."""
+        return (
+            not self._sender.has_link_header
+            or destination in self._neighbours.headers
+            or self._neighbours.resolve(destination) is None
+        )
+
     def drop(self, reason: str, packets: int = 1) -> None:
         """Count packets that this slave lost."""
         self._dropped[reason] += packets
@@ -146,7 +154,7 @@ class Slave:
         """Measure the rate of the last second and confirm neighbours; return what was learnt."""
         self._rate = (self._bytes - self._bytes_before) * 8
         self._bytes_before = self._bytes
-        return list(self._neighbours.refresh()) if self.running else []
+        return self._neighbours.refresh() if self.running else []
 
     def queued_bytes(self) -> int:
         """Return the bytes that the link's queue and driver hold: what ``auto_bw`` compares."""

@@ -72,7 +72,7 @@ class Striper:
 
     def place(self, kept: Kept) -> None:
         """Choose a slave for one packet and send, hold or drop it."""
-        length, (_, segments, header) = len(kept.body), kept.packet
+        length, (destination, segments, header) = len(kept.body), kept.packet
         while True:
             now = monotonic_ns()
             queued = [each.queued_bytes() for each in self._slaves] if self._reads_queues else None
@@ -82,6 +82,8 @@ class Striper:
                 return
             slave = self._slaves[index]
             slave.picks += 1
+            if not slave.knows_way(destination):
+                slave, release = self._detour(slave, release, destination)
             if release > now or slave.held:
                 slave.hold(release, kept)
                 return
@@ -91,6 +93,19 @@ class Striper:
                 self._lost(slave)
             else:
                 return
+
+    def _detour(self, picked: Slave, release: int, destination: bytes) -> tuple[Slave, int]:
+        """Return a slave that knows its next hop already, for the time that ``picked`` does not.
+
+        A round trip of waiting would make the packet late for an eager TCP. All slaves are asked,
+        so that each resolves the next hop from the first packet on. A held packet is released so
+        as to arrive when it would have. Where no slave knows the way, the packet waits at its own.
+        """
+        ready = [each for each in self._slaves if each.usable and each.knows_way(destination)]
+        if not ready:
+            return picked, release
+        other = ready[0]
+        return other, release + (picked.row.lag or 0) - (other.row.lag or 0)
 
     def release(self, now: int) -> int | None:
         """Send the held packets that are due; return when the next one is (ns), None: none held."""

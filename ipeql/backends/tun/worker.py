@@ -17,7 +17,7 @@ from time import monotonic_ns
 from typing import Any
 
 from ipeql.backends.tun import wire
-from ipeql.backends.tun.device import MAX_PACKET, VNET_HEADER, set_stripe_unit
+from ipeql.backends.tun.device import MAX_PACKET, VNET_HEADER, set_stripe_unit, train_segments
 from ipeql.backends.tun.packet import parse
 from ipeql.backends.tun.rtnl import Events, Requests
 from ipeql.backends.tun.slave import Kept
@@ -40,7 +40,9 @@ class Worker:
         self._listener = listener
         self._clients: list[socket.socket] = []
         self._events = Events()
-        self._striper = Striper(socket.if_nametoindex(bundle), Requests())
+        self._ifindex = socket.if_nametoindex(bundle)
+        self._requests = Requests()
+        self._striper = Striper(self._ifindex, self._requests)
         self._buffer = bytearray(VNET_HEADER.size + MAX_PACKET)
         self._body = memoryview(self._buffer)[VNET_HEADER.size :]
         self._stopping = False
@@ -128,6 +130,7 @@ class Worker:
             table = wire.table_from_json(request["table"])
             self._striper.configure(table)
             set_stripe_unit(self._tun, table.stripe_unit)
+            self._requests.set_train(self._ifindex, train_segments(table))
         except (OSError, ValueError, TypeError, KeyError) as error:
             return {"error": str(error)}
         return {}
