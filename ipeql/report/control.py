@@ -159,25 +159,22 @@ class _Client:
             await self._answer(line)
 
     async def _answer(self, line: bytes) -> None:
+        reply: Mapping[str, object] | None = None
         try:
             method, parameters = _parse(line)
             if method in _CHANGING and self.uid != 0:
                 raise NotPermittedError(
                     Problem(Code.NOT_PERMITTED, f"{method} needs root", "run the command as root")
                 )
-            if method == "Monitor":
-                await self._monitor()
-                return
-            reply: Mapping[str, object] = {"result": await self._call(method, parameters)}
+            if method != "Monitor":
+                reply = {"result": await self._call(method, parameters)}
         except IpeqlError as error:
             reply = _failure(error)
-        except ConnectionError:
-            raise
         except Exception as error:
             _log.exception("%s failed", line[:80])
             fault = Problem(Code.INTERNAL, f"internal error in ipeqld: {error!r}", "see its log")
             reply = _failure(IpeqlError(fault))
-        await self._send(reply)
+        await (self._send(reply) if reply else self._monitor())
 
     async def _call(self, method: str, parameters: dict[str, Any]) -> object:
         match method, parameters:
@@ -194,25 +191,24 @@ class _Client:
         raise _bad_request(f"unknown method {method!r} or wrong parameters")
 
     async def _monitor(self) -> None:
+        """Send events until the client leaves or stops reading them."""
         pump = asyncio.ensure_future(self._pump())
-        gone = asyncio.ensure_future(self._gone())
         try:
-            await asyncio.wait({pump, gone}, return_when=asyncio.FIRST_COMPLETED)
+            while await self._reader.read(_MAX_REQUEST):
+                pass
         finally:
             pump.cancel()
-            gone.cancel()
-            await asyncio.gather(pump, gone, return_exceptions=True)
+            await asyncio.gather(pump, return_exceptions=True)
         raise ConnectionResetError
 
     async def _pump(self) -> None:
         events = self._manager.subscribe()
-        await self._send({"result": None})
-        async for event in events:
-            await self._send({"event": event})
-
-    async def _gone(self) -> None:
-        while await self._reader.read(_MAX_REQUEST):
-            pass
+        try:
+            await self._send({"result": None})
+            async for event in events:
+                await self._send({"event": event})
+        finally:
+            self._writer.transport.abort()  # wakes the reader
 
     async def _send(self, reply: Mapping[str, object]) -> None:
         self._writer.write(json.dumps(reply).encode() + b"\n")

@@ -211,6 +211,23 @@ def test_a_client_that_never_reads_is_dropped(
     serve(path, use)
 
 
+def test_a_watcher_that_never_reads_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "control"
+    monkeypatch.setattr(control, "_WRITE_TIMEOUT_S", 0.2)
+
+    async def use(manager: FakeManager) -> None:
+        with socket.socket(socket.AF_UNIX) as lazy:
+            lazy.connect(str(path))
+            lazy.sendall(request("Monitor"))
+            while not manager.watcher_left.is_set():
+                manager.events.publish({"event": "x" * 100_000})
+                await asyncio.sleep(0.01)
+
+    serve(path, use)
+
+
 def test_a_client_that_vanishes_does_not_stop_its_reload(tmp_path: Path) -> None:
     path = tmp_path / "control"
 
