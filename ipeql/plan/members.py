@@ -66,34 +66,50 @@ def members(desired: DesiredState, links: Mapping[int, Link]) -> dict[str, list[
 
 
 def enslave(spec: BundleSpec, present: list[Member], observed: ObservedState) -> Enslaved:
-    """Resolve everything about the members ``present`` to the numbers a dataplane works with."""
-    fit, problems = [], []
-    for slave, link in present:
-        bandwidth = (link.speed if slave.bandwidth_auto else slave.bandwidth) or 0
-        if "bandwidth" in METHODS[spec.method].needs and bandwidth < MIN_BANDWIDTH:
-            problems.append(_speed_unknown(spec, Member(slave, link)))
+    """Resolve everything about the members ``present`` to the numbers a dataplane works with.
+
+    A driver that knows no speed without carrier leaves the slave the bandwidth it runs with.
+    """
+    running = observed.bundles.get(spec.name)
+    carried = running.table.slaves if running and running.table else ()
+    last = {row.ifindex: row.bandwidth for row in carried}
+    needed = MIN_BANDWIDTH if "bandwidth" in METHODS[spec.method].needs else 0
+    slaves: list[Member] = []
+    rows: list[SlaveRow] = []
+    problems: list[Problem] = []
+    for member in present:
+        auto = member.link.speed or last.get(member.link.ifindex)
+        bandwidth = (auto if member.spec.bandwidth_auto else member.spec.bandwidth) or 0
+        if bandwidth < needed:
+            problems.append(_speed_unknown(spec, member))
         else:
-            fit.append((Member(slave, link), bandwidth))
-    if len(fit) > MAX_SLAVES:
-        problems.append(_too_many(spec, [member.link.name for member, _ in fit[MAX_SLAVES:]]))
-        fit = fit[:MAX_SLAVES]
-    rows = tuple(
-        SlaveRow(
-            ifindex=link.ifindex,
-            name=link.name,
-            bandwidth=bandwidth,
-            lag=slave.lag,
-            overhead=link.overhead if slave.overhead is None else slave.overhead,
-            via=slave.via,
-            via6=slave.via6,
-            usable=observed.verdicts.get(
-                (spec.name, link.ifindex), Verdict(link.up and link.carrier)
-            ).usable,
-        )
-        for (slave, link), bandwidth in fit
+            slaves.append(member)
+            rows.append(_row(spec.name, member, bandwidth, observed))
+    if len(slaves) > MAX_SLAVES:
+        problems.append(_too_many(spec, slaves[MAX_SLAVES:]))
+    table = BundleTable(
+        method=spec.method,
+        parameters=spec.parameters,
+        stripe_unit=spec.stripe_unit,
+        poll_interval=spec.poll_interval,
+        slaves=tuple(rows[:MAX_SLAVES]),
     )
-    table = BundleTable(spec.method, spec.parameters, spec.stripe_unit, spec.poll_interval, rows)
-    return Enslaved(table, [member for member, _ in fit], problems)
+    return Enslaved(table, slaves[:MAX_SLAVES], problems)
+
+
+def _row(bundle: str, member: Member, bandwidth: int, observed: ObservedState) -> SlaveRow:
+    slave, link = member
+    verdict = observed.verdicts.get((bundle, link.ifindex), Verdict(link.up and link.carrier))
+    return SlaveRow(
+        ifindex=link.ifindex,
+        name=link.name,
+        bandwidth=bandwidth,
+        lag=slave.lag,
+        overhead=link.overhead if slave.overhead is None else slave.overhead,
+        via=slave.via,
+        via6=slave.via6,
+        usable=verdict.usable,
+    )
 
 
 def _speed_unknown(spec: BundleSpec, member: Member) -> Problem:
@@ -107,10 +123,11 @@ def _speed_unknown(spec: BundleSpec, member: Member) -> Problem:
     )
 
 
-def _too_many(spec: BundleSpec, left_out: list[str]) -> Problem:
+def _too_many(spec: BundleSpec, left_out: list[Member]) -> Problem:
+    names = ", ".join(member.link.name for member in left_out)
     return Problem(
         Code.TOO_MANY_SLAVES,
-        f"{spec.name}: {', '.join(left_out)} left out: a bundle has at most {MAX_SLAVES} slaves",
+        f"{spec.name}: {names} left out: a bundle has at most {MAX_SLAVES} slaves",
         "make the matches narrower, or spread the slaves over two bundles",
         spec.mark,
         spec.name,
