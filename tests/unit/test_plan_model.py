@@ -1,0 +1,254 @@
+"""Planning against a model of the machine: a plan leads there, and then nothing is left to do."""
+
+import time
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address, ip_interface, ip_network
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipeql.methods import METHODS
+from ipeql.plan import (
+    Action,
+    AddAddress,
+    AddRoute,
+    ConfigureBundle,
+    CreateBundle,
+    DestroyBundle,
+    PrepareSlave,
+    ReleaseSlave,
+    RemoveAddress,
+    RemoveRoute,
+    SetMtu,
+    SetUp,
+    plan,
+    undo,
+)
+from ipeql.state import (
+    ALIAS_PREFIX,
+    BundleSpec,
+    Capabilities,
+    DesiredState,
+    Link,
+    LinkMatch,
+    ObservedBundle,
+    ObservedRoute,
+    ObservedState,
+    RouteSpec,
+    SlaveSpec,
+)
+
+BOTH = frozenset({"burst", "packet"})
+CAPABILITIES = {
+    "tun": Capabilities("tun", True, frozenset(METHODS), BOTH, rank=10),
+    "bpf": Capabilities("bpf", True, frozenset({"round_robin"}), frozenset({"burst"}), rank=20),
+}
+
+
+@dataclass
+class Machine:
+    """Links and dataplanes as the kernel would have them after each action."""
+
+    links: dict[int, Link]
+    bundles: dict[str, ObservedBundle] = field(default_factory=dict)
+    prepared: set[tuple[str, int]] = field(default_factory=set)
+    routes: set[ObservedRoute] = field(default_factory=set)
+
+    def observe(self) -> ObservedState:
+        return ObservedState(
+            links=dict(self.links),
+            routes=frozenset(self.routes),
+            bundles=dict(self.bundles),
+            capabilities=CAPABILITIES,
+            prepared=frozenset(key for key in self.prepared if key[1] in self.links),
+        )
+
+    def own(self, bundle: str) -> Link:
+        (link,) = (link for link in self.links.values() if link.name == bundle)
+        assert link.owner == bundle, f"{bundle} is foreign"
+        return link
+
+    def change(self, link: Link, **values: object) -> None:
+        self.links[link.ifindex] = replace(link, **values)  # type: ignore[arg-type]
+
+    def perform(self, action: Action) -> None:
+        bundle = action.bundle
+        match action:
+            case CreateBundle(backend=backend):
+                if not any(link.name == bundle for link in self.links.values()):
+                    ifindex = max(self.links, default=0) + 1
+                    alias = ALIAS_PREFIX + bundle
+                    self.links[ifindex] = Link(ifindex, bundle, up=False, alias=alias)
+                self.bundles[bundle] = ObservedBundle(backend)
+            case DestroyBundle():
+                self.bundles.pop(bundle, None)
+                for link in list(self.links.values()):
+                    if link.name == bundle:
+                        del self.links[self.own(bundle).ifindex]
+                        self.routes = {r for r in self.routes if r.ifindex != link.ifindex}
+            case ConfigureBundle(backend=backend, before=before, after=after):
+                assert self.bundles[bundle] == ObservedBundle(backend, before)
+                self.bundles[bundle] = ObservedBundle(backend, after)
+            case PrepareSlave(ifindex=ifindex, up=up, loosen=loosen):
+                slave = self.links[ifindex]
+                strict = slave.strict_rp_filter and not loosen
+                self.change(slave, up=slave.up or up, strict_rp_filter=strict)
+                self.prepared.add((bundle, ifindex))
+            case ReleaseSlave(ifindex=ifindex, down=down):
+                self.prepared.discard((bundle, ifindex))
+                if down:
+                    self.change(self.links[ifindex], up=False)
+            case SetMtu(after=mtu):
+                self.change(self.own(bundle), mtu=mtu)
+            case SetUp():
+                self.change(self.own(bundle), up=True)
+            case AddAddress(address=address):
+                link = self.own(bundle)
+                self.change(link, addresses=link.addresses | {address})
+            case RemoveAddress(address=address):
+                link = self.own(bundle)
+                self.change(link, addresses=link.addresses - {address})
+            case AddRoute(route=route) | RemoveRoute(route=route):
+                index = self.own(bundle).ifindex
+                seen = ObservedRoute(route.to, route.via, index, route.metric or None)
+                assert (seen in self.routes) == isinstance(action, RemoveRoute)
+                self.routes ^= {seen}
+            case _:
+                raise AssertionError(action)
+
+
+NAMES = ["eth1", "eth2", "eth3", "ppp0"]
+BUNDLES = ["ipeql0", "ipeql1"]
+ADDRESSES = [ip_interface(text) for text in ("10.9.0.1/24", "10.9.0.2/24", "fd00:9::1/64")]
+ROUTES = [
+    RouteSpec(ip_network("192.168.40.0/24")),
+    RouteSpec(ip_network("192.168.41.0/24"), ip_address("10.9.0.2"), 50),
+    RouteSpec(ip_network("fd00:40::/64")),
+]
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Machine:
+    """Any links of the kernel's, with or without foreign ones where bundles would be."""
+    names = draw(st.lists(st.sampled_from([*NAMES, "ipeql0"]), unique=True))
+    links = {}
+    for ifindex, name in enumerate(names, 2):
+        up = draw(st.booleans())
+        links[ifindex] = Link(
+            ifindex,
+            name,
+            mtu=draw(st.sampled_from([576, 1400, 1500])),
+            up=up,
+            carrier=up and draw(st.booleans()),
+            speed=draw(st.sampled_from([None, 10**9])),
+            strict_rp_filter=draw(st.booleans()),
+        )
+    return Machine(links)
+
+
+def bundle_specs(name: str, slaves: list[SlaveSpec]) -> st.SearchStrategy[BundleSpec]:
+    return st.builds(
+        BundleSpec,
+        name=st.just(name),
+        method=st.sampled_from(["round_robin", "bw_load"]),
+        slaves=st.just(tuple(slaves)),
+        backend=st.sampled_from(["auto", "tun", "bpf"]),
+        stripe_unit=st.sampled_from(sorted(BOTH)),
+        mtu=st.sampled_from([None, 1280]),
+        addresses=st.lists(st.sampled_from(ADDRESSES), unique=True).map(tuple),
+        routes=st.lists(st.sampled_from(ROUTES), unique=True).map(tuple),
+    )
+
+
+@st.composite
+def desired_states(draw: st.DrawFn) -> DesiredState:
+    """Any configuration: every exact name in one bundle at most, as the loader sees to."""
+    bundles = {}
+    free = list(NAMES)
+    for name in draw(st.lists(st.sampled_from(BUNDLES), unique=True)):
+        slaves = []
+        for slave in draw(st.lists(st.sampled_from([*free, "eth*", "*"]), unique=True)):
+            if slave in free:
+                free.remove(slave)
+            auto = draw(st.booleans())
+            slaves.append(
+                SlaveSpec(
+                    name="" if "*" in slave else slave,
+                    match=LinkMatch(slave) if "*" in slave else None,
+                    bandwidth=None if auto else 10**6,
+                    bandwidth_auto=auto,
+                    up=draw(st.booleans()),
+                )
+            )
+        bundles[name] = draw(bundle_specs(name, slaves))
+    return DesiredState(bundles)
+
+
+def foreign(machine: Machine) -> dict[int, Link]:
+    """Return what no plan may change: links that are neither ours nor slaves."""
+    slaves = {ifindex for _, ifindex in machine.prepared}
+    return {
+        link.ifindex: link
+        for link in machine.links.values()
+        if not link.owner and link.ifindex not in slaves
+    }
+
+
+@given(machines(), st.lists(desired_states(), min_size=1, max_size=3))
+def test_a_plan_leads_there_and_leaves_nothing_to_do(
+    machine: Machine, states: list[DesiredState]
+) -> None:
+    for desired in states:
+        for action in plan(desired, machine.observe()).actions:
+            untouched = foreign(machine)
+            machine.perform(action)
+            if isinstance(action, PrepareSlave):
+                untouched.pop(action.ifindex, None)
+            assert {i: machine.links.get(i) for i in untouched} == untouched
+        # A slave that was set up changes what is there; one more look sees that.
+        for action in plan(desired, machine.observe()).actions:
+            assert isinstance(action, ConfigureBundle)
+            machine.perform(action)
+        assert plan(desired, machine.observe()).actions == ()
+    for action in plan(DesiredState({}), machine.observe()).actions:
+        machine.perform(action)
+    assert not machine.bundles
+    assert not machine.prepared
+    assert not [link for link in machine.links.values() if link.owner]
+
+
+@given(machines(), desired_states(), desired_states(), st.data())
+def test_undoing_leads_back(
+    machine: Machine, before: DesiredState, after: DesiredState, data: st.DataObject
+) -> None:
+    for _ in range(2):
+        for action in plan(before, machine.observe()).actions:
+            machine.perform(action)
+    there = plan(before, machine.observe())
+    assert there.actions == ()
+    actions = plan(after, machine.observe()).actions
+    done = actions[: data.draw(st.integers(0, len(actions)))]
+    for action in done:
+        machine.perform(action)
+    for action in reversed(done):
+        for step in undo(action):
+            machine.perform(step)
+    assert plan(before, machine.observe()).actions == ()
+
+
+def test_a_hundred_bundles_of_eight_slaves_are_planned_in_no_time() -> None:
+    bundles = {}
+    for i in range(100):
+        slaves = [SlaveSpec(f"eth{i}-{j}", bandwidth=10**7) for j in range(7)]
+        slaves.append(SlaveSpec(match=LinkMatch(f"wwan{i}-*"), bandwidth=10**7))
+        bundles[f"ipeql{i}"] = BundleSpec(f"ipeql{i}", "bw_load", tuple(slaves))
+    names = [f"eth{i}-{j}" for i in range(100) for j in range(7)]
+    names += [f"wwan{i}-0" for i in range(100)]
+    machine = Machine({ifindex: Link(ifindex, name) for ifindex, name in enumerate(names, 1)})
+    desired = DesiredState(bundles)
+    for action in plan(desired, machine.observe()).actions:
+        machine.perform(action)
+    observed = machine.observe()
+    start = time.monotonic()
+    assert plan(desired, observed).actions == ()
+    assert time.monotonic() - start < 0.5
