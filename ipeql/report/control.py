@@ -8,13 +8,14 @@ unix(7)).
 """
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self, TextIO
 
@@ -63,8 +64,8 @@ class Manager(Protocol):
         """Return the configuration in use of one bundle; NotFoundError when there is none."""
         ...
 
-    def subscribe(self) -> AsyncIterator[dict[str, Any]]:
-        """Return the events that happen from now on."""
+    def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
+        """Return the events that happen from now on, until it is closed."""
         ...
 
 
@@ -202,11 +203,11 @@ class _Client:
         raise ConnectionResetError
 
     async def _pump(self) -> None:
-        events = self._manager.subscribe()
         try:
-            await self._send({"result": None})
-            async for event in events:
-                await self._send({"event": event})
+            async with contextlib.aclosing(self._manager.subscribe()) as events:
+                await self._send({"result": None})
+                async for event in events:
+                    await self._send({"event": event})
         finally:
             self._writer.transport.abort()  # wakes the reader
 

@@ -1,7 +1,7 @@
 """Events on their way to everyone who watches: one publisher, any number of bounded readers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 from weakref import WeakSet
 
@@ -26,13 +26,13 @@ class Events:
                 queue.get_nowait()
             queue.put_nowait(event)
 
-    def subscribe(self) -> AsyncIterator[dict[str, Any]]:
-        """Return the events published from now on; dropping the iterator ends the subscription."""
+    def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
+        """Return the events published from now on; closing the generator unsubscribes."""
         queue = _Queue(_MAX_WAITING)
         self._queues.add(queue)
         return _read(queue)
 
 
-async def _read(queue: _Queue) -> AsyncIterator[dict[str, Any]]:
+async def _read(queue: _Queue) -> AsyncGenerator[dict[str, Any], None]:
     while True:
         yield await queue.get()

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class Daemon:
         shown: dict[str, Any] = json.loads((GOLDEN / "show.json").read_text())
         return shown
 
-    def subscribe(self) -> AsyncIterator[dict[str, Any]]:
+    def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
         self.watched.set()
         return self.events.subscribe()
 

@@ -7,7 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,12 @@ class FakeManager:
     async def show(self, bundle: str) -> dict[str, Any]:
         raise NotFoundError(Problem(Code.NO_SUCH_BUNDLE, f"no bundle {bundle!r}"))
 
-    def subscribe(self) -> AsyncIterator[dict[str, Any]]:
+    def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
         return self.watch(self.events.subscribe())
 
-    async def watch(self, events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+    async def watch(
+        self, events: AsyncGenerator[dict[str, Any], None]
+    ) -> AsyncGenerator[dict[str, Any], None]:
         try:
             async for event in events:
                 yield event
