@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from time import monotonic_ns
 
+from ipeql.backends.tun.neighbours import DESTINATIONS
 from ipeql.backends.tun.rtnl import (
     Event,
     LinkEvent,
@@ -22,7 +23,8 @@ class Striper:
 
     ``table`` is what ``configure`` was given last, None before. A packet leaves ``place`` sent,
     held, waiting for its next hop, or counted as dropped; a slave that leaves the set gives back
-    what it had not sent, and the others take it.
+    what it had not sent, and the others take it. ``_settled`` are the destinations whose next hop
+    every usable slave knows.
     """
 
     def __init__(self, bundle_ifindex: int, requests: Requests) -> None:
@@ -33,6 +35,8 @@ class Striper:
         self._slaves: list[Slave] = []
         self._scheduler: Scheduler = create("round_robin", [])
         self._reads_queues = False
+        self._usable = 0
+        self._settled: set[bytes] = set()
 
     def configure(self, table: BundleTable) -> None:
         """Replace the slave table; staying slaves keep queues, counters and scheduler state.
@@ -76,14 +80,17 @@ class Striper:
         while True:
             now = monotonic_ns()
             queued = [each.queued_bytes() for each in self._slaves] if self._reads_queues else None
+            ready = self._usable if destination in self._settled else self._ready(destination)
+            if ready != self._usable:
+                self._scheduler.set_usable(ready)
             index, release, reason = self._scheduler.pick(now, length, segments, header, queued)
+            if ready != self._usable:
+                self._scheduler.set_usable(self._usable)
             if index is None:
                 self.dropped[reason] += segments
                 return
             slave = self._slaves[index]
             slave.picks += 1
-            if not slave.knows_way(destination):
-                slave, release = self._detour(slave, release, destination)
             if release > now or slave.held:
                 slave.hold(release, kept)
                 return
@@ -94,18 +101,22 @@ class Striper:
             else:
                 return
 
-    def _detour(self, picked: Slave, release: int, destination: bytes) -> tuple[Slave, int]:
-        """Return a slave that knows its next hop already, for the time that ``picked`` does not.
+    def _ready(self, destination: bytes) -> int:
+        """Return the usable slaves that know their next hop; where none does, all of them.
 
-        A round trip of waiting would make the packet late for an eager TCP. All slaves are asked,
-        so that each resolves the next hop from the first packet on. A held packet is released so
-        as to arrive when it would have. Where no slave knows the way, the packet waits at its own.
+        All are asked, so each resolves it from the first packet on. A packet that waited a round
+        trip for that would come late, and an eager TCP would take the later ones for a loss.
         """
-        ready = [each for each in self._slaves if each.usable and each.knows_way(destination)]
-        if not ready:
-            return picked, release
-        other = ready[0]
-        return other, release + (picked.row.lag or 0) - (other.row.lag or 0)
+        ready = sum(
+            1 << index
+            for index, slave in enumerate(self._slaves)
+            if slave.usable and slave.knows_way(destination)
+        )
+        if ready == self._usable:
+            if len(self._settled) >= DESTINATIONS:
+                self._settled.clear()
+            self._settled.add(destination)
+        return ready or self._usable
 
     def release(self, now: int) -> int | None:
         """Send the held packets that are due; return when the next one is (ns), None: none held."""
@@ -152,6 +163,7 @@ class Striper:
         )
 
     def _learn(self, slave: Slave, event: NeighbourEvent) -> None:
+        self._settled.clear()
         try:
             slave.learn(event)
         except LinkGoneError:
@@ -163,9 +175,9 @@ class Striper:
 
     def _update_usable(self, waiting: list[Kept]) -> None:
         """Tell the method which slaves count, and place anew what the others had not sent."""
-        self._scheduler.set_usable(
-            sum(1 << index for index, slave in enumerate(self._slaves) if slave.usable)
-        )
+        self._settled.clear()
+        self._usable = sum(1 << index for index, slave in enumerate(self._slaves) if slave.usable)
+        self._scheduler.set_usable(self._usable)
         for slave in self._slaves:
             if not slave.usable:
                 waiting += slave.take_all()
