@@ -10,11 +10,11 @@ from ipeql.errors import NotRunningError
 @options
 @click.pass_context
 def apply(context: click.Context) -> None:
-    """Make the machine as the configuration says; wait until it is.
+    """Make the machine as the configuration says.
 
-    With the daemon, it runs a pass over the configuration it uses (reload
-    reads the files first). Without, the files are read and applied once, for
-    bundles whose dataplane lives in the kernel.
+    Waits until it is. The daemon applies the configuration it uses (reload
+    reads the files first). Without the daemon the files are read and applied
+    once; bundles on tun then have to run already.
 
     \b
     Example: sudo ipeql apply

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ipeql.cli.settings import Settings
+from ipeql.errors import Code, IpeqlError, NotFoundError, NotRunningError, Problem
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-
-from ipeql.errors import Code, IpeqlError, NotFoundError, Problem
 
 COMPLETION_TIMEOUT_S = 1.0
 
@@ -19,21 +20,19 @@ def complete(
 ) -> "list[str | CompletionItem]":
     """Offer the bundles of the daemon, or of the files; nothing where neither can be read."""
     with contextlib.suppress(IpeqlError, OSError):
-        return [name for name in _known() if name.startswith(incomplete)]
+        known = _known(context.ensure_object(Settings))
+        return [name for name in known if name.startswith(incomplete)]
     return []
 
 
-def _known() -> list[str]:
+def _known(settings: Settings) -> list[str]:
     from ipeql.cli import client
-    from ipeql.cli.settings import Settings
-    from ipeql.errors import NotRunningError
 
     try:
-        return [
-            bundle["name"] for bundle in client.call("Describe", COMPLETION_TIMEOUT_S)["bundles"]
-        ]
+        described = client.call("Describe", COMPLETION_TIMEOUT_S)
     except NotRunningError:
-        return sorted(Settings().load().bundles)
+        return sorted(settings.load().bundles)
+    return [bundle["name"] for bundle in described["bundles"]]
 
 
 def pick(bundles: Iterable[dict[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:

@@ -14,10 +14,10 @@ from ipeql.errors import ExitCode, NotRunningError
 @click.option("--exit-code", is_flag=True, help="End with status 10 where there are changes.")
 @click.pass_context
 def plan(context: click.Context, exit_code: bool) -> None:
-    """Show what applying the files as they are now would change; change nothing.
+    """Show what an apply would change; change nothing.
 
-    The daemon is asked about its files; with --config, or without the daemon,
-    the machine is read directly.
+    The daemon is asked, about its files as they are now; with --config, or
+    without the daemon, the machine is read directly.
 
     \b
     Example: ipeql plan

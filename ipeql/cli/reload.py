@@ -9,10 +9,10 @@ from ipeql.cli.settings import Settings, options
 @options
 @click.pass_context
 def reload(context: click.Context) -> None:
-    """Let the daemon read its files again and apply them; wait until it has.
+    """Let the daemon read its files again and apply them.
 
-    A configuration with errors changes nothing: they are printed, and the
-    running bundles carry on.
+    Waits until it has. A configuration with errors changes nothing: they are
+    printed, and the running bundles carry on.
 
     \b
     Example: sudoedit /etc/ipeql/home.yaml && sudo ipeql reload

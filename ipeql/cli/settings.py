@@ -41,7 +41,7 @@ def options(command: _Command) -> _Command:
         is_flag=True,
         expose_value=False,
         callback=_remember,
-        help="Print JSON: all there is, keys that stay.",
+        help="Print everything there is, as JSON.",
     )
     config_option = click.option(
         "--config",

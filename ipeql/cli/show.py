@@ -16,10 +16,10 @@ from ipeql.errors import NotFoundError, NotRunningError
 @click.argument("bundle", shell_complete=complete)
 @click.pass_obj
 def show(settings: Settings, bundle: str) -> None:
-    """Print the configuration of a bundle: all defaults, and where each part stands.
+    """Print the configuration of a bundle, all defaults filled in.
 
-    It is the one the daemon uses; without the daemon, or with --config, the
-    one in the files. It is itself valid configuration.
+    Comments say where each part stands. It is the configuration that the daemon
+    uses; without the daemon, or with --config, that of the files.
 
     \b
     Example: ipeql show ipeql0
