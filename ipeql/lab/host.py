@@ -55,12 +55,12 @@ class Host:
         self.set_up("lo")
 
     def destroy(self) -> None:
-        """Kill what :meth:`popen` started and remove the namespace."""
+        """Kill the processes inside and those :meth:`popen` started; remove the namespace."""
         for process in self._processes:
             process.kill()
+        netns.end(self.netns)
         for process in self._processes:
             process.communicate()
-        netns.remove(self.netns)
 
     def enter(self) -> AbstractContextManager[None]:
         """Return a context that has the calling thread, and it alone, inside this host."""

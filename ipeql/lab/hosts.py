@@ -6,8 +6,9 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from pathlib import Path
@@ -19,6 +20,7 @@ from ipeql.lab import netns
 from ipeql.lab.host import SYSCTLS, Host
 from ipeql.lab.shaper import Shape
 
+NO_IPV6 = {"net/ipv6/conf/default/disable_ipv6": "1"}
 _OURS = re.compile(r"\Aipeql-(\d+)-\d+-[abm]\Z")
 _serial = itertools.count(1)
 
@@ -29,8 +31,7 @@ class Lab:
     One link for each of ``shapes``, called ``names`` (default eth1, eth2, ...) in both hosts. None
     is a plain veth pair; a :class:`Shape` goes through a link emulator in a middle namespace, with
     a veth pair to each host. Link n has 10.77.n.1/24 and fd77:n::1/64 in ``a``, 10.77.n.2/24 and
-    fd77:n::2/64 in ``b``.
-    Inside the context SIGTERM raises SystemExit. Needs root.
+    fd77:n::2/64 in ``b``. Inside the context SIGTERM raises SystemExit. Needs root.
     """
 
     def __init__(self, shapes: Sequence[Shape | None], names: Sequence[str] = ()) -> None:
@@ -42,21 +43,18 @@ class Lab:
         self._shapes = dict(zip(self.names, shapes, strict=True))
         self._emulators: dict[str, Popen[str]] = {}
         self._indexes = itertools.count(1000)
-        self._sigterm = signal.getsignal(signal.SIGTERM)
+        self._built = ExitStack()
 
     def __enter__(self) -> Self:
-        """Build hosts and links; what was built is removed when something fails."""
-        if self._sigterm is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, _exit)
-        try:
-            self.a.create(SYSCTLS)
-            self.b.create(SYSCTLS)
-            self.middle.create({"net/ipv6/conf/default/disable_ipv6": "1"})
-            for name in self.names:
-                self.create_link(name)
-        except BaseException:
-            self._close()
-            raise
+        """Build hosts and links; what was built is removed when something fails (OSError)."""
+        with ExitStack() as stack:
+            stack.enter_context(_sigterm_raises())
+            for host, sysctls in ((self.a, SYSCTLS), (self.b, SYSCTLS), (self.middle, NO_IPV6)):
+                stack.callback(host.destroy)
+                host.create(sysctls)
+            for link in self.names:
+                self.create_link(link)
+            self._built = stack.pop_all()
         return self
 
     def __exit__(
@@ -66,14 +64,7 @@ class Lab:
         traceback: TracebackType | None,
     ) -> None:
         """Remove everything."""
-        self._close()
-
-    def _close(self) -> None:
-        with ExitStack() as stack:
-            if self._sigterm is signal.SIG_DFL:
-                stack.callback(signal.signal, signal.SIGTERM, signal.SIG_DFL)
-            for host in (self.a, self.b, self.middle):
-                stack.callback(host.destroy)
+        self._built.close()
 
     def address(self, host: Host, link: str, version: int = 4) -> IPv4Interface | IPv6Interface:
         """Return the address ``host`` has on ``link``, with its prefix length."""
@@ -121,7 +112,8 @@ class Lab:
     def shape(self, link: str, **changes: float | None) -> list[dict[str, int]]:
         """Change fields of an emulated link's :class:`Shape`; without any, only look.
 
-        Return frames forwarded, dropped and lost so far, of a to b and of b to a.
+        Return frames forwarded, dropped and lost so far, of a to b and of b to a. KeyError where
+        the link is a plain veth pair.
         """
         process = self._emulators[link]
         assert process.stdin
@@ -176,5 +168,21 @@ def _answer(emulator: Popen[str]) -> list[dict[str, int]]:
     return statistics
 
 
-def _exit(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Have SIGTERM raise SystemExit where nobody handles it, so that the context ends properly."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from os.path import samestat
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,11 +27,24 @@ def remove(name: str) -> None:
         netns.remove(name)
 
 
+def pids(name: str) -> list[int]:
+    """Return the processes inside ``name``; none if there is no such namespace."""
+    found = []
+    with suppress(FileNotFoundError):
+        namespace = (RUN / name).stat()
+        for path in Path("/proc").glob("[0-9]*/ns/net"):
+            with suppress(OSError):  # it has ended meanwhile
+                if samestat(path.stat(), namespace):
+                    found.append(int(path.parts[2]))
+    return found
+
+
 def end(name: str) -> None:
-    """Kill the processes inside ``name`` and remove it."""
-    for pid in netns.ns_pids().get(name, ()):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    """Kill the processes inside ``name``, other than the caller's, and remove it."""
+    for pid in pids(name):
+        if pid != os.getpid():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     remove(name)
 
 

@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -259,26 +259,41 @@ def runs(pid: str) -> bool:
 
 def test_an_exception_leaves_nothing() -> None:
     names: list[str] = []
+    inside: list[int] = []
     with pytest.raises(ZeroDivisionError), Lab([Shape(rate=MBIT)]) as lab:
         names = [lab.a.netns, lab.b.netns, lab.middle.netns]
-        process = lab.a.popen("sleep", "60")
+        process = lab.a.popen("sh", "-c", "sleep 60 & wait", stdout=subprocess.PIPE)
+        assert wait_for(lambda: len(netns.pids(lab.a.netns)) == 2)
+        inside = netns.pids(lab.a.netns)
         raise ZeroDivisionError
     assert process.poll() is not None
+    assert wait_for(lambda: not any(runs(str(pid)) for pid in inside))
     assert not set(names) & set(netns.names())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_signal_leaves_nothing_but_what_sweep_removes(number: signal.Signals) -> None:
+@pytest.fixture
+def holder() -> Iterator[subprocess.Popen[str]]:
+    """A process that holds a lab for a minute."""
+    command = [sys.executable, "-c", HOLD]
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
-        assert process.stdout
-        names = process.stdout.readline().split()
-        assert len(names) == 3
-        child = process.stdout.readline().strip()
-        assert runs(child)
-        process.send_signal(number)
-        process.wait(10)
+        yield process
+        process.kill()
+    Lab.sweep()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_leaves_nothing_but_what_sweep_removes(
+    holder: subprocess.Popen[str], number: signal.Signals
+) -> None:
+    assert holder.stdout
+    names = holder.stdout.readline().split()
+    assert len(names) == 3
+    child = holder.stdout.readline().strip()
+    assert wait_for(lambda: runs(child))
+    holder.send_signal(number)
+    holder.wait(10)
     if number == signal.SIGKILL:
         assert set(names) <= set(netns.names())
         Lab.sweep()
