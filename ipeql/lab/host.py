@@ -122,7 +122,7 @@ class Host:
     def segment_in_software(self, link: str) -> None:
         """Take segmentation offload from ``link``: only single wire frames leave the host.
 
-        Not by IFLA_GSO_MAX_SEGS, which trains from packet sockets and TUN devices get around.
+        Not by IFLA_GSO_MAX_SEGS, which trains from packet sockets get around.
         """
 
         def switch_off() -> None:

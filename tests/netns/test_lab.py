@@ -1,6 +1,5 @@
 """The lab is what the other tests stand on: its links must be exact, and it must leave nothing."""
 
-import os
 import signal
 import socket
 import struct
@@ -24,10 +23,7 @@ from ipeql.lab.hosts import Lab
 from ipeql.lab.shaper import Shape
 from ipeql.lab.traffic import UdpStream, measure_tcp
 
-pytestmark = [
-    pytest.mark.netns,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make network namespaces"),
-]
+pytestmark = pytest.mark.netns
 
 MS = 10**6
 MBIT = 10**6
