@@ -33,7 +33,10 @@ SECOND = 10**9
 
 
 class Worker:
-    """The loop and its descriptors."""
+    """The loop and its descriptors.
+
+    Until it has been configured it leaves packets where they are, in the device's queue.
+    """
 
     def __init__(self, bundle: str, tun: int, listener: socket.socket) -> None:
         self._tun = tun
@@ -66,7 +69,8 @@ class Worker:
             release = self._striper.release(now)
             due = min(second, poll if table else second, release or second)
             timeout = max(0, due - monotonic_ns()) / SECOND
-            inputs: list[Any] = [self._tun, self._events, self._listener, *self._clients]
+            inputs: list[Any] = [self._events, self._listener, *self._clients]
+            inputs += [self._tun] if table else []
             ready, _, _ = select(inputs, (), (), timeout)
             for source in ready:
                 if source is self._tun:
