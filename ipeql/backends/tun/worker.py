@@ -41,6 +41,7 @@ class Worker:
     def __init__(self, bundle: str, tun: int, listener: socket.socket) -> None:
         self._tun = tun
         self._listener = listener
+        listener.listen()  # again: SO_PEERCRED names who listened last (net/unix/af_unix.c)
         self._clients: list[socket.socket] = []
         self._events = Events()
         self._ifindex = socket.if_nametoindex(bundle)
