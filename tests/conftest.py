@@ -5,7 +5,6 @@ import re
 import socket
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,9 @@ RUN = "IPEQL_TEST_RUN"
 
 PATIENCE = 5.0
 """Seconds that processes and namespaces have to disappear in after a test."""
+
+BEFORE = pytest.StashKey[set[str]]()
+"""What was there when the run began."""
 
 # A busy machine is no fault of the code.
 settings.register_profile(
@@ -82,10 +84,14 @@ def processes() -> Iterator[str]:
 
 
 def namespaces() -> Iterator[str]:
-    """Name the network namespaces, but not those of other living runs: names carry a pid."""
+    """Name our network namespaces: names carry the pid of the process that made them.
+
+    A continuous integration machine is ours alone: there, those of dead processes are ours too.
+    """
     for path in Path("/run/netns").glob("*"):
         maker = re.search(r"\d+", path.name)
-        if not maker or maker[0] == str(os.getpid()) or not Path("/proc", maker[0]).exists():
+        dead = maker is None or not Path("/proc", maker[0]).exists()
+        if (maker and maker[0] == str(os.getpid())) or (dead and os.environ.get("CI")):
             yield f"network namespace {path.name}"
 
 
@@ -94,27 +100,33 @@ def traces() -> set[str]:
     return links | set(namespaces()) | set(processes())
 
 
-@contextmanager
-def nothing_left() -> Iterator[None]:
-    before = traces()
-    yield
+def left_since(before: set[str]) -> str:
+    """Return what is left that was not there ``before``, once it has had time to go."""
     give_up = time.monotonic() + PATIENCE
-    while left := traces() - before:
-        if time.monotonic() > give_up:
-            pytest.fail("left behind: " + "; ".join(sorted(left)))
+    while (left := traces() - before) and time.monotonic() < give_up:
         time.sleep(0.02)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def run_leaves_nothing() -> Iterator[None]:
-    with nothing_left():
-        yield
+    return "left behind: " + "; ".join(sorted(left)) if left else ""
 
 
 @pytest.fixture(autouse=True)
-def test_leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     if "netns" not in request.keywords:
         yield
         return
-    with nothing_left():
-        yield
+    before = traces()
+    yield
+    if left := left_since(before):
+        pytest.fail(left)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.stash[BEFORE] = traces()
+
+
+# Innermost, so that the fixtures of modules and session are gone and the summary is still to come.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    yield
+    if left := left_since(session.stash[BEFORE]):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        session.config.get_terminal_writer().line(f"\n{left}", red=True)
