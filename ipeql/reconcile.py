@@ -91,15 +91,21 @@ class Reconciler:
         """
         async with self._lock:
             applied: list[Action] = []
+            failed: set[str] = set()
             for pause in PAUSES_S:
                 await asyncio.sleep(pause)
                 observed = await self._observe(desired, self._health)
                 wanted = plan(desired, observed)
-                pending = self._pending(wanted)
+                pending = self._pending(wanted, failed)
                 if not pending or pause == PAUSES_S[-1]:
                     break
                 for bundle, actions in pending.items():
-                    applied += await self._apply(bundle, actions)
+                    try:
+                        await self._applier.apply(actions)
+                        applied += actions
+                    except ApplyError as error:
+                        self._fail(bundle, actions, error.problems)
+                        failed.add(bundle)
             for bundle, actions in pending.items():
                 self._fail(bundle, actions, (_not_in_sync(bundle, actions),))
             failures = self._failures.values()
@@ -135,25 +141,24 @@ class Reconciler:
             verdicts=health.judge(time.monotonic_ns(), slaves),
         )
 
-    def _pending(self, wanted: Plan) -> dict[str, list[Action]]:
-        """Return the actions that are due, by bundle; failures of other plans are forgotten."""
+    def _pending(self, wanted: Plan, failed: set[str]) -> dict[str, list[Action]]:
+        """Return the actions that are due, by bundle.
+
+        Not those of bundles that have ``failed`` in this pass; what failed earlier is forgotten
+        where the plan is another one now.
+        """
         bundles, now = wanted.by_bundle(), time.monotonic_ns()
         self._failures = {
             bundle: failure
             for bundle, failure in self._failures.items()
-            if failure.actions == bundles.get(bundle)
+            if bundle in failed or failure.actions == bundles.get(bundle)
         }
         waiting = {bundle for bundle, failure in self._failures.items() if failure.until > now}
-        return {bundle: actions for bundle, actions in bundles.items() if bundle not in waiting}
-
-    async def _apply(self, bundle: str, actions: list[Action]) -> list[Action]:
-        """Return the actions that stand."""
-        try:
-            await self._applier.apply(actions)
-        except ApplyError as error:
-            self._fail(bundle, actions, error.problems)
-            return []
-        return actions
+        return {
+            bundle: actions
+            for bundle, actions in bundles.items()
+            if bundle not in waiting and bundle not in failed
+        }
 
     def _fail(self, bundle: str, actions: list[Action], problems: tuple[Problem, ...]) -> None:
         earlier = self._failures.get(bundle)

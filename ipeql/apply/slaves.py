@@ -76,10 +76,12 @@ def _read(path: Path) -> dict[tuple[str, int], int | None]:
         saved = json.loads(path.read_text())
         if saved["version"] != VERSION:
             raise ValueError(f"version {saved['version']} is not {VERSION}")
-        return {
-            (str(slave["bundle"]), int(slave["ifindex"])): slave["rp_filter"]
-            for slave in saved["slaves"]
-        }
+        slaves = {}
+        for slave in saved["slaves"]:
+            rp_filter = slave["rp_filter"]
+            key = (str(slave["bundle"]), int(slave["ifindex"]))
+            slaves[key] = None if rp_filter is None else int(rp_filter)
+        return slaves
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError) as error:
