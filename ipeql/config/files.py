@@ -1,0 +1,95 @@
+"""Which files are read, and their text."""
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from ipeql.errors import Code, ConfigError, Mark, Problem
+
+SEARCH_PATH = (Path("/etc/ipeql"), Path("/run/ipeql"), Path("/usr/lib/ipeql"))
+"""The administrator's directory, the running system's, the distribution's: the first one wins."""
+
+MAX_SIZE = 1 << 20
+"""Bytes in one file; a thousand bundles fit."""
+
+
+def find_files(directories: Iterable[Path]) -> list[Path]:
+    """Return the ``*.yaml`` of ``directories``, sorted by file name.
+
+    A file masks its namesakes in later directories; one that is empty or a link to /dev/null only
+    masks. Hidden files and absent directories are passed over. ConfigError: a directory that
+    cannot be listed. Source of the rules: systemd.unit(5), drop-ins.
+    """
+    found: dict[str, Path] = {}
+    problems = []
+    for directory in directories:
+        try:
+            files = list(directory.iterdir())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            problems.append(_unreadable(directory, _reason(error)))
+            continue
+        for file in files:
+            if file.name.endswith(".yaml") and not file.name.startswith("."):
+                found.setdefault(file.name, file)
+    if problems:
+        raise ConfigError(problems)
+    return [found[name] for name in sorted(found) if not _only_masks(found[name])]
+
+
+def _only_masks(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    if stat.S_ISCHR(status.st_mode):
+        return status.st_rdev == Path(os.devnull).stat().st_rdev
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0
+
+
+def read_text(path: Path) -> str:
+    """Return the text of ``path``; ConfigError: unreadable, over MAX_SIZE, or not UTF-8."""
+    try:
+        # O_NONBLOCK: a FIFO without a writer must not hold the reader up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ConfigError(_unreadable(path, "not a regular file"))
+            content = os.read(descriptor, MAX_SIZE + 1)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        raise ConfigError(_unreadable(path, _reason(error))) from None
+    if len(content) > MAX_SIZE:
+        message = "larger than 1 MiB"
+        advice = "is this a configuration file? Spread its bundles over several files if so"
+        raise ConfigError(Problem(Code.TOO_LARGE, message, advice, Mark(str(path), 1, 1)))
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8-sig", "replace")
+        line = before.count("\n") + 1
+        column = len(before) - before.rfind("\n")
+        message = f"not UTF-8 text: byte 0x{content[error.start]:02x}"
+        advice = "save the file as UTF-8"
+        raise ConfigError(
+            Problem(Code.NOT_YAML, message, advice, Mark(str(path), line, column))
+        ) from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def _unreadable(path: Path, reason: str) -> Problem:
+    advice = "give ipeql permission to read it, or remove it"
+    if path.is_symlink() and not path.exists():
+        reason = f"link to {path.readlink()}, which does not exist"
+        advice = "restore what it points to, or remove the link; a link to /dev/null masks a file"
+    elif reason == "not a regular file":
+        advice = "remove or rename it; the files read are *.yaml"
+    elif not path.exists():
+        advice = "check the name"
+    return Problem(Code.UNREADABLE, f"cannot read: {reason}", advice, Mark(str(path), 1, 1))

@@ -1,0 +1,109 @@
+"""From files to the desired state, or to everything that is wrong with them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path as FilePath
+
+from pydantic import ValidationError
+
+from ipeql.config.between import bundles_in, check_between
+from ipeql.config.check import check
+from ipeql.config.convert import bundle_spec
+from ipeql.config.explain import explain
+from ipeql.config.files import read_text
+from ipeql.config.model import Bundle, File
+from ipeql.config.reader import Document, Path
+from ipeql.errors import ConfigError, Problem
+from ipeql.state import BundleSpec, DesiredState
+
+
+def load(paths: Iterable[FilePath]) -> DesiredState:
+    """Return the bundles that ``paths`` define; a file with nothing in it defines none.
+
+    ConfigError carries every problem of every file, in the order of the files and their lines.
+    """
+    unreadable: list[Problem] = []
+    documents: list[Document] = []
+    bundles: dict[str, BundleSpec] = {}
+    for path in paths:
+        try:
+            text = read_text(path)
+        except ConfigError as error:
+            unreadable.extend(error.problems)
+            continue
+        document = Document(str(path), text)
+        documents.append(document)
+        for bundle in _bundles(document):
+            bundles.setdefault(bundle.name, bundle)
+    check_between(documents)
+    problems = unreadable + [problem for document in documents for problem in _in_order(document)]
+    if problems:
+        raise ConfigError(problems)
+    return DesiredState(bundles)
+
+
+def _in_order(document: Document) -> list[Problem]:
+    def place(problem: Problem) -> tuple[int, int]:
+        return (problem.mark.line, problem.mark.column) if problem.mark else (0, 0)
+
+    return sorted(document.problems, key=place)
+
+
+def _bundles(document: Document) -> list[BundleSpec]:
+    """Return the bundles of ``document``, its problems reported.
+
+    What is wrong in one place is left out, so that the rest can still be checked as a whole.
+    """
+    if document.data is None:
+        return []
+    try:
+        bundles: Mapping[str, Bundle] = File.model_validate(document.data).bundles
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        for found in explain(errors):
+            if not document.faulty(found.path):
+                document.report(found.path, found.code, found.message, found.advice, key=found.key)
+        bundles = _usable(document.data, [error["loc"] for error in errors])
+    specs = [bundle_spec(document, ("bundles", name), bundles[name]) for name in bundles]
+    for spec in specs:
+        for fault in check(spec):
+            place = ("bundles", spec.name, *fault.path)
+            if not document.faulty(place):
+                document.report(place, fault.code, fault.message, fault.advice)
+    return specs
+
+
+def _usable(data: object, wrong: list[Path]) -> dict[str, Bundle]:
+    """Return the bundles of ``data`` without what is ``wrong`` in them."""
+    by_bundle: dict[str, list[Path]] = defaultdict(list)
+    for path in wrong:
+        if path[:1] == ("bundles",) and len(path) > 2:
+            by_bundle[str(path[1])].append(path[2:])
+    usable = {}
+    for name, keys in bundles_in(data):
+        # Without its method or its slaves there is nothing more to say about a bundle.
+        with suppress(ValidationError):
+            usable[name] = Bundle.model_validate(_without(keys, by_bundle[name]))
+    return usable
+
+
+def _without(keys: dict[str, object], wrong: list[Path]) -> dict[str, object]:
+    """Return the keys of a bundle without what is ``wrong``; slaves keep their places."""
+    rest = dict(keys)
+    slaves = rest.get("slaves")
+    if isinstance(slaves, list):
+        slaves = rest["slaves"] = [dict(s) if isinstance(s, dict) else {} for s in slaves]
+    for path in wrong:
+        if path[0] == "slaves" and len(path) > 1 and isinstance(slaves, list):
+            slave = slaves[int(path[1])]
+            if len(path) == 2 or path[2] in ("name", "match"):
+                slave.clear()
+                slave["name"] = "unknown"
+            else:
+                slave.pop(path[2], None)
+        else:
+            rest.pop(str(path[0]), None)
+            if path[0] == "addresses":
+                rest.pop("routes", None)  # whether a gateway is reachable depends on them
+    return rest
