@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipeql.config.reader import Path
 from ipeql.errors import Code
 from ipeql.methods import METHODS
-from ipeql.state import Address, BundleSpec, RouteSpec
+from ipeql.state import Address, BundleSpec, Interface, Network
 
 IPV6_MIN_MTU = 1280
 """RFC 8200, 5."""
@@ -28,8 +28,7 @@ def check(spec: BundleSpec) -> Iterator[Fault]:
     yield from _slaves(spec)
     yield from _mtu(spec)
     yield from _addresses(spec)
-    for i, route in enumerate(spec.routes):
-        yield from _route(spec, i, route)
+    yield from _routes(spec)
 
 
 def _method(spec: BundleSpec) -> Iterator[Fault]:
@@ -70,37 +69,40 @@ def _mtu(spec: BundleSpec) -> Iterator[Fault]:
 
 
 def _addresses(spec: BundleSpec) -> Iterator[Fault]:
+    seen: set[Interface] = set()
     for i, address in enumerate(spec.addresses):
-        if address in spec.addresses[:i]:
+        if address in seen:
             message = f"{address} stands here twice"
             yield Fault(("addresses", i), Code.BAD_VALUE, message, "keep one of them")
+        seen.add(address)
 
 
-def _route(spec: BundleSpec, i: int, route: RouteSpec) -> Iterator[Fault]:
-    path = ("routes", i)
-    if any((route.to, route.metric) == (r.to, r.metric) for r in spec.routes[:i]):
-        message = f"a second route to {route.to} with the same metric"
-        yield Fault((*path, "to"), Code.BAD_VALUE, message, "remove it, or give it another metric")
-    if route.via is None:
-        return
-    via = (*path, "via")
-    if route.via.version != route.to.version:
-        message = f"{route.via} is not of the family of {route.to}"
-        advice = f"write an IPv{route.to.version} address"
-        yield Fault(via, Code.BAD_VALUE, message, advice)
-    elif any(route.via == address.ip for address in spec.addresses):
-        message = f"{route.via} is the bundle's own address"
-        yield Fault(via, Code.BAD_VALUE, message, "write the address at the other end")
-    elif not _on_link(spec, route.via):
-        message = f"{route.via} is in no network of the bundle"
-        advice = "write a gateway in the network of one of its addresses, or add that address"
-        yield Fault(via, Code.BAD_VALUE, message, advice)
+def _routes(spec: BundleSpec) -> Iterator[Fault]:
+    own = {address.ip for address in spec.addresses}
+    reached = {address.network for address in spec.addresses}
+    reached |= {route.to for route in spec.routes if route.via is None}
+    seen: set[tuple[Network, int | None]] = set()
+    for i, route in enumerate(spec.routes):
+        if (route.to, route.metric) in seen:
+            message = f"a second route to {route.to} with the same metric"
+            advice = "remove it, or give it another metric"
+            yield Fault(("routes", i, "to"), Code.BAD_VALUE, message, advice)
+        seen.add((route.to, route.metric))
+        if route.via is not None:
+            wrong = _gateway(route.via, route.to, own, reached)
+            if wrong:
+                yield Fault(("routes", i, "via"), Code.BAD_VALUE, *wrong)
 
 
-def _on_link(spec: BundleSpec, gateway: Address) -> bool:
-    """Say whether the kernel takes ``gateway``: only one that it reaches without another."""
-    networks = [address.network for address in spec.addresses]
-    networks += [route.to for route in spec.routes if route.via is None]
-    return (gateway.version == 6 and gateway.is_link_local) or any(
-        gateway in network for network in networks
-    )
+def _gateway(
+    via: Address, to: Network, own: set[Address], reached: set[Network]
+) -> tuple[str, str] | None:
+    """Say what is wrong with a gateway: the kernel takes one it reaches without another."""
+    if via.version != to.version:
+        return f"{via} is not of the family of {to}", f"write an IPv{to.version} address"
+    if via in own:
+        return f"{via} is the bundle's own address", "write the address at the other end"
+    if (via.version == 6 and via.is_link_local) or any(via in network for network in reached):
+        return None
+    advice = "write a gateway in the network of one of its addresses, or add that address"
+    return f"{via} is in no network of the bundle", advice

@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -161,6 +162,14 @@ class Slave(_Keys):
     )
     up: Annotated[bool, _SWITCH] = Field(True, description="set the link up when it is enslaved")
 
+    @field_validator("match", mode="before")
+    @classmethod
+    def _not_empty(cls, match: object) -> object:
+        if match is None:
+            message, advice = "expected a match, found nothing", 'write {name: "wwan*"}'
+            raise fault(Code.WRONG_TYPE, message, advice)
+        return match
+
     @model_validator(mode="after")
     def _one_link(self) -> Self:
         given = self.model_fields_set & {"name", "match"}
@@ -240,5 +249,5 @@ class File(_Keys):
 
     version: Annotated[int, _VERSION] = Field(description="version of this schema")
     bundles: dict[Annotated[str, _LINK_NAME], Bundle] = Field(
-        {}, description="the bundles, by the name of their interface", examples=["ipeql0"]
+        {}, description="the bundles, by the name of their interface"
     )

@@ -84,6 +84,7 @@ class Document:
             pass
         except yaml.YAMLError as error:
             message, advice, line, column = describe(error, self._lines)
+            self.data = None
             self._report((line, column, 1), message, advice)
 
     def mark(self, path: Path, *, key: bool = False) -> Mark:

@@ -19,9 +19,9 @@ def json_schema() -> dict[str, Any]:
 
 
 def _trimmed(schema: Any) -> Any:
-    """Drop pydantic's titles, which repeat the keys, and ``default: null``: no key can be null."""
+    """Drop pydantic's titles, which repeat the keys, and every null: no key can be null."""
     if isinstance(schema, list):
-        return [_trimmed(part) for part in schema]
+        return [_trimmed(part) for part in schema if part != {"type": "null"}]
     if not isinstance(schema, dict):
         return schema
     return {

@@ -47,7 +47,7 @@ def describe(error: yaml.YAMLError, lines: Sequence[str]) -> tuple[str, str, int
         return f"`{character}` closes nothing", "remove it", line, column
     if "cannot start any token" in problem or "node" in context:
         return *_quote(character), line, column
-    if "block mapping" in context or "block collection" in context:
+    if "block " in context or "document start" in problem:
         message = "this line does not fit the lines above"
         advice = "keys of one mapping start in the same column, list entries with `- `"
         return message, advice, line, column

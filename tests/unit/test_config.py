@@ -252,6 +252,7 @@ class TestSchema:
             ("version: 1", "version: 2"),
             ("to: 10.10.0.0/16", "metric: 5"),
             ("lag: 5ms", "lag: null"),
+            ('match: {name: "wwan*", mac: "02:00:5E:10:00:01", driver: cdc_mbim}', "match: null"),
         ],
     )
     def test_refuses_what_an_editor_should_underline(self, old: str, new: str) -> None:

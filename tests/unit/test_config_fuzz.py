@@ -58,7 +58,8 @@ def check(content: bytes) -> None:
         file.write(content)
         file.flush()
         try:
-            load([Path(file.name)])
+            for bundle in load([Path(file.name)]).bundles.values():
+                assert all(bool(slave.name) != bool(slave.match) for slave in bundle.slaves)
         except ConfigError as error:
             assert error.problems
             for problem in error.problems:
