@@ -21,6 +21,7 @@ from ipeql.plan import (
     ReleaseSlave,
     RemoveAddress,
     RemoveRoute,
+    ReplaceRoute,
     SetMtu,
     SetUp,
     undo,
@@ -88,6 +89,8 @@ class Applier:
                 await device.remove_address(kernel, action.bundle, action.address)
             case AddRoute():
                 await device.add_route(kernel, action.bundle, action.route)
+            case ReplaceRoute():
+                await device.replace_route(kernel, action.bundle, action.after)
             case RemoveRoute():
                 await device.remove_route(kernel, action.bundle, action.route)
             case _:

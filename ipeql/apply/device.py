@@ -75,6 +75,11 @@ async def add_route(kernel: AsyncIPRoute, bundle: str, route: RouteSpec) -> None
     await kernel.route("add", **await _route(kernel, bundle, route))
 
 
+async def replace_route(kernel: AsyncIPRoute, bundle: str, route: RouteSpec) -> None:
+    """Put a route in the place of ours to the same destination with the same metric."""
+    await kernel.route("replace", **await _route(kernel, bundle, route))
+
+
 async def remove_route(kernel: AsyncIPRoute, bundle: str, route: RouteSpec) -> None:
     """Remove a route of ours; the kernel compares the protocol too, so never a foreign one."""
     with _so_already(errno.ESRCH):

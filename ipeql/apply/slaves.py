@@ -1,7 +1,7 @@
 """Enslaving and freeing: what is changed of a slave, and how it was before.
 
-Of a slave's settings IPEQL changes the reverse path filter alone, from strict to loose. The earlier
-value has to outlive the daemon, so it is kept in RUNTIME_DIRECTORY.
+Of a slave's settings IPEQL changes the reverse path filter alone, where it would drop what arrives
+for the bundle. The earlier value has to outlive the daemon: it is kept in RUNTIME_DIRECTORY.
 """
 
 import errno
@@ -10,6 +10,7 @@ import logging
 import socket
 from collections.abc import Container
 from pathlib import Path
+from typing import NamedTuple
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -19,16 +20,20 @@ from ipeql.plan import PrepareSlave, ReleaseSlave
 FILE_NAME = "saved-slaves.json"
 VERSION = 1
 
-_LOOSE = 2
-"""Documentation/networking/ip-sysctl.rst, rp_filter: 1 is strict; the larger of all/link counts."""
-
 _GONE = (errno.ENODEV, errno.ENXIO, errno.ENOENT)
 
 _log = logging.getLogger(__name__)
 
 
+class Changed(NamedTuple):
+    """An rp_filter that was changed: what it was, and what it was set to."""
+
+    earlier: int
+    ours: int
+
+
 class SavedSlaves:
-    """The enslaved, by (bundle, ifindex), and each one's earlier rp_filter; None: left as it is.
+    """The enslaved, by (bundle, ifindex), and each one's rp_filter; None: left as it is.
 
     A file that cannot be read or written is logged, never fatal: what is lost by it is that a slave
     freed after a restart of the daemon keeps its loose filter.
@@ -43,24 +48,24 @@ class SavedSlaves:
         self._slaves = {key: old for key, old in self._slaves.items() if key[1] in ifindexes}
         return frozenset(self._slaves)
 
-    def remember(self, bundle: str, ifindex: int, rp_filter: int | None) -> None:
+    def remember(self, bundle: str, ifindex: int, changed: Changed | None) -> None:
         """Note that a slave is enslaved; an earlier value that is already known stands."""
-        if self._slaves.get((bundle, ifindex)) is None:
-            self._slaves[bundle, ifindex] = rp_filter
-            self._write()
-
-    def forget(self, bundle: str, ifindex: int) -> int | None:
-        """Note that a slave is free, and return its earlier value."""
-        rp_filter = self._slaves.pop((bundle, ifindex), None)
+        before = self._slaves.get((bundle, ifindex))
+        if before and changed:
+            changed = changed._replace(earlier=before.earlier)
+        self._slaves[bundle, ifindex] = changed or before
         self._write()
-        return rp_filter
+
+    def forget(self, bundle: str, ifindex: int) -> Changed | None:
+        """Note that a slave is free, and return how its filter was changed."""
+        changed = self._slaves.pop((bundle, ifindex), None)
+        self._write()
+        return changed
 
     def _write(self) -> None:
         slaves = [
-            {"bundle": bundle, "ifindex": ifindex, "rp_filter": rp_filter}
-            for (bundle, ifindex), rp_filter in sorted(
-                self._slaves.items(), key=lambda item: item[0]
-            )
+            {"bundle": bundle, "ifindex": ifindex, "rp_filter": changed}
+            for (bundle, ifindex), changed in sorted(self._slaves.items(), key=lambda item: item[0])
         ]
         new = self._path.with_suffix(".new")
         try:
@@ -71,7 +76,7 @@ class SavedSlaves:
             _log.warning("cannot write %s: %s", self._path, error.strerror)
 
 
-def _read(path: Path) -> dict[tuple[str, int], int | None]:
+def _read(path: Path) -> dict[tuple[str, int], Changed | None]:
     try:
         saved = json.loads(path.read_text())
         if saved["version"] != VERSION:
@@ -80,7 +85,7 @@ def _read(path: Path) -> dict[tuple[str, int], int | None]:
         for slave in saved["slaves"]:
             rp_filter = slave["rp_filter"]
             key = (str(slave["bundle"]), int(slave["ifindex"]))
-            slaves[key] = None if rp_filter is None else int(rp_filter)
+            slaves[key] = None if rp_filter is None else Changed(*map(int, rp_filter))
         return slaves
     except FileNotFoundError:
         return {}
@@ -101,9 +106,10 @@ async def prepare(kernel: AsyncIPRoute, saved: SavedSlaves, action: PrepareSlave
             await kernel.link("set", index=action.ifindex, state="up")
         setting = _rp_filter(action.ifindex)
         earlier = int(setting.read_text())
-        saved.remember(action.bundle, action.ifindex, earlier if action.loosen else None)
-        if action.loosen:
-            setting.write_text(str(_LOOSE))
+        changed = None if action.rp_filter is None else Changed(earlier, action.rp_filter)
+        saved.remember(action.bundle, action.ifindex, changed)
+        if changed:
+            setting.write_text(str(changed.ours))
     except (NetlinkError, OSError) as error:
         if _number(error) not in _GONE:
             raise
@@ -111,12 +117,12 @@ async def prepare(kernel: AsyncIPRoute, saved: SavedSlaves, action: PrepareSlave
 
 async def release(kernel: AsyncIPRoute, saved: SavedSlaves, action: ReleaseSlave) -> None:
     """Free: put the filter back, unless somebody has changed it since or the link is gone."""
-    earlier = saved.forget(action.bundle, action.ifindex)
+    changed = saved.forget(action.bundle, action.ifindex)
     try:
-        if earlier is not None:
+        if changed:
             setting = _rp_filter(action.ifindex)
-            if int(setting.read_text()) == _LOOSE:
-                setting.write_text(str(earlier))
+            if int(setting.read_text()) == changed.ours:
+                setting.write_text(str(changed.earlier))
         if action.down:
             await kernel.link("set", index=action.ifindex, state="down")
     except (NetlinkError, OSError) as error:

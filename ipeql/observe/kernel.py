@@ -32,7 +32,10 @@ _RT_TABLE_MAIN = 254
 _RTN_UNICAST = 1
 _U32 = Struct("=I")
 
-_STRICT = 1  # Documentation/networking/ip-sysctl.rst, rp_filter: the larger of "all" and the link's
+_STRICT, _LOOSE = (
+    1,
+    2,
+)  # Documentation/networking/ip-sysctl.rst, rp_filter: the larger of "all" and the link's
 
 _TIMEOUT = 10  # seconds; 900 links take less than 0.1
 
@@ -67,6 +70,7 @@ async def _links(kernel: AsyncIPRoute) -> dict[int, Link]:
         for message in messages:
             _, arphrd, ifindex, flags, _ = _IFINFOMSG.unpack(message.fixed)
             name = _text(message, _IFLA_IFNAME)
+            own = frozenset(addresses.get(ifindex, ()))
             links[ifindex] = Link(
                 ifindex=ifindex,
                 name=name,
@@ -78,8 +82,8 @@ async def _links(kernel: AsyncIPRoute) -> dict[int, Link]:
                 driver=ethtool.driver(sock, name),
                 speed=ethtool.speed(sock, name),
                 alias=_text(message, _IFLA_IFALIAS),
-                addresses=frozenset(addresses.get(ifindex, ())),
-                strict_rp_filter=max(all_rp_filter, _rp_filter(message)) == _STRICT,
+                addresses=own,
+                strict_rp_filter=_is_strict(max(all_rp_filter, _rp_filter(message)), own),
             )
     return links
 
@@ -129,6 +133,16 @@ def _all_rp_filter() -> int:
         return int(Path("/proc/sys/net/ipv4/conf/all/rp_filter").read_text())
     except (OSError, ValueError):
         return 0
+
+
+def _is_strict(rp_filter: int, addresses: frozenset[Interface]) -> bool:
+    """Say whether the filter drops what comes from sources routed elsewhere.
+
+    A link without an IPv4 address is strict even where it is set to loose:
+    net/ipv4/fib_frontend.c, __fib_validate_source(), last_resort.
+    """
+    has_ipv4 = any(address.version == 4 for address in addresses)
+    return rp_filter == _STRICT or (rp_filter == _LOOSE and not has_ipv4)
 
 
 def _rp_filter(message: Message) -> int:

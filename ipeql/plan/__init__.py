@@ -11,6 +11,7 @@ from ipeql.plan.actions import (
     ReleaseSlave,
     RemoveAddress,
     RemoveRoute,
+    ReplaceRoute,
     SetMtu,
     SetUp,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "ReleaseSlave",
     "RemoveAddress",
     "RemoveRoute",
+    "ReplaceRoute",
     "SetMtu",
     "SetUp",
     "choose_backend",

@@ -81,18 +81,20 @@ class ConfigureBundle(Action):
 class PrepareSlave(Action):
     """Make a slave fit to carry the bundle's packets, and remember how it was.
 
-    ``new``: it is being enslaved; ``up``: set it up; ``loosen``: its reverse path filter is strict
-    and would drop what arrives for the bundle's addresses (RFC 3704, 2.2 and 2.4).
+    ``new``: it is being enslaved; ``up``: set it up; ``rp_filter``: what its reverse path filter is
+    set to, since it would drop what arrives for the bundle's addresses (RFC 3704, 2.2 and 2.4).
     """
 
     ifindex: int
     name: str
     new: bool = True
     up: bool = False
-    loosen: bool = False
+    rp_filter: int | None = None
 
     def __str__(self) -> str:
-        steps = ["set up"] * self.up + ["rp_filter strict -> loose"] * self.loosen
+        steps = ["set up"] * self.up + [f"rp_filter {self.rp_filter}"] * (
+            self.rp_filter is not None
+        )
         verb = f"+ enslave {self.name} to" if self.new else f"~ slave {self.name} of"
         return f"{verb} {self.bundle}" + (f": {', '.join(steps)}" if steps else "")
 
@@ -166,6 +168,19 @@ class AddRoute(Action):
 
     def __str__(self) -> str:
         return f"+ {_describe_route(self.route)} on {self.bundle}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceRoute(Action):
+    """Put a route in the place of ours to the same destination with the same metric."""
+
+    before: RouteSpec
+    after: RouteSpec
+
+    def __str__(self) -> str:
+        return (
+            f"~ {_describe_route(self.before)} on {self.bundle} -> via {self.after.via or 'link'}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from ipeql.plan.actions import (
     AddRoute,
     RemoveAddress,
     RemoveRoute,
+    ReplaceRoute,
     SetMtu,
     SetUp,
 )
@@ -62,12 +63,24 @@ def device_actions(bundle: str, wanted: Device, present: Device) -> Iterator[Act
             yield AddAddress(bundle=bundle, address=address)
     if wanted.up and not present.up:
         yield SetUp(bundle=bundle)
-    for route in present.routes:
-        if route not in wanted.routes:
+    yield from _routes(bundle, wanted.routes, present.routes)
+
+
+def _routes(
+    bundle: str, wanted: tuple[RouteSpec, ...], present: tuple[RouteSpec, ...]
+) -> Iterator[Action]:
+    """Yield the changes of routes; one that only gets another next hop is never absent."""
+    missing = {(route.to, route.metric): route for route in wanted if route not in present}
+    for route in present:
+        if route in wanted:
+            continue
+        after = missing.pop((route.to, route.metric), None)
+        if after:
+            yield ReplaceRoute(bundle=bundle, before=route, after=after)
+        else:
             yield RemoveRoute(bundle=bundle, route=route)
-    for route in dict.fromkeys(wanted.routes):
-        if route not in present.routes:
-            yield AddRoute(bundle=bundle, route=route)
+    for route in missing.values():
+        yield AddRoute(bundle=bundle, route=route)
 
 
 def _made_by_kernel(address: Interface) -> bool:

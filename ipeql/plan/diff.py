@@ -110,8 +110,16 @@ def _prepare(bundle: str, slave: Member, observed: ObservedState) -> Iterator[Ac
             name=link.name,
             new=new,
             up=new and slave.spec.up and not link.up,
-            loosen=link.strict_rp_filter,
+            rp_filter=loose_rp_filter(link) if link.strict_rp_filter else None,
         )
+
+
+def loose_rp_filter(link: Link) -> int:
+    """Return the reverse path filter that lets a bundle's packets in: loose, or off.
+
+    Loose drops everything on a link without an IPv4 address (docs/adr/0006-rp-filter.md).
+    """
+    return 2 if any(address.version == 4 for address in link.addresses) else 0
 
 
 def _release(bundle: str, keep: Iterable[Member], observed: ObservedState) -> Iterator[Action]:

@@ -11,6 +11,7 @@ from ipeql.plan.actions import (
     ReleaseSlave,
     RemoveAddress,
     RemoveRoute,
+    ReplaceRoute,
     SetMtu,
 )
 
@@ -32,7 +33,7 @@ def undo(action: Action) -> tuple[Action, ...]:
         case PrepareSlave(ifindex=ifindex, name=name, new=True, up=up):
             return (ReleaseSlave(bundle=bundle, ifindex=ifindex, name=name, down=up),)
         case ReleaseSlave(ifindex=ifindex, name=name):
-            return (PrepareSlave(bundle=bundle, ifindex=ifindex, name=name, loosen=True),)
+            return (PrepareSlave(bundle=bundle, ifindex=ifindex, name=name, rp_filter=2),)
         case SetMtu(before=before, after=after) if before:
             return (SetMtu(bundle=bundle, before=after, after=before),)
         case AddAddress(address=address):
@@ -41,6 +42,8 @@ def undo(action: Action) -> tuple[Action, ...]:
             return (AddAddress(bundle=bundle, address=address),)
         case AddRoute(route=route):
             return (RemoveRoute(bundle=bundle, route=route),)
+        case ReplaceRoute(before=before_route, after=after_route):
+            return (ReplaceRoute(bundle=bundle, before=after_route, after=before_route),)
         case RemoveRoute(route=route):
             return (AddRoute(bundle=bundle, route=route),)
         case _:

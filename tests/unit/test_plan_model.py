@@ -19,6 +19,7 @@ from ipeql.plan import (
     ReleaseSlave,
     RemoveAddress,
     RemoveRoute,
+    ReplaceRoute,
     SetMtu,
     SetUp,
     plan,
@@ -89,9 +90,9 @@ class Machine:
             case ConfigureBundle(backend=backend, before=before, after=after):
                 assert self.bundles[bundle] == ObservedBundle(backend, before)
                 self.bundles[bundle] = ObservedBundle(backend, after)
-            case PrepareSlave(ifindex=ifindex, up=up, loosen=loosen):
+            case PrepareSlave(ifindex=ifindex, up=up, rp_filter=rp_filter):
                 slave = self.links[ifindex]
-                strict = slave.strict_rp_filter and not loosen
+                strict = slave.strict_rp_filter and rp_filter is None
                 self.change(slave, up=slave.up or up, strict_rp_filter=strict)
                 self.prepared.add((bundle, ifindex))
             case ReleaseSlave(ifindex=ifindex, down=down):
@@ -113,6 +114,12 @@ class Machine:
                 seen = ObservedRoute(route.to, route.via, index, route.metric or None)
                 assert (seen in self.routes) == isinstance(action, RemoveRoute)
                 self.routes ^= {seen}
+            case ReplaceRoute(before=before, after=after):
+                index = self.own(bundle).ifindex
+                self.routes ^= {
+                    ObservedRoute(route.to, route.via, index, route.metric or None)
+                    for route in (before, after)
+                }
             case _:
                 raise AssertionError(action)
 

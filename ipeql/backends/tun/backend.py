@@ -16,7 +16,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from ipeql.backends.base import OnChange
 from ipeql.backends.tun import client, wire
-from ipeql.backends.tun.device import open_device
+from ipeql.backends.tun.device import is_attached, open_device
 from ipeql.errors import ApplyError, Code, Problem
 from ipeql.methods import METHODS
 from ipeql.state import (
@@ -87,10 +87,17 @@ class TunBackend:
 
     async def create(self, bundle: str) -> None:
         """Open the device unless we hold it, and start a worker on it unless one answers."""
-        if bundle in await self.observe():
+        answers = bundle in await self.observe()
+        attached = bundle in self._devices and is_attached(self._devices[bundle])
+        if answers and attached:
             return
         try:
-            if bundle not in self._devices:
+            if bundle in self._workers:
+                await self._end_worker(bundle)
+                why = "it does not answer" if attached else "its device is gone"
+                self._on_change(bundle, f"replacing the worker: {why}")
+            if not attached:
+                self._close_device(bundle)
                 self._devices[bundle] = open_device(bundle)
                 await _mark(bundle)
             self._start(bundle)
@@ -106,15 +113,7 @@ class TunBackend:
         """Stop the worker and close the device, which thereby disappears."""
         with contextlib.suppress(ApplyError):
             await self._ask(bundle, "stop")
-        worker = self._workers.get(bundle)
-        if worker:
-            try:
-                async with asyncio.timeout(STOP_TIMEOUT_S):
-                    await _ended(worker.pidfd)
-            except TimeoutError:
-                signal.pidfd_send_signal(worker.pidfd, signal.SIGKILL)
-                await _ended(worker.pidfd)
-            self._forget_worker(bundle)
+        await self._end_worker(bundle, STOP_TIMEOUT_S)
         self._close_device(bundle)
         self._path(bundle).unlink(missing_ok=True)
 
@@ -167,6 +166,20 @@ class TunBackend:
     def _watch(self, bundle: str, worker: _Worker) -> None:
         self._workers[bundle] = worker
         asyncio.get_running_loop().add_reader(worker.pidfd, self._worker_ended, bundle)
+
+    async def _end_worker(self, bundle: str, patience: float = 0.0) -> None:
+        """Kill the worker, if there is one, unless it ends by itself within ``patience`` s."""
+        worker = self._workers.get(bundle)
+        if worker is None:
+            return
+        try:
+            async with asyncio.timeout(patience):
+                await _ended(worker.pidfd)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(worker.pidfd, signal.SIGKILL)
+            await _ended(worker.pidfd)
+        self._forget_worker(bundle)
 
     def _worker_ended(self, bundle: str) -> None:
         process = self._workers[bundle].process

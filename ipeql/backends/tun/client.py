@@ -2,7 +2,6 @@
 
 import errno
 import socket
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ def request(path: Path, do: str, **fields: Any) -> dict[str, Any]:
     Raises ConnectionRefusedError or FileNotFoundError where no worker is left, WorkerError where
     it refuses or does not answer in time.
     """
-    answer, descriptors, _ = _exchange(path, {"do": do, **fields})
+    answer, descriptors = _exchange(path, {"do": do, **fields})
     for descriptor in descriptors:
         socket.socket(fileno=descriptor).close()
     return answer
@@ -30,11 +29,11 @@ def request(path: Path, do: str, **fields: Any) -> dict[str, Any]:
 
 def adopt(path: Path) -> tuple[int, int]:
     """Return (a TUN descriptor, the process id) of the worker behind ``path``; raises as above."""
-    _, descriptors, pid = _exchange(path, {"do": "descriptor"})
-    return descriptors[0], pid
+    answer, descriptors = _exchange(path, {"do": "descriptor"})
+    return descriptors[0], answer["pid"]
 
 
-def _exchange(path: Path, message: dict[str, Any]) -> tuple[dict[str, Any], list[int], int]:
+def _exchange(path: Path, message: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
         client.settimeout(TIMEOUT_S)
         client.connect(str(path))
@@ -43,10 +42,9 @@ def _exchange(path: Path, message: dict[str, Any]) -> tuple[dict[str, Any], list
             data, descriptors, _, _ = socket.recv_fds(client, wire.MAX_MESSAGE, 1)
         except TimeoutError:
             raise WorkerError("the worker does not answer") from None
-        credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     if not data:
         raise ConnectionRefusedError(errno.ECONNREFUSED, "the worker has gone")
     answer = wire.decode(data)
     if "error" in answer:
         raise WorkerError(answer["error"])
-    return answer, descriptors, struct.unpack("=iII", credentials)[0]
+    return answer, descriptors

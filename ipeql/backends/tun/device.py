@@ -13,6 +13,7 @@ from ipeql.state import BundleTable
 
 TUNSETIFF = 0x400454CA
 TUNSETOFFLOAD = 0x400454D0
+TUNGETIFF = 0x800454D2
 IFF_TUN = 0x0001
 IFF_NO_PI = 0x1000
 IFF_VNET_HDR = 0x4000
@@ -49,6 +50,15 @@ def open_device(name: str) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def is_attached(descriptor: int) -> bool:
+    """Say whether the device is still there: deleting it leaves its descriptors open, and dead."""
+    try:
+        fcntl.ioctl(descriptor, TUNGETIFF, bytes(40))
+    except OSError:
+        return False
+    return True
 
 
 MAX_SEGMENTS = 65535

@@ -2,7 +2,8 @@
 
 Requests are ``{"do": "observe" | "configure" | "statistics" | "descriptor" | "stop", ...}``; every
 request is answered in order by one object, ``{"error": TEXT}`` where it failed. The answer to
-``descriptor`` carries the TUN descriptor (SCM_RIGHTS). The table travels both ways in the same
+``descriptor`` carries the TUN descriptor (SCM_RIGHTS) and the
+worker's pid. The table travels both ways in the same
 form, so that the daemon compares what it wants with what the worker has.
 """
 

@@ -41,7 +41,6 @@ class Worker:
     def __init__(self, bundle: str, tun: int, listener: socket.socket) -> None:
         self._tun = tun
         self._listener = listener
-        listener.listen()  # again: SO_PEERCRED names who listened last (net/unix/af_unix.c)
         self._clients: list[socket.socket] = []
         self._events = Events()
         self._ifindex = socket.if_nametoindex(bundle)
@@ -124,7 +123,7 @@ class Worker:
             case "statistics":
                 return wire.statistics_to_json(self._striper.statistics())
             case "descriptor":
-                return {}
+                return {"pid": os.getpid()}
             case "stop":
                 self.stop()
                 return {}
