@@ -31,7 +31,7 @@ def parse_rate(text: str) -> int:
 
 
 def parse_time(text: str) -> int:
-    """Return the nanoseconds that ``text`` names, e.g. ``5ms``; ValueError says what is expected."""
+    """Return the ns that ``text`` names, e.g. ``5ms``; ValueError says what was expected."""
     return _parse(text, _TIMES, "a time with its unit, such as 500us, 20ms or 1s")
 
 
