@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ipeql.config import load
@@ -17,6 +17,9 @@ VALID = (
     (Path(__file__).parents[2] / "etc" / "ipeql" / "example.yaml.disabled").read_bytes()
     + b"    mtu: 1400\n    min-slaves: 2\n    poll-interval: 1s\n    stripe-unit: packet\n"
 )
+
+QUIET = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine is no failure."""
 
 TABLES = (File, Bundle, Slave, Match, Route)
 WORDS = "eth1 ipeql0 bw_load auto 100Mbit 5ms 10.9.0.1/24 ::1 fd00::/64 no 1:30 010 tun * bytes"
@@ -75,17 +78,19 @@ def check(content: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
+@settings(QUIET)
 def test_bytes(content: bytes) -> None:
     check(content)
 
 
 @given(st.text(alphabet="abn01:-{}[]\"'#&*!|>%@,? \n\t~<\\", max_size=60))
+@settings(QUIET)
 def test_yaml_punctuation(text: str) -> None:
     check(text.encode())
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(QUIET, max_examples=300)
 def test_mutated_valid_file(data: st.DataObject) -> None:
     content = bytearray(VALID)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -97,12 +102,13 @@ def test_mutated_valid_file(data: st.DataObject) -> None:
 
 
 @given(STRUCTURES | NEARLY)
-@settings(max_examples=60)
+@settings(QUIET, max_examples=60)
 def test_structures(structure: object) -> None:
     check(yaml.safe_dump(structure, allow_unicode=True).encode("utf-8", "replace"))
 
 
 @given(st.from_regex(r"[-+]?[0-9]{1,4}([.,][0-9]{1,3})? ?[kKmMgGtT]?(bit|b|B|bps|B/s|bits)?\Z"))
+@settings(QUIET)
 def test_a_rate_that_is_suggested_is_one(text: str) -> None:
     advice = advise_rate(text)
     if advice.startswith(("write ", "add the unit: ")) and " as tc " not in advice:
@@ -117,6 +123,7 @@ def test_a_rate_that_is_suggested_is_one(text: str) -> None:
 
 
 @given(st.from_regex(r"[-+]?[0-9]{1,4}([.,][0-9]{1,3})? ?(ns|us|ms|s|sec|min|m|h|msec)?\Z"))
+@settings(QUIET)
 def test_a_time_that_is_suggested_is_one(text: str) -> None:
     advice = advise_time(text)
     if advice.startswith("write ") and " as tc " not in advice and "whole" not in advice:
