@@ -151,7 +151,8 @@ class _Client:
         """Answer until the client closes, sends no line for a minute, or one that is too long."""
         while True:
             try:
-                line = await asyncio.wait_for(self._reader.readline(), _IDLE_TIMEOUT_S)
+                async with asyncio.timeout(_IDLE_TIMEOUT_S):
+                    line = await self._reader.readline()
             except ValueError:  # a line beyond the reader's limit
                 await self._send(_failure(_bad_request(f"a request exceeds {_MAX_REQUEST} bytes")))
                 return
@@ -213,7 +214,8 @@ class _Client:
 
     async def _send(self, reply: Mapping[str, object]) -> None:
         self._writer.write(json.dumps(reply).encode() + b"\n")
-        await asyncio.wait_for(self._writer.drain(), _WRITE_TIMEOUT_S)
+        async with asyncio.timeout(_WRITE_TIMEOUT_S):  # wait_for before 3.12 may lose a cancel
+            await self._writer.drain()
 
 
 def _parse(line: bytes) -> tuple[str, dict[str, Any]]:

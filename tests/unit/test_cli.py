@@ -93,22 +93,31 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def daemon(runtime: Path) -> Iterator[Daemon]:
     served, up = Daemon(), threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(served.serve(runtime / "control", up)))
+    thread = threading.Thread(
+        target=lambda: asyncio.run(served.serve(runtime / "control", up)), daemon=True
+    )
     thread.start()
     assert up.wait(5)
     yield served
     with contextlib.suppress(RuntimeError):
         served.loop.call_soon_threadsafe(served.stop.set)
     thread.join(5)
+    assert not thread.is_alive()
 
 
-def start(*arguments: str, **options: Any) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+@contextlib.contextmanager
+def start(*arguments: str, **options: Any) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(
         [sys.executable, "-m", "ipeql", *arguments],
         stdin=subprocess.DEVNULL,
         text=True,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,
-    )
+    ) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":

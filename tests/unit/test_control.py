@@ -230,6 +230,26 @@ def test_a_watcher_that_never_reads_is_dropped(
     serve(path, use)
 
 
+def test_closing_does_not_wait_for_watchers_in_mid_event(tmp_path: Path) -> None:
+    async def once(path: Path, number: int) -> None:
+        manager = FakeManager()
+        async with ControlServer(manager, path):
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            writer.write(request("Monitor"))
+            await reader.readline()
+            manager.events.publish({"event": "last"})
+            for _ in range(number):
+                await asyncio.sleep(0)
+        writer.transport.abort()
+
+    async def run() -> None:
+        for number in range(8):
+            async with asyncio.timeout(5):
+                await once(tmp_path / "control", number)
+
+    asyncio.run(run())
+
+
 def test_a_client_that_vanishes_does_not_stop_its_reload(tmp_path: Path) -> None:
     path = tmp_path / "control"
 
