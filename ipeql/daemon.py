@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ class Daemon:
             raise NotFoundError(Problem(Code.NO_SUCH_BUNDLE, f"no bundle is called {bundle}"))
         return configuration(self._desired.bundles[bundle])
 
-    def subscribe(self) -> AsyncIterator[dict[str, Any]]:
+    def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
         """Return the events from now on."""
         return self._events.subscribe()
 
