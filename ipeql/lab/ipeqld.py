@@ -67,11 +67,13 @@ class Ipeqld:
         self.process = self._run("ipeql.daemon", *self._options, stderr=subprocess.PIPE)
 
     def stop(self) -> int:
-        """End the daemon by SIGTERM and return its status."""
+        """End the daemon by SIGTERM and return its status; workers it leaves behind stay."""
+        assert self.process.stderr
         self.process.terminate()
-        _, rest = self.process.communicate(timeout=STOP_TIMEOUT_S)
-        self.log += rest.splitlines()
-        return self.process.returncode
+        status = self.process.wait(STOP_TIMEOUT_S)
+        while select.select([self.process.stderr], [], [], 0)[0] and self._read_log():
+            pass
+        return status
 
     def run_ipeql(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command ``ipeql`` and return how it ended, whether well or not."""
@@ -101,10 +103,16 @@ class Ipeqld:
         assert self.process.stderr
         deadline = time.monotonic() + timeout
         while not any(text in line for line in self.log):
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.process.stderr], [], [], left)[0]:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self.process.stderr], [], [], left)[0] or not self._read_log():
                 raise TimeoutError(f"{text!r} is not in the log:\n" + "\n".join(self.log))
-            self.log += os.read(self.process.stderr.fileno(), 65536).decode().splitlines()
+
+    def _read_log(self) -> bool:
+        """Take in what has been written to the log, or wait for more; False at its end."""
+        assert self.process.stderr
+        data = os.read(self.process.stderr.fileno(), 65536)
+        self.log += data.decode().splitlines()
+        return bool(data)
 
     def _run(
         self, module: str, *arguments: str, stdout: int | None = None, stderr: int | None = None
