@@ -10,7 +10,7 @@ import click
 from ipeql.cli.names import complete, pick
 from ipeql.cli.output import print_json, remark
 from ipeql.cli.settings import Settings, options
-from ipeql.errors import NotRunningError
+from ipeql.errors import NotRunningError, Problem
 
 REFRESH_S = 1.0
 
@@ -59,11 +59,14 @@ def _print(shown: dict[str, Any]) -> None:
     from ipeql.cli import table
 
     for problem in shown["problems"]:
-        remark(f"{problem['message']} [{problem['code']}]")
+        click.echo(Problem.from_json(problem).render(), err=True)
     if not shown["bundles"]:
         remark("no bundle is configured")
     console = table.console()
-    console.print(table.status_table(shown["bundles"], bars=table.room_for_bars(console)))
+    with console.capture() as drawn:
+        console.print(table.status_table(shown["bundles"], bars=table.room_for_bars(console)))
+    for line in drawn.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def _watch(settings: Settings, bundle: str | None, shown: dict[str, Any]) -> None:

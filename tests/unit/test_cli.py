@@ -127,14 +127,12 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
 
 
-def stripped(text: str) -> str:
-    return "".join(line.rstrip() + "\n" for line in text.splitlines())
-
-
 def test_status_is_plain_text_in_a_pipe(daemon: Daemon) -> None:
     done = run("status")
-    assert stripped(done.stdout) == (GOLDEN / "status.txt").read_text()
-    assert done.stderr == "ipeql: /etc/ipeql/b.yaml is a directory [IPQ-C001]\n"
+    assert done.stdout == (GOLDEN / "status.txt").read_text()
+    assert done.stderr == (
+        "ipeql: error: /etc/ipeql/b.yaml is a directory [IPQ-C001]\n  help: remove it\n"
+    )
     assert done.returncode == 0
 
 
