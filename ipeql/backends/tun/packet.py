@@ -1,55 +1,64 @@
-"""What the worker must know of a packet: where it goes, and what it becomes on the wire."""
+"""A packet as the worker handles it: its bytes, where it goes, what it becomes on the wire."""
 
 import struct
 from typing import NamedTuple
 
 from ipeql.backends.tun.device import GSO_NONE, VNET_HEADER
 
-IPV4_HEADER = 20
-IPV6_HEADER = 40
-_IPV4_DESTINATION = struct.Struct("16x4s")
-_IPV6_DESTINATION = struct.Struct("24x16s")
+_IPV4 = struct.Struct("=BBHHHH16x4s")
+_IPV6 = struct.Struct("=BBHHHH24x16s")
+"""The vnet header and, of the IP header behind it, the destination."""
+
+_VERSION = VNET_HEADER.size
 _GSO_TCP = frozenset((1, 4))
 _GSO_ECN = 0x80
+_TCP_HEADER = 20
+_TCP_DATA_OFFSET = 12
 _UDP_HEADER = 8
 
 
 class Packet(NamedTuple):
-    """``destination`` 4 or 16 bytes; ``segments`` wire packets, each with ``header`` bytes.
+    """``vnet`` as read from the TUN device, ``body`` from the IP header on.
 
-    ``header`` is the IP and transport header that every further segment repeats (0 without GSO).
+    ``destination`` has 4 or 16 bytes. ``segments``: the wire packets it becomes, each with its own
+    copy of the first ``header`` bytes, IP and transport header (0 where it is one packet).
     """
 
+    vnet: bytes
+    body: bytes | memoryview
     destination: bytes
-    segments: int
-    header: int
+    segments: int = 1
+    header: int = 0
+
+    def owned(self) -> "Packet":
+        """Return it with a body of its own rather than a view of the read buffer."""
+        return self._replace(body=bytes(self.body))
 
 
-def parse(buffer: bytearray, length: int) -> Packet | None:
-    """Read the packet of ``length`` bytes that follows the vnet header in ``buffer``.
+def parse(buffer: bytearray, length: int, body: memoryview) -> Packet | None:
+    """Read the ``length`` bytes, vnet header included, in ``buffer``; ``body`` views the packet.
 
     Returns None where it is not an IP packet or its headers do not fit. ``hdr_len`` of the vnet
     header is only a hint (it counts the linear part of the kernel's buffer), so the header's length
     is taken from the transport header, which ``csum_start`` points to on every GSO train.
     """
-    start = VNET_HEADER.size
-    version = buffer[start] >> 4 if length else 0
-    if version == 4 and length >= IPV4_HEADER:
-        (destination,) = _IPV4_DESTINATION.unpack_from(buffer, start)
-    elif version == 6 and length >= IPV6_HEADER:
-        (destination,) = _IPV6_DESTINATION.unpack_from(buffer, start)
+    version = buffer[_VERSION] >> 4 if length > _VERSION else 0
+    if version == 4 and length >= _IPV4.size:
+        _, gso_type, _, gso_size, transport, _, destination = _IPV4.unpack_from(buffer)
+    elif version == 6 and length >= _IPV6.size:
+        _, gso_type, _, gso_size, transport, _, destination = _IPV6.unpack_from(buffer)
     else:
         return None
-    gso_type = buffer[1]
+    vnet = bytes(buffer[:_VERSION])
     if gso_type == GSO_NONE:
-        return Packet(destination, 1, 0)
-    _, _, _, gso_size, transport, _ = VNET_HEADER.unpack_from(buffer)
+        return Packet(vnet, body, destination)
+    length -= _VERSION
     if gso_type & ~_GSO_ECN in _GSO_TCP:
-        if transport + 20 > length:
+        if transport + _TCP_HEADER > length:
             return None
-        header = transport + (buffer[start + transport + 12] >> 4) * 4
+        header = transport + (buffer[_VERSION + transport + _TCP_DATA_OFFSET] >> 4) * 4
     else:
         header = transport + _UDP_HEADER
     if not gso_size or header >= length:
         return None
-    return Packet(destination, -(-(length - header) // gso_size), header)
+    return Packet(vnet, body, destination, -(-(length - header) // gso_size), header)

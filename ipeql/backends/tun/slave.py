@@ -2,7 +2,6 @@
 
 import errno
 from collections import Counter, deque
-from typing import NamedTuple
 
 from ipeql.backends.tun.device import NEEDS_CSUM, VNET_HEADER
 from ipeql.backends.tun.neighbours import PENDING_PACKETS, Neighbours
@@ -22,18 +21,6 @@ class LinkGoneError(Exception):
     """The link went down under the packet, which belongs to another slave now."""
 
 
-class Kept(NamedTuple):
-    """A packet in our own memory: the vnet header as read, the packet, what was parsed of it."""
-
-    vnet: bytes
-    body: bytes | memoryview
-    packet: Packet
-
-    def owned(self) -> "Kept":
-        """Return it with a body of its own rather than a view of the read buffer."""
-        return self._replace(body=bytes(self.body))
-
-
 class Slave:
     """Sends over one link. Raises OSError where the link does not exist.
 
@@ -44,16 +31,16 @@ class Slave:
     def __init__(self, row: SlaveRow, bundle_ifindex: int, requests: Requests) -> None:
         self.row = row
         self._sender = Sender(row.ifindex)
-        self._neighbours: Neighbours[Kept] = Neighbours(
+        self._neighbours: Neighbours[Packet] = Neighbours(
             row, self._sender.mac, bundle_ifindex, requests
         )
         self.running = requests.is_running(row.ifindex)
-        self.held: deque[tuple[int, Kept]] = deque()
+        self.held: deque[tuple[int, Packet]] = deque()
         self.picks = 0
         self._held_bytes = self._packets = self._bytes = self._rate = self._bytes_before = 0
         self._dropped: Counter[str] = Counter()
 
-    def set_row(self, row: SlaveRow) -> list[Kept]:
+    def set_row(self, row: SlaveRow) -> list[Packet]:
         """Take over new parameters; return packets that waited for a next hop and must go anew."""
         self.row = self._neighbours.row = row
         return self.forget_neighbours()
@@ -75,35 +62,34 @@ class Slave:
         """Count packets that this slave lost."""
         self._dropped[reason] += packets
 
-    def hold(self, release: int, kept: Kept) -> None:
+    def hold(self, release: int, packet: Packet) -> None:
         """Keep a packet until ``release``, or drop it where too much is held."""
         if self._held_bytes > HELD_BYTES:
-            self.drop("queue_full", kept.packet.segments)
+            self.drop("queue_full", packet.segments)
             return
-        self._held_bytes += len(kept.body)
-        self.held.append((release, kept.owned()))
+        self._held_bytes += len(packet.body)
+        self.held.append((release, packet.owned()))
 
     def release(self, now: int) -> None:
         """Send what is due; LinkGoneError leaves the rest held."""
         while self.held and self.held[0][0] <= now:
-            kept = self.held[0][1]
-            self.send(kept)
+            packet = self.held[0][1]
+            self.send(packet)
             self.held.popleft()
-            self._held_bytes -= len(kept.body)
+            self._held_bytes -= len(packet.body)
 
-    def send(self, kept: Kept) -> None:
+    def send(self, packet: Packet) -> None:
         """Hand one packet to the link, or let it wait for its next hop.
 
         Raises LinkGoneError when the link is down; any other refusal is counted as a drop.
         """
-        vnet, body, packet = kept
-        destination, segments, header = packet
+        vnet, body, destination, segments, header = packet
         if self._sender.has_link_header:
             link_header = self._neighbours.headers.get(destination)
             if link_header is None:
                 hop = self._neighbours.resolve(destination)
                 if hop is not None:
-                    self._wait(hop.pending, kept)
+                    self._wait(hop.pending, packet)
                     return
                 link_header = self._neighbours.headers[destination]
             if vnet[0] & NEEDS_CSUM:
@@ -126,26 +112,26 @@ class Slave:
         self._packets += segments
         self._bytes += len(body) + (segments - 1) * header
 
-    def _wait(self, pending: deque[Kept], kept: Kept) -> None:
+    def _wait(self, pending: deque[Packet], packet: Packet) -> None:
         if len(pending) >= PENDING_PACKETS:
-            self.drop("no_neighbour", pending.popleft().packet.segments)
-        pending.append(kept.owned())
+            self.drop("no_neighbour", pending.popleft().segments)
+        pending.append(packet.owned())
 
     def learn(self, event: NeighbourEvent) -> None:
         """Take over a neighbour's state: send what waited for it, or drop it where it failed."""
         ready, vain = self._neighbours.learn(event)
-        for kept in ready:
-            self.send(kept)
-        for kept in vain:
-            self.drop("no_neighbour", kept.packet.segments)
+        for packet in ready:
+            self.send(packet)
+        for packet in vain:
+            self.drop("no_neighbour", packet.segments)
 
-    def forget_neighbours(self) -> list[Kept]:
+    def forget_neighbours(self) -> list[Packet]:
         """Drop what is known of next hops; return the packets that waited for one."""
         return self._neighbours.forget()
 
-    def take_all(self) -> list[Kept]:
+    def take_all(self) -> list[Packet]:
         """Return every packet that has not been sent, because the slave has left the set."""
-        waiting = [kept for _, kept in self.held]
+        waiting = [packet for _, packet in self.held]
         self.held.clear()
         self._held_bytes = 0
         return waiting + self.forget_neighbours()

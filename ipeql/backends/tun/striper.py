@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from time import monotonic_ns
 
 from ipeql.backends.tun.neighbours import DESTINATIONS
+from ipeql.backends.tun.packet import Packet
 from ipeql.backends.tun.rtnl import (
     Event,
     LinkEvent,
@@ -13,7 +14,7 @@ from ipeql.backends.tun.rtnl import (
     Requests,
     RouteEvent,
 )
-from ipeql.backends.tun.slave import Kept, LinkGoneError, Slave
+from ipeql.backends.tun.slave import LinkGoneError, Slave
 from ipeql.methods import METHODS, Scheduler, SlaveParameters, create
 from ipeql.state import BundleStatistics, BundleTable
 
@@ -64,9 +65,9 @@ class Striper:
         self._scheduler, self.table = scheduler, table
         self._reads_queues = table.method == "auto_bw"
         waiting = [
-            kept
+            packet
             for slave, row in zip(self._slaves, table.slaves, strict=True)
-            for kept in slave.set_row(row)
+            for packet in slave.set_row(row)
         ]
         freed = [slave for index, slave in enumerate(before) if index not in origins]
         for slave in freed:
@@ -74,9 +75,10 @@ class Striper:
         _close(freed)
         self._update_usable(waiting)
 
-    def place(self, kept: Kept) -> None:
+    def place(self, packet: Packet) -> None:
         """Choose a slave for one packet and send, hold or drop it."""
-        length, (destination, segments, header) = len(kept.body), kept.packet
+        _, body, destination, segments, header = packet
+        length = len(body)
         while True:
             now = monotonic_ns()
             queued = [each.queued_bytes() for each in self._slaves] if self._reads_queues else None
@@ -92,10 +94,10 @@ class Striper:
             slave = self._slaves[index]
             slave.picks += 1
             if release > now or slave.held:
-                slave.hold(release, kept)
+                slave.hold(release, packet)
                 return
             try:
-                slave.send(kept)
+                slave.send(packet)
             except LinkGoneError:
                 self._lost(slave)
             else:
@@ -173,7 +175,7 @@ class Striper:
         slave.running = False
         self._update_usable([])
 
-    def _update_usable(self, waiting: list[Kept]) -> None:
+    def _update_usable(self, waiting: list[Packet]) -> None:
         """Tell the method which slaves count, and place anew what the others had not sent."""
         self._settled.clear()
         self._usable = sum(1 << index for index, slave in enumerate(self._slaves) if slave.usable)
@@ -181,11 +183,11 @@ class Striper:
         for slave in self._slaves:
             if not slave.usable:
                 waiting += slave.take_all()
-        for kept in waiting:
-            self.place(kept)
+        for packet in waiting:
+            self.place(packet)
 
-    def _forget_neighbours(self) -> list[Kept]:
-        return [kept for slave in self._slaves for kept in slave.forget_neighbours()]
+    def _forget_neighbours(self) -> list[Packet]:
+        return [packet for slave in self._slaves for packet in slave.forget_neighbours()]
 
 
 def _scheduler(table: BundleTable) -> Scheduler:

@@ -20,7 +20,6 @@ from ipeql.backends.tun import wire
 from ipeql.backends.tun.device import MAX_PACKET, VNET_HEADER, set_stripe_unit, train_segments
 from ipeql.backends.tun.packet import parse
 from ipeql.backends.tun.rtnl import Events, Requests
-from ipeql.backends.tun.slave import Kept
 from ipeql.backends.tun.striper import Striper
 
 BATCH = 32
@@ -47,7 +46,7 @@ class Worker:
         self._requests = Requests()
         self._striper = Striper(self._ifindex, self._requests)
         self._buffer = bytearray(VNET_HEADER.size + MAX_PACKET)
-        self._body = memoryview(self._buffer)[VNET_HEADER.size :]
+        self._view = memoryview(self._buffer)
         self._stopping = False
 
     def stop(self) -> None:
@@ -85,18 +84,18 @@ class Worker:
 
     def _drain(self) -> None:
         """Stripe what the kernel has queued, at most a batch."""
-        buffers, header_size = [self._buffer], VNET_HEADER.size
+        buffer, view, place = self._buffer, self._view, self._striper.place
+        buffers = (buffer,)
         for _ in range(BATCH):
             try:
-                length = os.readv(self._tun, buffers) - header_size
+                length = os.readv(self._tun, buffers)
             except BlockingIOError:
                 return
-            packet = parse(self._buffer, length)
+            packet = parse(buffer, length, view[VNET_HEADER.size : length])
             if packet is None:
                 self._striper.dropped["malformed"] += 1
-                continue
-            vnet = bytes(self._buffer[:header_size])
-            self._striper.place(Kept(vnet, self._body[:length], packet))
+            else:
+                place(packet)
 
     def _serve(self, client: socket.socket) -> None:
         """Answer one request; a client that is gone or does not read is let go."""
