@@ -2,7 +2,8 @@
 
 Woken by the kernel, a backend, a signal, a caller, or time, it runs the same pass each time; a
 wake-up says nothing about why. A configuration that cannot be read leaves the last good one in
-force. Ends on SIGTERM or SIGINT and leaves the machine as it found it, unless told to keep.
+force. Ends on SIGTERM or SIGINT and leaves the machine as it found it, unless told to keep, or
+stopped by the service manager to be started again.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ from ipeql.report.changes import changes
 from ipeql.report.configuration import configuration
 from ipeql.report.control import ControlServer, runtime_directory
 from ipeql.report.events import Events
+from ipeql.report.message_ids import MessageId, of_transition
 from ipeql.report.transitions import transitions
+from ipeql.report.unit import is_restarting
 from ipeql.state import BundleStatistics, DesiredState
 
 RESYNC_S = 60.0
@@ -41,9 +44,12 @@ RETRY_S = 1.0
 
 
 class Daemon:
-    """The running daemon; the ``Manager`` that the control socket asks."""
+    """The running daemon; the ``Manager`` that the control socket asks.
 
-    def __init__(self, directories: Sequence[Path], keep: bool) -> None:
+    ``keep``: asked at the end, whether the bundles are to go on without it.
+    """
+
+    def __init__(self, directories: Sequence[Path], keep: Callable[[], bool]) -> None:
         self._directories = directories
         self._keep = keep
         runtime = runtime_directory()
@@ -75,7 +81,7 @@ class Daemon:
                 task.cancel()
             outcome = await asyncio.gather(passes, watching, return_exceptions=True)
             try:
-                if not self._keep:
+                if not self._keep():
                     await self._reconciler.destroy_all()
             finally:
                 for backend in self._backends.values():
@@ -138,7 +144,7 @@ class Daemon:
         self._refused = ()
         self._desired = replace(desired, generation=self._desired.generation + 1)
         loaded = f"generation {self._desired.generation} read"
-        journal.event(loaded, level=logging.INFO)
+        journal.event(MessageId.CONFIG_LOADED, loaded, level=logging.INFO)
         self._events.publish({"event": "configuration", "message": loaded})
 
     async def _watch(self, watcher: Watcher) -> None:
@@ -168,7 +174,7 @@ class Daemon:
         desired = self._desired
         result = await self._reconciler.run(desired)
         for action in result.actions:
-            journal.event(str(action), bundle=action.bundle, level=logging.INFO)
+            journal.event(MessageId.APPLIED, str(action), bundle=action.bundle, level=logging.INFO)
             applied = {"event": "applied", "bundle": action.bundle, "message": str(action)}
             self._events.publish(applied)
         for problem in result.problems:
@@ -177,10 +183,13 @@ class Daemon:
         shown = document.describe(desired, result.observed, {}, result.problems, daemon=True)
         for change in transitions(self._shown, shown):
             well = change["new"] in ("ready", "active", "")
+            spec = desired.bundles.get(change["bundle"])
             journal.event(
+                of_transition(change),
                 change["message"],
                 bundle=change["bundle"],
                 slave=change.get("slave", ""),
+                method=spec.method if spec else "",
                 reason=change["reason"],
                 level=journal.NOTICE if well else logging.WARNING,
             )
@@ -189,7 +198,7 @@ class Daemon:
         return result
 
     def _backend_changed(self, bundle: str, what: str) -> None:
-        journal.event(what, bundle=bundle, level=logging.WARNING)
+        journal.event(MessageId.BACKEND_LOST, what, bundle=bundle, level=logging.WARNING)
         self._events.publish({"event": "backend", "bundle": bundle, "message": what})
         self._wake.set()
 
@@ -222,14 +231,24 @@ def _first_line(error: IpeqlError) -> str:
     help="Read DIR/*.yaml instead of the search path.",
 )
 @click.option("--keep", is_flag=True, help="Leave the bundles running when told to end.")
-def main(config: Path | None, keep: bool) -> None:
+@click.option(
+    "--unit",
+    metavar="NAME",
+    default="",
+    help="Leave them running when systemd restarts NAME, the unit this runs as.",
+)
+def main(config: Path | None, keep: bool, unit: str) -> None:
     """Keep the bundles of /etc/ipeql/*.yaml as they are configured, in the foreground.
 
     SIGHUP reads the files again; SIGTERM removes the bundles and ends.
     """
     journal.set_up()
+
+    def keeps() -> bool:
+        return keep or (bool(unit) and is_restarting(unit))
+
     try:
-        asyncio.run(Daemon((config,) if config else SEARCH_PATH, keep).run())
+        asyncio.run(Daemon((config,) if config else SEARCH_PATH, keeps).run())
     except ConfigError as error:
         sys.exit(error.exit_code)
     except IpeqlError as error:

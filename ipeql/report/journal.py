@@ -1,9 +1,10 @@
 """What the daemon writes down: structured journal entries, or plain lines on stderr.
 
 An event begins with the object it is about, e.g. ``ipeql0/eth1: no-carrier``. In the journal it
-carries the fields IPEQL_BUNDLE, IPEQL_SLAVE, IPEQL_REASON, IPEQL_CODE and INTERFACE, and for a
-problem with a place CONFIG_FILE and CONFIG_LINE (named as systemd names them), so that
-``journalctl IPEQL_BUNDLE=ipeql0`` finds it.
+carries the fields IPEQL_BUNDLE, IPEQL_SLAVE, IPEQL_METHOD, IPEQL_REASON, IPEQL_CODE and
+INTERFACE, and for a problem with a place CONFIG_FILE and CONFIG_LINE (named as systemd names them),
+so that ``journalctl IPEQL_BUNDLE=ipeql0`` finds it; and a MESSAGE_ID, by which ``journalctl -x``
+explains it.
 """
 
 import logging
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from ipeql.errors import Problem
+from ipeql.report.message_ids import MessageId, of_problem
 
 NOTICE = 25
 """A change of state that a person wants in the history: between INFO and WARNING."""
@@ -38,10 +40,12 @@ def set_up(level: int = logging.INFO) -> None:
 
 
 def event(
+    kind: MessageId,
     message: str,
     *,
     bundle: str = "",
     slave: str = "",
+    method: str = "",
     reason: str = "",
     level: int = NOTICE,
 ) -> None:
@@ -52,8 +56,10 @@ def event(
     """
     subject = "/".join(filter(None, (bundle, slave)))
     fields = {
+        "MESSAGE_ID": kind.value,
         "IPEQL_BUNDLE": bundle,
         "IPEQL_SLAVE": slave,
+        "IPEQL_METHOD": method,
         "IPEQL_REASON": reason,
         "INTERFACE": slave or bundle,
     }
@@ -63,6 +69,7 @@ def event(
 def problem(found: Problem, *, level: int = logging.ERROR) -> None:
     """Write down a problem with its remedy; the same problem again is counted, not written."""
     fields = {
+        "MESSAGE_ID": of_problem(found).value,
         "IPEQL_BUNDLE": found.bundle,
         "IPEQL_CODE": found.code.value,
         "INTERFACE": found.bundle,

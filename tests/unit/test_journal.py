@@ -11,6 +11,8 @@ import pytest
 from ipeql.errors import Code, Mark, Problem
 from ipeql.report import journal
 from ipeql.report.journal import REPEAT_INTERVAL, Repeats
+from ipeql.report.message_ids import MessageId, of_problem, of_transition
+from ipeql.report.transitions import transitions
 
 ROOT = Path(journal.__file__).parents[2]
 
@@ -24,13 +26,22 @@ def fresh(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> 
 def test_an_event_starts_with_its_object_and_carries_fields(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    journal.event("no-carrier, 1 of 2 usable", bundle="ipeql0", slave="eth1", reason="no-carrier")
+    journal.event(
+        MessageId.SLAVE_INACTIVE,
+        "no-carrier, 1 of 2 usable",
+        bundle="ipeql0",
+        slave="eth1",
+        method="bw_load",
+        reason="no-carrier",
+    )
     (record,) = caplog.records
     assert record.getMessage() == "ipeql0/eth1: no-carrier, 1 of 2 usable"
     fields = {key: value for key, value in vars(record).items() if key.isupper()}
     assert fields == {
+        "MESSAGE_ID": MessageId.SLAVE_INACTIVE,
         "IPEQL_BUNDLE": "ipeql0",
         "IPEQL_SLAVE": "eth1",
+        "IPEQL_METHOD": "bw_load",
         "IPEQL_REASON": "no-carrier",
         "INTERFACE": "eth1",
     }
@@ -45,6 +56,7 @@ def test_a_problem_carries_its_place(caplog: pytest.LogCaptureFixture) -> None:
     )
     fields = {key: value for key, value in vars(record).items() if key.isupper()}
     assert fields == {
+        "MESSAGE_ID": MessageId.CONFIG_INVALID,
         "IPEQL_CODE": "IPQ-C014",
         "CONFIG_FILE": "/etc/ipeql/a.yaml",
         "CONFIG_LINE": "12",
@@ -55,8 +67,8 @@ def test_a_repeat_is_counted_and_a_change_is_always_written(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     for message in ("down", "down", "down", "active", "down"):
-        journal.event(message, bundle="ipeql0", slave="eth1")
-        journal.event(message, bundle="ipeql0", slave="eth2")
+        journal.event(MessageId.SLAVE_INACTIVE, message, bundle="ipeql0", slave="eth1")
+        journal.event(MessageId.SLAVE_INACTIVE, message, bundle="ipeql0", slave="eth2")
     said = [record.getMessage() for record in caplog.records]
     assert said[::2] == ["ipeql0/eth1: down", "ipeql0/eth1: active", "ipeql0/eth1: down"]
     assert len(said) == 6
@@ -86,7 +98,8 @@ def test_the_memory_of_what_was_said_is_bounded() -> None:
 
 LOG_ONE = (
     "import sys; sys.path.insert(0, sys.argv[1]); from ipeql.report import journal;"
-    "journal.set_up(); journal.event('ready', bundle='ipeql0')"
+    "from ipeql.report.message_ids import MessageId; journal.set_up();"
+    "journal.event(MessageId.BUNDLE_READY, 'ready', bundle='ipeql0')"
 )
 
 
@@ -111,7 +124,7 @@ def test_the_journal_handler_where_stderr_is_the_journal(tmp_path: Path) -> None
         "systemd.journal.JournalHandler.__init__ = lambda self, **kw:"
         " real(self, sender_function=lambda text, **f: sent.append((text, f)), **kw);"
         f"{LOG_ONE}; ((text, f),) = sent;"
-        "print(text, f['PRIORITY'], f['IPEQL_BUNDLE'], f['SYSLOG_IDENTIFIER'])"
+        "print(text, f['PRIORITY'], f['IPEQL_BUNDLE'], f['SYSLOG_IDENTIFIER'], f['MESSAGE_ID'])"
     )
     with (tmp_path / "stderr").open("wb") as stderr:
         done = subprocess.run(
@@ -121,5 +134,47 @@ def test_the_journal_handler_where_stderr_is_the_journal(tmp_path: Path) -> None
             text=True,
             check=True,
         )
-    assert done.stdout == "ipeql0: ready 5 ipeql0 ipeqld\n"
+    assert done.stdout == f"ipeql0: ready 5 ipeql0 ipeqld {MessageId.BUNDLE_READY}\n"
     assert (tmp_path / "stderr").read_bytes() == b""
+
+
+@pytest.mark.parametrize("code", Code)
+def test_every_problem_has_a_kind(code: Code) -> None:
+    assert of_problem(Problem(code, "")) in MessageId
+
+
+def test_a_problem_is_explained_to_the_one_who_acts() -> None:
+    assert of_problem(Problem(Code.UNKNOWN_KEY, "")) == MessageId.CONFIG_INVALID
+    assert of_problem(Problem(Code.NAME_TAKEN, "")) == MessageId.MACHINE_REFUSES
+    assert of_problem(Problem(Code.UNDO_FAILED, "")) == MessageId.UNDO_FAILED
+    assert of_problem(Problem(Code.INTERNAL, "")) == MessageId.INTERNAL
+
+
+def test_a_change_of_state_has_its_kind() -> None:
+    slave = {"name": "eth1", "state": "no-carrier", "reason": ""}
+    bundle = {"name": "ipeql0", "state": "down", "reason": "", "slaves": [slave]}
+    lost, down = transitions({}, {"bundles": [bundle]})
+    freed, removed = transitions({"bundles": [bundle]}, {})
+    assert of_transition(lost) == MessageId.SLAVE_INACTIVE
+    assert of_transition(down) == MessageId.BUNDLE_DOWN
+    assert of_transition(freed) == MessageId.SLAVE_FREED
+    assert of_transition(removed) == MessageId.BUNDLE_REMOVED
+
+
+def catalog() -> dict[str, str]:
+    entries = (ROOT / "systemd/ipeql.catalog").read_text().split("\n-- ")[1:]
+    return {entry[:32]: entry[32:] for entry in entries}
+
+
+def test_the_catalog_explains_every_kind_and_nothing_else() -> None:
+    assert catalog().keys() == {kind.value for kind in MessageId}
+
+
+def test_every_entry_of_the_catalog_has_what_a_reader_needs() -> None:
+    for entry in catalog().values():
+        header, _, text = entry.strip().partition("\n\n")
+        subject, *fields = header.splitlines()
+        assert subject.startswith("Subject: ")
+        assert fields == ["Defined-By: IPEQL", "Documentation: man:ipeqld(8)"]
+        assert text
+        assert all(len(line) <= 76 for line in text.splitlines())
