@@ -56,3 +56,24 @@ need_venv() {
         printf '%s\n' "$wanted" >"$stamp"
     fi
 }
+
+# prefix_from "$@": print DIR of `--prefix DIR', the only option of install and uninstall.
+prefix_from() {
+    case $#,${1:-},${2:-} in
+        0,,) echo /opt/ipeql ;;
+        2,--prefix,/?*) echo "${2%/}" ;;
+        *) die "usage: $0 [--prefix DIR], an absolute path" ;;
+    esac
+}
+
+is_active() { [ -d /run/systemd/system ] && systemctl is-active --quiet "$1"; }
+
+# tell_system: let everyone who reads what was installed or removed read it again.
+tell_system() {
+    journalctl --update-catalog
+    [ -d /run/systemd/system ] || return 0
+    systemctl daemon-reload
+    ! is_active dbus.service || systemctl reload dbus.service
+    ! is_active NetworkManager.service || systemctl reload NetworkManager.service
+    ! is_active systemd-networkd.service || networkctl reload
+}
