@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ import click
 
 from ipeql.backends.base import Backend
 from ipeql.backends.tun.backend import TunBackend
-from ipeql.config import SEARCH_PATH, find_files, load
-from ipeql.errors import Code, ConfigError, IpeqlError, NotFoundError, Problem
+from ipeql.config import SEARCH_PATH, Layers, parse_change
+from ipeql.config.changes import in_words
+from ipeql.errors import ConfigError, IpeqlError, NotFoundError, Problem, no_such_bundle
 from ipeql.observe import Watcher, snapshot
 from ipeql.reconcile import PassResult, Reconciler
 from ipeql.report import describe as document
@@ -50,12 +50,11 @@ class Daemon:
     """
 
     def __init__(self, directories: Sequence[Path], keep: Callable[[], bool]) -> None:
-        self._directories = directories
         self._keep = keep
         runtime = runtime_directory()
+        self._layers = Layers(directories, runtime)
         self._backends: Mapping[str, Backend] = {"tun": TunBackend(runtime, self._backend_changed)}
         self._reconciler = Reconciler(self._backends, snapshot, runtime)
-        self._desired = DesiredState({})
         self._refused: tuple[Problem, ...] = ()
         self._problems: tuple[Problem, ...] = ()
         self._shown: dict[str, Any] = {}
@@ -64,9 +63,13 @@ class Daemon:
         self._stop = asyncio.Event()
         self._reloads: set[asyncio.Task[None]] = set()
 
+    @property
+    def _desired(self) -> DesiredState:
+        return self._layers.desired
+
     async def run(self) -> None:
         """Serve until a signal ends it; IpeqlError where it cannot begin."""
-        self._load()
+        self._load(self._layers.load)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -102,14 +105,47 @@ class Daemon:
 
     async def plan(self) -> dict[str, Any]:
         """Return what a reload would do, from the files as they are now."""
-        found = await self._reconciler.plan(load(find_files(self._directories)))
+        found = await self._reconciler.plan(self._layers.read())
         return changes(found.actions, found.problems)
 
     async def reload(self) -> dict[str, Any]:
         """Read the files again and apply them; ConfigError: the last good ones stay in force."""
+        return await self._reload(self._layers.load)
+
+    async def apply(self) -> dict[str, Any]:
+        """Run a pass now."""
+        result = await self._pass()
+        return changes(result.actions, result.problems)
+
+    async def change(self, change: dict[str, Any], saved: bool = False) -> dict[str, Any]:
+        """Put a transient change in force and apply it; ``saved``: a file has it from now on."""
+        parsed = parse_change(change)
+        if saved:
+            return await self._reload(lambda: self._layers.adopt(parsed))
+        self._layers.change(parsed)
+        self._tell(f"transient: {in_words(parsed)}", parsed.bundle)
+        return await self.apply()
+
+    async def revert(self, bundle: str = "") -> dict[str, Any]:
+        """Give up the transient changes, of one bundle where it is named, and apply that."""
+        self._layers.revert(bundle)
+        self._tell("transient changes given up", bundle)
+        return await self.apply()
+
+    async def show(self, bundle: str) -> dict[str, Any]:
+        """Return the configuration in force of one bundle."""
+        if bundle not in self._desired.bundles:
+            raise NotFoundError(no_such_bundle(bundle, self._desired.bundles))
+        return configuration(self._desired.bundles[bundle])
+
+    def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
+        """Return the events from now on."""
+        return self._events.subscribe()
+
+    async def _reload(self, read: Callable[[], None]) -> dict[str, Any]:
         notify.reloading()
         try:
-            self._load()
+            self._load(read)
             result = await self._pass()
         except IpeqlError as error:
             notify.ready(f"{_first_line(error)}; generation {self._desired.generation} kept")
@@ -117,24 +153,14 @@ class Daemon:
         notify.ready(self._summary())
         return changes(result.actions, result.problems)
 
-    async def apply(self) -> dict[str, Any]:
-        """Run a pass now."""
-        result = await self._pass()
-        return changes(result.actions, result.problems)
+    def _tell(self, message: str, bundle: str = "") -> None:
+        journal.event(MessageId.CONFIG_CHANGED, message, bundle=bundle)
+        self._events.publish({"event": "configuration", "bundle": bundle, "message": message})
 
-    async def show(self, bundle: str) -> dict[str, Any]:
-        """Return the configuration in force of one bundle."""
-        if bundle not in self._desired.bundles:
-            raise NotFoundError(Problem(Code.NO_SUCH_BUNDLE, f"no bundle is called {bundle}"))
-        return configuration(self._desired.bundles[bundle])
-
-    def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Return the events from now on."""
-        return self._events.subscribe()
-
-    def _load(self) -> None:
+    def _load(self, read: Callable[[], None]) -> None:
+        """Let ``read`` load the files; ConfigError: the last good ones stay in force."""
         try:
-            desired = load(find_files(self._directories))
+            read()
         except ConfigError as error:
             self._refused = error.problems
             for problem in error.problems:
@@ -142,7 +168,8 @@ class Daemon:
             self._events.publish({"event": "configuration", "message": _first_line(error)})
             raise
         self._refused = ()
-        self._desired = replace(desired, generation=self._desired.generation + 1)
+        for problem in self._desired.problems:
+            journal.problem(problem, level=logging.WARNING)
         loaded = f"generation {self._desired.generation} read"
         journal.event(MessageId.CONFIG_LOADED, loaded, level=logging.INFO)
         self._events.publish({"event": "configuration", "message": loaded})

@@ -43,6 +43,7 @@ class Code(enum.StrEnum):
     DUPLICATE_BUNDLE = "IPQ-C021"
     SLAVE_IN_TWO = "IPQ-C022"
     SLAVE_IS_BUNDLE = "IPQ-C023"
+    WITHOUT_EFFECT = "IPQ-C024"
     NAME_TAKEN = "IPQ-E001"
     NO_BACKEND = "IPQ-E002"
     NOT_PERMITTED = "IPQ-E003"
@@ -58,6 +59,7 @@ class Code(enum.StrEnum):
     NO_SUCH_BUNDLE = "IPQ-D002"
     TIMED_OUT = "IPQ-D003"
     BAD_REQUEST = "IPQ-D004"
+    NO_SUCH_SLAVE = "IPQ-D005"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,13 @@ class Problem:
         if "file" in shown:
             mark = Mark(*(shown[key] for key in ("file", "line", "column", "source", "width")))
         return cls(Code(shown["code"]), shown["message"], shown["help"], mark, shown["bundle"])
+
+
+def no_such_bundle(name: str, known: Iterable[str]) -> Problem:
+    """Return the problem that no bundle is called ``name``."""
+    there = ", ".join(sorted(known))
+    help = f"there is {there}" if there else "none is configured"
+    return Problem(Code.NO_SUCH_BUNDLE, f"no bundle is called {name!r}", help)
 
 
 class IpeqlError(Exception):

@@ -17,7 +17,7 @@ from ipaddress import (
     IPv6Network,
 )
 
-from ipeql.errors import Mark
+from ipeql.errors import Mark, Problem
 
 ALIAS_PREFIX = "ipeql:"
 """Our links carry ``ifalias`` ``ipeql:<bundle>``: the mark of ownership."""
@@ -84,6 +84,13 @@ class LinkMatch:
         )
 
 
+Changed = tuple[tuple[str, str], ...]
+"""Keys that a change has set, as the file spells them, and where each change stands."""
+
+TRANSIENT = "transient"
+"""Where a change stands that no file has: it lasts until it is reverted or the machine restarts."""
+
+
 @dataclass(frozen=True, slots=True)
 class SlaveSpec:
     """One entry of ``slaves``: an exact name or a match, and its parameters.
@@ -91,6 +98,7 @@ class SlaveSpec:
     ``bandwidth`` None: not given. ``bandwidth_auto``: take the driver's speed. ``lag`` None: not
     given. ``overhead`` None: by link type. ``via``/``via6``: next hop on this slave, None: the
     destination (or the route's gateway) is on-link. ``up``: set the link up when enslaving it.
+    ``changed`` has the key ``slave`` where a change added the whole entry.
     """
 
     name: str = ""
@@ -103,6 +111,7 @@ class SlaveSpec:
     via6: IPv6Address | None = None
     up: bool = True
     mark: Mark | None = field(default=None, compare=False)
+    changed: Changed = field(default=(), compare=False)
 
     @property
     def label(self) -> str:
@@ -131,7 +140,10 @@ Parameters = tuple[tuple[str, int | str], ...]
 
 @dataclass(frozen=True, slots=True)
 class BundleSpec:
-    """One bundle as configured. ``mtu`` None: the smallest slave's; ``mark``: where it stands."""
+    """One bundle as configured. ``mtu`` None: the smallest slave's; ``mark``: where it stands.
+
+    ``freed``: the slaves that a change has left out, and where each change stands.
+    """
 
     name: str
     method: str
@@ -145,14 +157,20 @@ class BundleSpec:
     min_slaves: int = 1
     poll_interval: int = 10**9
     mark: Mark | None = field(default=None, compare=False)
+    changed: Changed = field(default=(), compare=False)
+    freed: Changed = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """All bundles by name. ``generation`` counts accepted loads."""
+    """All bundles by name. ``generation`` counts accepted loads.
+
+    ``problems``: the changes of bundles that are without effect, and why.
+    """
 
     bundles: Mapping[str, BundleSpec]
     generation: int = 0
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

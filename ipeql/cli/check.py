@@ -26,9 +26,18 @@ def check(settings: Settings, files: tuple[Path, ...]) -> None:
     paths = list(files) or find_files(settings.directories)
     if not paths:
         remark(f"no *.yaml in {', '.join(map(str, settings.directories))}")
-    bundles = load(paths).bundles.values()
+    desired = load(paths)
+    for problem in desired.problems:
+        click.echo(problem.render(), err=True)
+    bundles = desired.bundles.values()
     slaves = sum(len(bundle.slaves) for bundle in bundles)
     if settings.json:
-        print_json({"bundles": len(bundles), "slaves": slaves, "problems": []})
+        print_json(
+            {
+                "bundles": len(bundles),
+                "slaves": slaves,
+                "problems": [problem.to_json() for problem in desired.problems],
+            }
+        )
     else:
         click.echo(f"ok: {counted(len(bundles), 'bundle')}, {counted(slaves, 'slave')}")

@@ -19,7 +19,7 @@ PASS_TIMEOUT_S = 120.0
 """Reload and Apply answer when their pass has ended."""
 
 
-def call(method: str, timeout: float = ANSWER_TIMEOUT_S, **parameters: str) -> dict[str, Any]:
+def call(method: str, timeout: float = ANSWER_TIMEOUT_S, **parameters: object) -> dict[str, Any]:
     """Return the daemon's result for ``method``; ``timeout`` in seconds."""
     with _connection(timeout) as connection:
         _send(connection, method, parameters)
@@ -53,7 +53,7 @@ def _connection(timeout: float) -> Iterator[socket.socket]:
             raise _not_running(f"{path}: {error.strerror or error}") from None
 
 
-def _send(connection: socket.socket, method: str, parameters: Mapping[str, str]) -> None:
+def _send(connection: socket.socket, method: str, parameters: Mapping[str, object]) -> None:
     request = {"method": method, "parameters": parameters}
     connection.sendall(json.dumps(request).encode() + b"\n")
 

@@ -8,10 +8,14 @@ import click
 
 from ipeql.cli.apply import apply
 from ipeql.cli.check import check
+from ipeql.cli.enslave import enslave
+from ipeql.cli.free import free
 from ipeql.cli.monitor import monitor
 from ipeql.cli.plan import plan
 from ipeql.cli.reload import reload
+from ipeql.cli.revert import revert
 from ipeql.cli.schema import schema
+from ipeql.cli.set import set_
 from ipeql.cli.settings import Settings, options
 from ipeql.cli.show import show
 from ipeql.cli.status import status
@@ -44,7 +48,10 @@ def ipeql() -> None:
     """
 
 
-for verb in (status, check, plan, apply, reload, show, monitor, schema, wait_online, version):
+_READING = (status, check, plan, show, monitor, schema, wait_online, version)
+_CHANGING = (apply, reload, enslave, free, set_, revert)
+
+for verb in (*_READING, *_CHANGING):
     ipeql.add_command(verb)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ipeql.cli.settings import Settings
-from ipeql.errors import Code, IpeqlError, NotFoundError, NotRunningError, Problem
+from ipeql.errors import IpeqlError, NotFoundError, NotRunningError, no_such_bundle
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -43,10 +43,3 @@ def pick(bundles: Iterable[dict[str, Any]], names: Iterable[str]) -> list[dict[s
     if missing:
         raise NotFoundError(no_such_bundle(name, by_name) for name in missing)
     return [by_name[name] for name in wanted]
-
-
-def no_such_bundle(name: str, known: Iterable[str]) -> Problem:
-    """Return the problem that no bundle is called ``name``."""
-    there = ", ".join(sorted(known))
-    help = f"there is {there}" if there else "none is configured"
-    return Problem(Code.NO_SUCH_BUNDLE, f"no bundle is called {name!r}", help)

@@ -28,10 +28,11 @@ class Settings:
         return (self.config,) if self.config else SEARCH_PATH
 
     def load(self) -> "DesiredState":
-        """Read the configuration; ConfigError carries everything that is wrong with it."""
-        from ipeql.config import find_files, load
+        """Read the configuration as the daemon would; ConfigError has all that is wrong with it."""
+        from ipeql.config import Layers
+        from ipeql.report.control import runtime_directory
 
-        return load(find_files(self.directories))
+        return Layers(self.directories, runtime_directory()).read()
 
 
 def options(command: _Command) -> _Command:

@@ -62,6 +62,9 @@ def _headline(bundle: Mapping[str, Any]) -> Iterable[Text]:
         yield Text("  " + "  ".join([*mtu, *bundle["addresses"]]), "dim")
     if bundle["reason"] and not bundle["problems"]:
         yield Text(f"  {bundle['reason']}")
+    changed = [*bundle["transient"], *(f"{slave} freed" for slave in bundle["freed"])]
+    if changed:
+        yield Text(f"  transient: {', '.join(changed)}", "cyan")
     if drops := _drops(bundle["dropped"]):
         yield Text(f"  {drops}", "yellow")
     for problem in bundle["problems"]:
@@ -90,12 +93,18 @@ def _slaves(slaves: Iterable[Mapping[str, Any]], bars: bool) -> Table:
             format_rate(full) if full else "-",
             "-" if slave["lag_ns"] is None else format_time(slave["lag_ns"]),
             str(slave["queued_packets"]) if enslaved else "-",
-            "; ".join(filter(None, (slave["reason"], _drops(slave["dropped"])))),
+            _note(slave),
         ]
         if bars:
             cells.insert(3, Text(bar(slave["rate_bps"] / full if full else 0.0), "cyan"))
         table.add_row(*cells)
     return table
+
+
+def _note(slave: Mapping[str, Any]) -> str:
+    changed = ", ".join(slave["transient"])
+    transient = changed and ("transient" if changed == "slave" else f"transient: {changed}")
+    return "; ".join(filter(None, (slave["reason"], transient, _drops(slave["dropped"]))))
 
 
 def _state(state: str) -> Text:

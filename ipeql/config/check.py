@@ -54,7 +54,7 @@ def _method(spec: BundleSpec) -> Iterator[Fault]:
 
 def _slaves(spec: BundleSpec) -> Iterator[Fault]:
     exact = all(slave.match is None for slave in spec.slaves)
-    if exact and spec.min_slaves > len(spec.slaves):
+    if exact and 0 < len(spec.slaves) < spec.min_slaves:
         message = f"min-slaves of {spec.min_slaves}, but {len(spec.slaves)} in the list"
         advice = f"write a number from 1 to {len(spec.slaves)}"
         yield Fault(("min-slaves",), Code.BAD_VALUE, message, advice)

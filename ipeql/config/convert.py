@@ -2,8 +2,9 @@
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 
-from ipeql.config.model import Bundle, Route, Slave
+from ipeql.config.model import Bundle, Route, Settings, Slave
 from ipeql.config.reader import Document, Path
+from ipeql.errors import Mark
 from ipeql.methods import METHODS
 from ipeql.state import BundleSpec, LinkMatch, Parameters, RouteSpec, SlaveSpec
 from ipeql.units import parse_rate, parse_time
@@ -22,9 +23,10 @@ def bundle_spec(document: Document, path: Path, bundle: Bundle) -> BundleSpec:
         name=str(path[-1]),
         method=bundle.method,
         slaves=tuple(
-            _slave(document, (*path, "slaves", i), slave) for i, slave in enumerate(bundle.slaves)
+            slave_spec(slave, document.mark((*path, "slaves", i)))
+            for i, slave in enumerate(bundle.slaves)
         ),
-        parameters=_parameters(bundle),
+        parameters=parameters(bundle),
         backend=bundle.backend,
         mtu=bundle.mtu if isinstance(bundle.mtu, int) else None,
         stripe_unit=bundle.stripe_unit,
@@ -36,13 +38,15 @@ def bundle_spec(document: Document, path: Path, bundle: Bundle) -> BundleSpec:
     )
 
 
-def _parameters(bundle: Bundle) -> Parameters:
-    given = sorted(bundle.model_fields_set & METHOD_KEYS)
-    values = ((name, getattr(bundle, name)) for name in given)
+def parameters(settings: Settings) -> Parameters:
+    """Return those of the method's parameters that are given."""
+    given = sorted(settings.model_fields_set & METHOD_KEYS)
+    values = ((name, getattr(settings, name)) for name in given)
     return tuple((name, parse_time(value) if name in _TIMES else value) for name, value in values)
 
 
-def _slave(document: Document, path: Path, slave: Slave) -> SlaveSpec:
+def slave_spec(slave: Slave, mark: Mark | None = None) -> SlaveSpec:
+    """Return the slave that stands at ``mark``."""
     match = slave.match
     rated = slave.bandwidth not in (None, "auto")
     return SlaveSpec(
@@ -55,7 +59,7 @@ def _slave(document: Document, path: Path, slave: Slave) -> SlaveSpec:
         via=IPv4Address(slave.via) if slave.via else None,
         via6=IPv6Address(slave.via6) if slave.via6 else None,
         up=slave.up,
-        mark=document.mark(path),
+        mark=mark,
     )
 
 

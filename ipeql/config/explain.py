@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from ipeql.config.model import Bundle, File, Match, Route, Slave
+from ipeql.config.model import Bundle, Change, File, Match, Route, Settings, Slave
 from ipeql.config.reader import Path
 from ipeql.config.wording import nearest, shorten, shown
 from ipeql.errors import Code
@@ -31,6 +31,10 @@ _EXAMPLES = {
     "match": '{name: "wwan*"}',
     "routes": "- {to: 192.168.40.0/24, via: 10.9.0.2}",
     "addresses": "[10.9.0.1/24]",
+    "changes": "- {bundle: ipeql0, free: eth1}",
+    "set": "{method: bw_load}",
+    "enslave": "{name: eth1, bandwidth: 100Mbit}",
+    "set-slave": "{name: eth1, bandwidth: 100Mbit}",
 }
 
 
@@ -93,6 +97,10 @@ def _table(path: Path) -> type[BaseModel]:
             return Match
         case (*_, "routes", _):
             return Route
+        case ("changes", _):
+            return Change
+        case (*_, "set"):
+            return Settings
         case _:
             return Slave
 
@@ -143,6 +151,7 @@ def _missing_key(key: str) -> tuple[str, str]:
         "version": "write version: 1 at the top",
         "method": f"add method: with one of {', '.join(METHODS)}",
         "slaves": f"add slaves: with entries such as {_EXAMPLES['slaves']}",
+        "bundle": "add bundle: with the name of the bundle to change",
         "to": "add to: with a network, such as 192.168.40.0/24",
     }
     return f"`{key}` is missing", advice[key]
@@ -152,7 +161,7 @@ def _wrong_shape(path: Path, error: ErrorDetails) -> tuple[str, str]:
     found = error["input"]
     what = "a list" if error["type"] == "list_type" else "keys with values"
     example = _EXAMPLES.get(str(path[-1])) if path else "version: 1"
-    if path[-2:-1] in (("slaves",), ("routes",)):
+    if path[-2:-1] in (("slaves",), ("routes",), ("changes",)):
         example = _EXAMPLES[str(path[-2])]
     if isinstance(found, str) and ":" in found and not path:
         example = "a space after each colon"

@@ -13,19 +13,21 @@ from ipeql.config.convert import bundle_spec
 from ipeql.config.explain import explain
 from ipeql.config.files import read_text
 from ipeql.config.model import Bundle, File
+from ipeql.config.overlay import Placed, overlay
 from ipeql.config.reader import Document, Path
 from ipeql.errors import ConfigError, Problem
 from ipeql.state import BundleSpec, DesiredState
 
 
 def load(paths: Iterable[FilePath]) -> DesiredState:
-    """Return the bundles that ``paths`` define; a file with nothing in it defines none.
+    """Return the bundles that ``paths`` define and change; a file with nothing in it does neither.
 
     ConfigError carries every problem of every file, in the order of the files and their lines.
     """
     unreadable: list[Problem] = []
     documents: list[Document] = []
     bundles: dict[str, BundleSpec] = {}
+    changes: list[Placed] = []
     for path in paths:
         try:
             text = read_text(path)
@@ -34,13 +36,15 @@ def load(paths: Iterable[FilePath]) -> DesiredState:
             continue
         document = Document(str(path), text)
         documents.append(document)
-        for bundle in _bundles(document):
+        defined, changed = _content(document)
+        for bundle in defined:
             bundles.setdefault(bundle.name, bundle)
+        changes += changed
     check_between(documents)
     problems = unreadable + [problem for document in documents for problem in _in_order(document)]
     if problems:
         raise ConfigError(problems)
-    return DesiredState(bundles)
+    return overlay(DesiredState(bundles), changes)
 
 
 def _in_order(document: Document) -> list[Problem]:
@@ -50,15 +54,19 @@ def _in_order(document: Document) -> list[Problem]:
     return sorted(document.problems, key=place)
 
 
-def _bundles(document: Document) -> list[BundleSpec]:
-    """Return the bundles of ``document``, its problems reported.
+def _content(document: Document) -> tuple[list[BundleSpec], list[Placed]]:
+    """Return the bundles and changes of ``document``, its problems reported.
 
     What is wrong in one place is left out, so that the rest can still be checked as a whole.
     """
     if document.data is None:
-        return []
+        return [], []
+    changes: list[Placed] = []
     try:
-        bundles: Mapping[str, Bundle] = File.model_validate(document.data).bundles
+        file = File.model_validate(document.data)
+        bundles: Mapping[str, Bundle] = file.bundles
+        for i, change in enumerate(file.changes):
+            changes.append(Placed(change, document.mark(("changes", i))))
     except ValidationError as error:
         errors = error.errors(include_url=False)
         for found in explain(errors):
@@ -71,7 +79,7 @@ def _bundles(document: Document) -> list[BundleSpec]:
             place = ("bundles", spec.name, *fault.path)
             if not document.faulty(place):
                 document.report(place, fault.code, fault.message, fault.advice)
-    return specs
+    return specs, changes
 
 
 def _usable(data: object, wrong: list[Path]) -> dict[str, Bundle]:

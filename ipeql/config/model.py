@@ -32,6 +32,7 @@ from ipeql.config.values import (
     one_of,
     pattern,
     rate,
+    slave_label,
     time,
     version,
     whole,
@@ -99,6 +100,10 @@ _NEXT_HOP = Value(next_hop(4), {"type": "string", "format": "ipv4"})
 _NEXT_HOP6 = Value(next_hop(6), {"type": "string", "format": "ipv6"})
 _VERSION = Value(version, {"const": VERSION})
 _SWITCH = Value(boolean, {"type": "boolean"})
+_LABEL = Value(slave_label, _TEXT)
+_METHOD = _choice(*METHODS, what="method")
+
+_DOINGS = ("enslave", "free", "set", "set_slave")
 
 
 class _Keys(BaseModel):
@@ -194,11 +199,11 @@ class Route(_Keys):
     )
 
 
-class Bundle(_Keys):
-    """One virtual interface and the links it stripes over."""
+class Settings(_Keys):
+    """The keys of a bundle that a change may set; those not given stay as they are."""
 
-    method: Annotated[str, _choice(*METHODS, what="method")] = Field(
-        description="how packets are spread over the slaves"
+    method: Annotated[str | None, _METHOD] = Field(
+        None, description="how packets are spread over the slaves"
     )
     count: Annotated[str, _choice("bytes", "packets", what="unit")] = Field(
         "bytes", description="what is shared by bandwidth"
@@ -217,18 +222,8 @@ class Bundle(_Keys):
     poll_interval: Annotated[str, _time(10 * MILLISECOND, 60 * MINUTE)] = Field(
         "1s", description="period of housekeeping, such as the decay of `bw_poll`"
     )
-    slaves: list[Slave] = Field(
-        min_length=1,
-        max_length=MAX_SLAVES,
-        description="the links, in the order of their lag, fastest first",
-    )
     min_slaves: Annotated[int, _whole(1, MAX_SLAVES, "a number of slaves")] = Field(
         1, description="fewer usable slaves: the bundle is degraded; none: down"
-    )
-    backend: Annotated[str, _choice("auto", "tun", "bpf", "kmod", what="backend")] = Field(
-        "auto",
-        description="dataplane; auto: the fastest that is present and can do the method",
-        json_schema_extra={RECREATES: True},
     )
     mtu: Annotated[int | str, _auto_or(_whole(576, 65535, "an MTU"))] = Field(
         "auto", description="bytes in the largest IP packet; auto: the smallest MTU of the slaves"
@@ -238,10 +233,52 @@ class Bundle(_Keys):
         description="burst: a GSO train stays together; "
         "packet: every packet on the wire is placed by itself",
     )
+
+
+class Bundle(Settings):
+    """One virtual interface and the links it stripes over."""
+
+    method: Annotated[str, _METHOD] = Field(description="how packets are spread over the slaves")
+    slaves: list[Slave] = Field(
+        min_length=1,
+        max_length=MAX_SLAVES,
+        description="the links, in the order of their lag, fastest first",
+    )
+    backend: Annotated[str, _choice("auto", "tun", "bpf", "kmod", what="backend")] = Field(
+        "auto",
+        description="dataplane; auto: the fastest that is present and can do the method",
+        json_schema_extra={RECREATES: True},
+    )
     addresses: list[Annotated[str, _ADDRESS]] = Field(
         [], description="addresses of the bundle with prefix length", examples=[["10.9.0.1/24"]]
     )
     routes: list[Route] = Field([], description="routes through the bundle")
+
+
+class Change(_Keys):
+    """One thing to do differently than the bundles say; one of the keys after `bundle`."""
+
+    bundle: Annotated[str, _LINK_NAME] = Field(description="which bundle", examples=["ipeql0"])
+    enslave: Slave | None = Field(
+        None, description="a slave to add, or to put in the place of the same one"
+    )
+    free: Annotated[str | None, _LABEL] = Field(
+        None, description="a slave to leave out, by its name or pattern", examples=["eth1"]
+    )
+    set: Settings | None = Field(None, description="keys of the bundle to set")
+    set_slave: Slave | None = Field(
+        None, description="a slave, by its name or match, and keys of it to set"
+    )
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Self:
+        done = [key for key in _DOINGS if getattr(self, key) is not None]
+        if len(done) != 1:
+            found = f"both {done[0]} and {done[1]}" if done else "nothing"
+            message = f"a change does one thing, this one {found}".replace("_", "-")
+            advice = "write one of enslave, free, set and set-slave"
+            raise fault(Code.BAD_VALUE if done else Code.MISSING_KEY, message, advice)
+        return self
 
 
 class File(_Keys):
@@ -251,3 +288,4 @@ class File(_Keys):
     bundles: dict[Annotated[str, _LINK_NAME], Bundle] = Field(
         {}, description="the bundles, by the name of their interface"
     )
+    changes: list[Change] = Field([], description="changes of bundles, of this file or others")

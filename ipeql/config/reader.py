@@ -157,7 +157,7 @@ class Document:
             return self._mapping(events, path)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(events, path)
-        value = _resolve(event.value) if not event.style else event.value
+        value = resolve(event.value) if not event.style else event.value
         if not event.value and not event.style:
             del self._values[path]  # nothing is written: the key is the place
         return value
@@ -173,7 +173,7 @@ class Document:
                 self._report(span, "the key is not a word", advice)
                 continue
             key = event.value
-            if not event.style and not isinstance(word := _resolve(key), str):
+            if not event.style and not isinstance(word := resolve(key), str):
                 meaning = word.meaning if isinstance(word, Surprise) else "is not text in YAML"
                 message = f"`{shorten(key)}` {meaning}"
                 self._report(span, message, f'quote it: "{shorten(key)}"', Code.YAML_SURPRISE)
@@ -212,7 +212,8 @@ def _span(event: Any) -> Span:
     return start.line, start.column, width
 
 
-def _resolve(text: str) -> object:
+def resolve(text: str) -> object:
+    """Return what an unquoted word means: text, a whole number, a boolean, None or a Surprise."""
     if text in ("true", "false"):
         return text == "true"
     if _INTEGER.fullmatch(text):

@@ -82,6 +82,11 @@ def driver(value: object) -> str:
     return word(value, "the name of a driver, such as cdc_mbim")
 
 
+def slave_label(value: object) -> str:
+    """Accept what names an entry of ``slaves``: its name, or the pattern, MAC or driver matched."""
+    return word(value, "the name of a slave, such as eth1")
+
+
 def mac(value: object) -> str:
     """Accept a MAC address; return it in lower case."""
     text = word(value, "a MAC address, such as 02:00:5e:10:00:01")

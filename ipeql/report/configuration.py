@@ -22,7 +22,9 @@ def configuration(spec: BundleSpec) -> dict[str, Any]:
     """Return what ``ipeql show`` shows.
 
     ``configuration`` has the shape of the bundle in its file; ``line`` and ``slave_lines`` say
-    where in ``file`` the bundle and each of its slaves stand (0: unknown).
+    where in ``file`` the bundle and each of its slaves stand (0: unknown). ``changed``,
+    ``slaves_changed`` and ``freed`` say where keys, slaves' keys (``slave``: all of them) and
+    slaves that are left out have been changed: ``transient``, or FILE:LINE.
     """
     shown: dict[str, Any] = {
         "method": spec.method,
@@ -45,6 +47,9 @@ def configuration(spec: BundleSpec) -> dict[str, Any]:
         "file": spec.mark.file if spec.mark else "",
         "line": spec.mark.line if spec.mark else 0,
         "slave_lines": [slave.mark.line if slave.mark else 0 for slave in spec.slaves],
+        "changed": dict(spec.changed),
+        "slaves_changed": [dict(slave.changed) for slave in spec.slaves],
+        "freed": dict(spec.freed),
         "configuration": shown,
     }
 

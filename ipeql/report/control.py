@@ -15,11 +15,12 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self, TextIO
+from typing import Any, Self, TextIO
 
 from ipeql.errors import Code, IpeqlError, NotPermittedError, Problem
+from ipeql.report.manager import Manager
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ _MAX_CLIENTS = 64
 _IDLE_TIMEOUT_S = 60
 _WRITE_TIMEOUT_S = 10
 _PEERCRED = struct.Struct("3i")
-_CHANGING = frozenset({"Reload", "Apply"})
+_CHANGING = frozenset({"Reload", "Apply", "Change", "Revert"})
 
 
 def runtime_directory() -> Path:
@@ -39,34 +40,6 @@ def runtime_directory() -> Path:
 def socket_path() -> Path:
     """Return where the control socket of the daemon is."""
     return runtime_directory() / "control"
-
-
-class Manager(Protocol):
-    """What the daemon can be asked. Results are JSON; errors leave as ``IpeqlError``."""
-
-    async def describe(self) -> dict[str, Any]:
-        """Return the status document, see ``ipeql.report.describe``."""
-        ...
-
-    async def plan(self) -> dict[str, Any]:
-        """Return what an apply of the files as they are now would do."""
-        ...
-
-    async def reload(self) -> dict[str, Any]:
-        """Read the files again, apply them, and return when the pass has ended."""
-        ...
-
-    async def apply(self) -> dict[str, Any]:
-        """Run a pass over the configuration in use and return when it has ended."""
-        ...
-
-    async def show(self, bundle: str) -> dict[str, Any]:
-        """Return the configuration in use of one bundle; NotFoundError when there is none."""
-        ...
-
-    def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Return the events that happen from now on, until it is closed."""
-        ...
 
 
 class ControlServer:
@@ -190,6 +163,10 @@ class _Client:
                 return await self._manager.apply()
             case "Show", {"bundle": str(bundle)}:
                 return await self._manager.show(bundle)
+            case "Change", {"change": dict(change)}:
+                return await self._manager.change(change, saved=parameters.get("saved") is True)
+            case "Revert", {}:
+                return await self._manager.revert(str(parameters.get("bundle", "")))
         raise _bad_request(f"unknown method {method!r} or wrong parameters")
 
     async def _monitor(self) -> None:

@@ -12,8 +12,10 @@ from ipeql.plan import Member, choose_backend, members
 from ipeql.plan.members import enslave
 from ipeql.report.configuration import TIME_PARAMETERS, parameters
 from ipeql.state import (
+    TRANSIENT,
     BundleSpec,
     BundleStatistics,
+    Changed,
     DesiredState,
     Link,
     ObservedState,
@@ -45,6 +47,7 @@ def describe(
     ``statistics`` is by bundle name. A problem is shown with the bundle it names, or at the top
     where it names none, such as a refused reload. ``daemon``: one looks after the bundles. Pure.
     """
+    problems = (*problems, *desired.problems)
     present = members(desired, observed.links)
     return {
         "schema": SCHEMA,
@@ -100,6 +103,8 @@ def _bundle(
         "dropped": dict(statistics.dropped),
         "file": spec.mark.file if spec.mark else "",
         "line": spec.mark.line if spec.mark else 0,
+        "transient": _transient(spec.changed),
+        "freed": _transient(spec.freed),
         "problems": [problem.to_json() for problem in problems],
         "slaves": slaves,
     }
@@ -174,6 +179,7 @@ def _slave(
         "state": "",
         "reason": "",
         "ifindex": counted.ifindex,
+        "transient": _transient(entry.changed),
         "bandwidth_bps": row.bandwidth if row else entry.bandwidth or 0,
         "lag_ns": entry.lag,
         "share": round(share, 4),
@@ -185,3 +191,7 @@ def _slave(
         "queued_bytes": counted.queued_bytes,
         "dropped": dict(counted.dropped),
     }
+
+
+def _transient(changed: Changed) -> list[str]:
+    return [key for key, place in changed if place == TRANSIENT]

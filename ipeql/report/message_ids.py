@@ -14,6 +14,8 @@ class MessageId(enum.StrEnum):
     """MESSAGE_ID of systemd.journal-fields(7)."""
 
     CONFIG_LOADED = "8a5f83ec669440cbbf39df92214972e5"
+    CONFIG_CHANGED = "47d531b70b484675894c1bcc9bd4e6ec"
+    CHANGE_WITHOUT_EFFECT = "19eaeddaab8444adb8ce0daf02736959"
     CONFIG_INVALID = "c4f59076d2ac436288886e425fac211e"
     APPLIED = "23ee669321e5433ab13b4ffd94c3f40e"
     APPLY_FAILED = "4459f840430c43618f3d4065c4263500"
@@ -48,6 +50,7 @@ _BUNDLES = {
 }
 
 _PROBLEMS = {
+    Code.WITHOUT_EFFECT: MessageId.CHANGE_WITHOUT_EFFECT,
     Code.APPLY_FAILED: MessageId.APPLY_FAILED,
     Code.NOT_IN_SYNC: MessageId.NOT_IN_SYNC,
     Code.UNDO_FAILED: MessageId.UNDO_FAILED,

@@ -43,6 +43,12 @@ class FakeManager:
     async def apply(self) -> dict[str, Any]:
         return {"actions": []}
 
+    async def change(self, change: dict[str, Any], saved: bool = False) -> dict[str, Any]:
+        return {"change": change, "saved": saved}
+
+    async def revert(self, bundle: str = "") -> dict[str, Any]:
+        return {"reverted": bundle}
+
     async def show(self, bundle: str) -> dict[str, Any]:
         raise NotFoundError(Problem(Code.NO_SUCH_BUNDLE, f"no bundle {bundle!r}"))
 

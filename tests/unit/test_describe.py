@@ -17,6 +17,7 @@ from ipeql.errors import Code, Mark, Problem
 from ipeql.report.configuration import configuration
 from ipeql.report.describe import describe
 from ipeql.state import (
+    TRANSIENT,
     BundleSpec,
     BundleStatistics,
     BundleTable,
@@ -49,14 +50,16 @@ HOME = BundleSpec(
     "bw_lag_eq",
     slaves=(
         SlaveSpec("eth1", bandwidth=100 * MBIT, lag=5 * MS, mark=Mark("/etc/ipeql/a.yaml", 9, 9)),
-        SlaveSpec("ppp0", bandwidth=28_800, lag=120 * MS),
+        SlaveSpec("ppp0", bandwidth=28_800, lag=120 * MS, changed=(("lag", TRANSIENT),)),
         SlaveSpec(match=LinkMatch(name="wwan*"), bandwidth=20 * MBIT, lag=45 * MS),
-        SlaveSpec("eth9", bandwidth=10 * MBIT, lag=10 * MS),
+        SlaveSpec("eth9", bandwidth=10 * MBIT, lag=10 * MS, changed=(("slave", TRANSIENT),)),
     ),
     parameters=(("max_hold", 200 * MS),),
     addresses=(IPv4Interface("10.9.0.1/24"),),
     min_slaves=3,
     mark=Mark("/etc/ipeql/a.yaml", 3, 3),
+    changed=(("max-hold", TRANSIENT), ("min-slaves", "/etc/ipeql/saved.yaml:4")),
+    freed=(("eth7", TRANSIENT),),
 )
 OFFICE = BundleSpec("ipeql1", "round_robin", slaves=(SlaveSpec("eth2"),), backend="bpf")
 SPARE = BundleSpec("ipeql2", "bw_load", slaves=(SlaveSpec("eth3", bandwidth_auto=True),))
