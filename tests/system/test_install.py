@@ -1,0 +1,37 @@
+"""scripts/install and scripts/uninstall."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.system import tree as trees
+from tests.system.machine import overlay
+
+pytestmark = [pytest.mark.netns, pytest.mark.system, pytest.mark.timeout(600)]
+
+NOT_OURS = ("/var/lib/systemd/catalog/database", "/root/.cache")
+"""What the system's own programs write when they are told of us; pip's cache."""
+
+
+def files(tree: Path) -> set[str]:
+    found = (f"/{path.relative_to(tree)}" for path in tree.rglob("*"))
+    return {name for name in found if not name.startswith(NOT_OURS)}
+
+
+def test_uninstall_removes_what_install_installed() -> None:
+    if reason := trees.missing():
+        pytest.skip(reason)
+    with overlay(trees.debian()) as tree:
+        trees.nspawn(tree, "true")
+        before = files(tree)
+        trees.install(tree)
+        assert len(files(tree) - before) > 100
+        trees.nspawn(tree, "/source/scripts/uninstall")
+        assert files(tree) == before
+
+
+def test_installing_enables_nothing(tree: Path) -> None:
+    for unit in ("ipeql.service", "ipeql-wait-online.service"):
+        shown = trees.nspawn(tree, "sh", "-c", f"systemctl is-enabled {unit} || true")
+        assert shown == "disabled\n"
+    assert [path.name for path in (tree / "etc/ipeql").iterdir()] == ["example.yaml.disabled"]
