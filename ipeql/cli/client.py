@@ -77,5 +77,5 @@ def _read(line: bytes, key: str) -> dict[str, Any]:
 
 
 def _not_running(why: str) -> NotRunningError:
-    help = "start it: systemctl start ipeqld, or run ipeqld in the foreground"
+    help = "start it: systemctl start ipeql, or run ipeqld in the foreground"
     return NotRunningError(Problem(Code.NOT_RUNNING, f"ipeqld is not running ({why})", help))

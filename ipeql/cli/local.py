@@ -76,7 +76,7 @@ def _needs_daemon(bundle: str) -> Problem:
     return Problem(
         Code.NOT_RUNNING,
         f"{bundle}: ipeqld is not running, and the tun dataplane needs it to start",
-        "start it: systemctl start ipeqld, or run ipeqld in the foreground",
+        "start it: systemctl start ipeql, or run ipeqld in the foreground",
         bundle=bundle,
     )
 
