@@ -1,7 +1,6 @@
 """The command's frame: its verbs, and how every error ends."""
 
 import json
-import os
 import sys
 
 import click
@@ -11,6 +10,7 @@ from ipeql.cli.check import check
 from ipeql.cli.enslave import enslave
 from ipeql.cli.free import free
 from ipeql.cli.monitor import monitor
+from ipeql.cli.output import report_fault
 from ipeql.cli.plan import plan
 from ipeql.cli.reload import reload
 from ipeql.cli.revert import revert
@@ -69,8 +69,5 @@ def main() -> None:
             click.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except Exception as error:
-        if os.environ.get("IPEQL_DEBUG") == "1":
-            raise
-        click.echo(f"ipeql: internal error: {error!r}; please report it", err=True)
-        click.echo("  help: IPEQL_DEBUG=1 shows where it happened", err=True)
+        report_fault(error)
         sys.exit(1)

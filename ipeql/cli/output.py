@@ -1,6 +1,7 @@
 """What the verbs print with: JSON on stdout, remarks on stderr."""
 
 import json
+import os
 from typing import Any
 
 import click
@@ -14,6 +15,14 @@ def print_json(shown: dict[str, Any]) -> None:
 def remark(text: str) -> None:
     """Say something on stderr that is not the data asked for."""
     click.echo(f"ipeql: {text}", err=True)
+
+
+def report_fault(error: Exception) -> None:
+    """Say that a command has a bug; raises ``error`` where IPEQL_DEBUG is 1."""
+    if os.environ.get("IPEQL_DEBUG") == "1":
+        raise error
+    remark(f"internal error: {error!r}; please report it")
+    click.echo("  help: IPEQL_DEBUG=1 shows where it happened", err=True)
 
 
 def counted(number: int, noun: str) -> str:

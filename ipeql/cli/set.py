@@ -29,13 +29,14 @@ def set_(context: click.Context, target: str, assignments: tuple[str, ...], save
     from ipeql.cli.changes import show_changes
 
     bundle, _, slave = target.partition("/")
-    values = dict(_assignment(text) for text in assignments)
+    values = dict(assignment(text) for text in assignments)
     doing = {"set-slave": {"name": slave, **values}} if slave else {"set": values}
     settings = context.ensure_object(Settings)
     context.exit(show_changes(settings, make(settings, {"bundle": bundle} | doing, save)))
 
 
-def _assignment(text: str) -> tuple[str, object]:
+def assignment(text: str) -> tuple[str, object]:
+    """Return the key and the value of ``KEY=VALUE``, as a file would mean them."""
     from ipeql.config.reader import resolve
 
     key, equals, value = text.partition("=")
