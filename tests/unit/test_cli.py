@@ -361,7 +361,7 @@ def test_without_a_daemon(runtime: Path, verb: str) -> None:
     done = run(verb)
     assert (done.returncode, done.stdout) == (8, "")
     assert "ipeqld is not running" in done.stderr
-    assert "help: start it: systemctl start ipeqld" in done.stderr
+    assert "help: start it: systemctl start ipeql" in done.stderr
 
 
 def test_waiting_for_a_daemon_that_does_not_come(runtime: Path) -> None:
