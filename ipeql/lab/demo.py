@@ -27,7 +27,7 @@ from ipeql.lab.scenarios import LAG, QUICK, STAGES, Scenario
 from ipeql.lab.summary import sentences, table
 
 OUTPUT = Path("demo/ipeql-demo.png")
-PLAIN_WIDTH = 120
+PLAIN_WIDTH = 130
 """Columns of the table where there is no terminal."""
 
 Stages = tuple[tuple[Scenario, ...], ...]

@@ -19,8 +19,8 @@ def table(figures: Iterable[Figure]) -> Table:
     """Return one row for each figure, scenarios apart from each other."""
     shown = Table(title=TITLE, caption=CAPTION)
     shown.add_column("scenario")
-    shown.add_column("links")
-    shown.add_column("method")
+    shown.add_column("links", no_wrap=True)
+    shown.add_column("method", no_wrap=True)
     shown.add_column("Mbit/s", justify="right")
     shown.add_column("of capacity", justify="right")
     shown.add_column("bar", justify="right")
