@@ -3,7 +3,7 @@
 import json
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from statistics import median
 
@@ -32,8 +32,10 @@ ATTEMPTS = 3
 """Whoever else uses the machine can only make the order worse."""
 
 
-def carried(daemon: Ipeqld) -> int:
-    return sum(packets(daemon).values())
+def carried_more(daemon: Ipeqld, count: int) -> Callable[[], bool]:
+    """Return a condition: ``count`` packets have been sent since this call."""
+    enough = sum(packets(daemon).values()) + count
+    return lambda: sum(packets(daemon).values()) >= enough
 
 
 def test_shares_follow_bandwidth_and_the_counters_add_up() -> None:
@@ -43,7 +45,7 @@ def test_shares_follow_bandwidth_and_the_counters_add_up() -> None:
         with Ipeqld(lab.a, text) as daemon:
             before = packets(daemon)
             with traffic(lab, RECEIVER) as results:
-                wait_for(lambda: carried(daemon) > sum(before.values()) + ENOUGH)
+                wait_for(carried_more(daemon, ENOUGH))
             sent = {name: count - before[name] for name, count in packets(daemon).items()}
             assert sum(sent.values()) >= results[0].sent
             assert sent["eth1"] / sum(sent.values()) == pytest.approx(0.8, abs=0.01)
@@ -111,9 +113,8 @@ def test_equalised_paths_deliver_in_order_and_alike() -> None:
             with load(lab):  # until both next hops are known
                 wait_for(carries(daemon, "eth1", "eth2"))
             for _ in range(ATTEMPTS):
-                before = carried(daemon)
                 with arrivals(lab) as delays, load(lab) as results:
-                    wait_for(lambda before=before: carried(daemon) > before + ENOUGH)
+                    wait_for(carried_more(daemon, ENOUGH))
                 taken_for_lost = [extent for extent in results[0].extents if extent >= DUPTHRESH]
                 if len(taken_for_lost) <= 0.01 * ENOUGH:
                     break
