@@ -1,6 +1,5 @@
 """Measure a scenario: build its lab, run IPEQL in it, send one flow after the other."""
 
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +9,7 @@ from ipeql.lab.figure import SECOND, SINGLE, Failover, Figure, between, rate
 from ipeql.lab.hosts import Lab
 from ipeql.lab.ipeqld import Ipeqld
 from ipeql.lab.scenarios import CUT_BAR, CUT_METHOD, CUT_PARTS, Path, Scenario, capacity
-from ipeql.lab.traffic import TcpFlow, TcpResult, UdpStream
+from ipeql.lab.traffic import TcpFlow, TcpResult
 
 WINDOW = SECOND // 2
 """What the rate shown while a flow runs is the mean of."""
@@ -49,7 +48,6 @@ def measure(scenario: Scenario, watcher: Watcher) -> tuple[list[Figure], Failove
         figures = [run.single(lab)] if scenario.single else []
         watcher.now(scenario, "starting ipeqld", 0)
         with Ipeqld(lab.a, scenario.configuration(scenario.methods[0])) as ipeqld:
-            run.resolve(lab)
             for method in scenario.methods:
                 ipeqld.reload(scenario.configuration(method))
                 figures.append(run.bundle(lab, method))
@@ -76,16 +74,6 @@ class _Run:
         figure = self._figure(SINGLE, self._follow(flow, SINGLE), self._scenario.paths[best])
         self._watcher.done(self._scenario, figure)
         return figure
-
-    def resolve(self, lab: Lab) -> None:
-        """Have every link find its next hop before a flow begins.
-
-        Until then IPEQL stripes over those that know theirs, and TCP, which takes the shorter
-        round trip it sees there for the path's, leaves slow start far too early.
-        """
-        stream = UdpStream(lab, rate=100)
-        time.sleep(3 * max(path.delay for path in self._scenario.paths) / SECOND + 0.1)
-        stream.finish()
 
     def bundle(self, lab: Lab, method: str) -> Figure:
         """Measure all links with ``method``, once more when the bar is missed."""
