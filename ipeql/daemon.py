@@ -33,8 +33,8 @@ from ipeql.report.events import Events
 from ipeql.report.transitions import transitions
 from ipeql.state import BundleStatistics, DesiredState
 
-RESYNC_S = 60.0
-"""A pass is run at least this often, against changes that no event told of."""
+RESYNC_S = 10.0
+"""A pass is run at least this often, against changes that no event tells of: a stuck worker."""
 
 RETRY_S = 1.0
 """Wait after a pass that could not even observe the machine."""
