@@ -47,16 +47,16 @@ def ipeql_enslave(daemon: Ipeqld, *arguments: str) -> str:
 
 def test_by_the_command(lab: Lab, daemon: Ipeqld) -> None:
     with traffic(lab, RECEIVER):
-        assert daemon.ipeql("set", "ipeql0", "method=bw_lag_eq", "max-hold=100ms") != NOTHING
+        assert daemon.ipeql("set", "ipeql0", "method=bw_load", "count=packets") != NOTHING
         daemon.ipeql("free", "ipeql0", "eth2")
         assert usable(daemon) == ["eth1"]
         wait_for(carries(daemon, "eth1"))
         assert daemon.ipeql("reload") == NOTHING
         assert usable(daemon) == ["eth1"]
         shown = daemon.ipeql("show", "ipeql0")
-        assert "method: bw_lag_eq  # transient\n" in shown
+        assert "method: bw_load  # transient\n" in shown
         assert "# eth2 is freed: transient\n" in shown
-        assert "transient: max-hold, method, eth2 freed" in daemon.ipeql("status")
+        assert "transient: count, method, eth2 freed" in daemon.ipeql("status")
         daemon.ipeql("enslave", "ipeql0", "eth2", "--bandwidth", "50Mbit", "--lag", "1ms")
         wait_for(carries(daemon, "eth2"))
         daemon.ipeql("revert")
