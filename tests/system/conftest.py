@@ -28,6 +28,7 @@ def installed() -> Iterator[Path]:
         pytest.skip(reason)
     with overlay(trees.debian()) as tree:
         trees.install(tree)
+        trees.nspawn(tree, "systemctl", "disable", "--quiet", "NetworkManager.service")
         yield tree
 
 

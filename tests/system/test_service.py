@@ -1,5 +1,7 @@
 """IPEQL as a service of systemd: start, reload, restart, stop, death."""
 
+import re
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from ipeql.lab.hosts import Lab
 from ipeql.lab.traffic import UdpStream
 from tests.system.conftest import CONFIGURATION
-from tests.system.machine import Machine
+from tests.system.machine import Machine, overlay
 
 pytestmark = [pytest.mark.netns, pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -64,12 +66,28 @@ def test_a_restart_loses_no_packet(machine: Machine, lab: Lab) -> None:
 
 def test_a_killed_daemon_is_replaced_and_no_packet_lost(machine: Machine, lab: Lab) -> None:
     stream = UdpStream(lab, rate=1000)
-    before = machine.run("systemctl", "show", "--property=MainPID", "ipeql")
+    show = ("systemctl", "show", "--value", "--property=ActiveState,MainPID", "ipeql")
+    before = machine.run(*show)
     machine.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "ipeql")
-    machine.wait(lambda: machine.try_("systemctl", "is-active", "ipeql").stdout != "active\n")
-    machine.wait(lambda: machine.try_("systemctl", "is-active", "ipeql").stdout == "active\n")
-    assert machine.run("systemctl", "show", "--property=MainPID", "ipeql") != before
+    machine.wait(lambda: machine.run(*show) != before and "active" in machine.run(*show).split())
     assert stream.finish().lost == 0
+
+
+def test_two_machines_talk_over_their_bundles(installed: Path) -> None:
+    with ExitStack() as stack:
+        lab = stack.enter_context(Lab([None, None]))
+        machines = []
+        for host, address in ((lab.a, "10.9.0.1"), (lab.b, "10.9.0.2")):
+            machine = Machine(stack.enter_context(overlay(installed)), host)
+            configuration = CONFIGURATION.replace("10.9.0.1", address)
+            machine.write(FILE, re.sub(", via: [0-9.]+", "", configuration))
+            machines.append(stack.enter_context(machine))
+            machine.run("systemctl", "start", "ipeql", "ipeql-wait-online")
+        stream = UdpStream(lab, rate=1000, source="10.9.0.1")
+        for machine in machines:
+            machine.run("systemctl", "restart", "ipeql")
+        result = stream.finish()
+        assert (result.lost, result.duplicated) == (0, 0)
 
 
 def test_a_stop_leaves_the_machine_as_it_was(tree: Path, lab: Lab) -> None:
@@ -83,6 +101,19 @@ def test_a_stop_leaves_the_machine_as_it_was(tree: Path, lab: Lab) -> None:
             lab.a.index("ipeql0")
         assert rp_filter(lab) == "1\n"
         assert machine.run("systemctl", "show", "--property=Result", "ipeql") == "Result=success\n"
+
+
+def test_a_stop_leaves_bundles_that_are_to_be_kept(machine: Machine, lab: Lab) -> None:
+    machine.write(
+        "/etc/systemd/system/ipeql.service.d/keep.conf",
+        "[Service]\nExecStart=\nExecStart=/usr/local/sbin/ipeqld --keep\n",
+    )
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", "ipeql")
+    stream = UdpStream(lab, rate=1000)
+    machine.run("systemctl", "stop", "ipeql")
+    machine.run("systemctl", "start", "ipeql")
+    assert stream.finish().lost == 0
 
 
 def test_a_bad_file_keeps_a_new_daemon_out_and_the_packets_going(
@@ -129,6 +160,19 @@ def test_a_link_that_is_plugged_in_joins(tree: Path, lab: Lab) -> None:
         assert "eth2   absent" in machine.run("ipeql", "status")
         lab.create_link("eth2")
         machine.wait(lambda: "eth2   active" in machine.run("ipeql", "status"))
+
+
+def test_what_is_done_by_hand_outlives_the_daemon(machine: Machine) -> None:
+    machine.run("ipeql_enslave", "-d", "ipeql0", "eth2")
+    machine.run("ipeql_enslave", "ipeql0", "eth2", "10000000")
+    machine.run("ipeql_enslave", "--set", "packets-per-slave=3", "ipeql0")
+    machine.run("systemctl", "restart", "ipeql")
+    shown = machine.run("ipeql_enslave", "ipeql0")
+    assert "method round_robin packets-per-slave=3" in shown
+    assert "eth2: active, bandwidth 10Mbit" in shown
+    assert "transient" in machine.run("ipeql", "show", "ipeql0")
+    machine.run("ipeql", "revert")
+    assert "packets-per-slave=1" in machine.run("ipeql_enslave", "ipeql0")
 
 
 def test_networkd_and_networkmanager_leave_the_bundle_alone(machine: Machine, lab: Lab) -> None:
