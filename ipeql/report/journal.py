@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from ipeql.errors import Problem
-from ipeql.report.message_ids import MessageId, of_problem
+from ipeql.report.message_ids import MessageId, of_problem, of_record
 
 NOTICE = 25
 """A change of state that a person wants in the history: between INFO and WARNING."""
@@ -146,7 +146,14 @@ def _journal_handler() -> logging.Handler | None:
     handler = JournalHandler(SYSLOG_IDENTIFIER="ipeqld")
     handler.setFormatter(logging.Formatter("%(message)s"))
     handler.map_priority = _priority
+    handler.addFilter(_give_kind)
     return cast(logging.Handler, handler)
+
+
+def _give_kind(record: logging.LogRecord) -> bool:
+    """Give a MESSAGE_ID to what was not written down by this module."""
+    record.__dict__.setdefault("MESSAGE_ID", of_record(record).value)
+    return True
 
 
 def _priority(level: int) -> int:

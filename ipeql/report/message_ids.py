@@ -5,6 +5,7 @@ The ids were drawn with ``systemd-id128 new`` and never change their meaning.
 
 import enum
 from collections.abc import Mapping
+from logging import ERROR, LogRecord
 from typing import Any
 
 from ipeql.errors import Code, Problem
@@ -24,6 +25,11 @@ class MessageId(enum.StrEnum):
     BACKEND_LOST = "552c31c74bb94204bf07c33fa254df44"
     MACHINE_REFUSES = "3f2d862359704c01aa4c52507c085554"
     INTERNAL = "0f1858428c794b61a42b905fe8c4851d"
+    EVENTS_LOST = "9481878bee674353a59bf30e8ce523c0"
+    SETTINGS_NOT_KEPT = "c4f4872f1e7849ebaf5ddaba4e3ebd6e"
+    CHANGES_LOST = "c9811f1024504c60b86b6ea727833d36"
+    BUS = "d8d45c4129b4412d9f2acd8a762b9bd5"
+    AUTHORISATION = "cea2d6eda85240578f1233bb6741a9ed"
     SLAVE_ACTIVE = "9349bc8b798640f0804a253ecc16aa18"
     SLAVE_INACTIVE = "4508fbf44ecf4932accbb7fe2a6b8b87"
     SLAVE_ABSENT = "e48c6b3258cd46ee882f3cda5cdc43f5"
@@ -60,6 +66,14 @@ _PROBLEMS = {
 _LETTERS = {"C": MessageId.CONFIG_INVALID, "E": MessageId.MACHINE_REFUSES}
 """Who has to act, by the letter of a code; see ``ipeql.errors``."""
 
+_LOGGERS = {
+    "ipeql.observe.watcher": MessageId.EVENTS_LOST,
+    "ipeql.apply.slaves": MessageId.SETTINGS_NOT_KEPT,
+    "ipeql.config.layers": MessageId.CHANGES_LOST,
+    "ipeql.report.dbus.service": MessageId.BUS,
+    "ipeql.report.dbus.auth": MessageId.AUTHORISATION,
+}
+
 
 def of_transition(change: Mapping[str, Any]) -> MessageId:
     """Return the kind of an event of ``ipeql.report.transitions``."""
@@ -72,3 +86,10 @@ def of_problem(problem: Problem) -> MessageId:
     """Return the kind of a problem."""
     letter = problem.code.removeprefix("IPQ-")[0]
     return _PROBLEMS.get(problem.code) or _LETTERS.get(letter, MessageId.INTERNAL)
+
+
+def of_record(record: LogRecord) -> MessageId:
+    """Return the kind of what a module has logged by itself."""
+    if record.levelno >= ERROR:
+        return MessageId.INTERNAL
+    return _LOGGERS.get(record.name, MessageId.INTERNAL)

@@ -1,5 +1,6 @@
 """What is written down, and how often."""
 
+import importlib
 import logging
 import os
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from ipeql.errors import Code, Mark, Problem
 from ipeql.report import journal
 from ipeql.report.journal import REPEAT_INTERVAL, Repeats
-from ipeql.report.message_ids import MessageId, of_problem, of_transition
+from ipeql.report.message_ids import _LOGGERS, MessageId, of_problem, of_record, of_transition
 from ipeql.report.transitions import transitions
 
 ROOT = Path(journal.__file__).parents[2]
@@ -159,6 +160,17 @@ def test_a_change_of_state_has_its_kind() -> None:
     assert of_transition(down) == MessageId.BUNDLE_DOWN
     assert of_transition(freed) == MessageId.SLAVE_FREED
     assert of_transition(removed) == MessageId.BUNDLE_REMOVED
+
+
+@pytest.mark.parametrize("name", _LOGGERS)
+def test_what_other_modules_log_has_its_kind(name: str) -> None:
+    if ".dbus." in name:
+        pytest.importorskip("dbus_next", reason="dbus-next is not installed")
+    logger = vars(importlib.import_module(name))["_log"]
+    remark = logger.makeRecord(logger.name, logging.WARNING, "", 0, "", (), None)
+    fault = logger.makeRecord(logger.name, logging.ERROR, "", 0, "", (), None)
+    assert of_record(remark) == _LOGGERS[name]
+    assert of_record(fault) == MessageId.INTERNAL
 
 
 def catalog() -> dict[str, str]:
