@@ -30,6 +30,7 @@ from ipeql.report import journal, notify
 from ipeql.report.changes import changes
 from ipeql.report.configuration import configuration
 from ipeql.report.control import ControlServer, runtime_directory
+from ipeql.report.dbus import service
 from ipeql.report.events import Events
 from ipeql.report.message_ids import MessageId, of_transition
 from ipeql.report.transitions import transitions
@@ -59,6 +60,7 @@ class Daemon:
         self._problems: tuple[Problem, ...] = ()
         self._shown: dict[str, Any] = {}
         self._events = Events()
+        self._dbus = service(self)
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._reloads: set[asyncio.Task[None]] = set()
@@ -78,11 +80,12 @@ class Daemon:
             passes = asyncio.create_task(self._passes())
             watching = asyncio.create_task(self._watch(watcher))
             stopping = asyncio.create_task(self._stop.wait())
+            serving = [asyncio.create_task(self._dbus.run())] if self._dbus else []
             await asyncio.wait({passes, watching, stopping}, return_when="FIRST_COMPLETED")
             notify.stopping()
-            for task in (passes, watching, stopping, *self._reloads):
+            for task in (passes, watching, stopping, *serving, *self._reloads):
                 task.cancel()
-            outcome = await asyncio.gather(passes, watching, return_exceptions=True)
+            outcome = await asyncio.gather(passes, watching, *serving, return_exceptions=True)
             faults = [error for error in outcome if isinstance(error, Exception)]
             try:
                 if not faults and not self._keep():
@@ -166,6 +169,8 @@ class Daemon:
             for problem in error.problems:
                 journal.problem(problem)
             self._events.publish({"event": "configuration", "message": _first_line(error)})
+            if self._dbus:
+                self._dbus.reloaded(self._desired.generation, [str(error)])
             raise
         self._refused = ()
         for problem in self._desired.problems:
@@ -173,6 +178,8 @@ class Daemon:
         loaded = f"generation {self._desired.generation} read"
         journal.event(MessageId.CONFIG_LOADED, loaded, level=logging.INFO)
         self._events.publish({"event": "configuration", "message": loaded})
+        if self._dbus:
+            self._dbus.reloaded(self._desired.generation, [])
 
     async def _watch(self, watcher: Watcher) -> None:
         while True:
@@ -222,6 +229,8 @@ class Daemon:
             )
             self._events.publish(change)
         self._shown = shown
+        if self._dbus:
+            self._dbus.update(shown)
         return result
 
     def _backend_changed(self, bundle: str, what: str) -> None:

@@ -117,6 +117,7 @@ class Ipeqld:
     def _run(
         self, module: str, *arguments: str, stdout: int | None = None, stderr: int | None = None
     ) -> subprocess.Popen[str]:
-        variables = (f"RUNTIME_DIRECTORY={self.runtime}", "NO_COLOR=1")
+        bus = f"DBUS_SYSTEM_BUS_ADDRESS=unix:path={self.runtime}/bus"  # the machine's is not its
+        variables = (f"RUNTIME_DIRECTORY={self.runtime}", bus, "NO_COLOR=1")
         command = (sys.executable, "-m", module, "--config", str(self.config), *arguments)
         return self.host.popen("env", *variables, *command, stdout=stdout, stderr=stderr)
