@@ -16,7 +16,6 @@ PACKAGES = (
     "network-manager",
     "polkitd",
     "python3",
-    "python3-gi",
     "python3-systemd",
     "python3-venv",
     "systemd",
