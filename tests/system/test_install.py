@@ -1,11 +1,13 @@
 """scripts/install and scripts/uninstall."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from ipeql.lab.hosts import Lab
 from tests.system import tree as trees
-from tests.system.machine import overlay
+from tests.system.machine import Machine, overlay
 
 pytestmark = [pytest.mark.netns, pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -18,12 +20,13 @@ def files(tree: Path) -> set[str]:
     return {name for name in found if not name.startswith(NOT_OURS)}
 
 
-def test_uninstall_removes_what_install_installed() -> None:
+def test_uninstall_removes_what_installing_twice_installed() -> None:
     if reason := trees.missing():
         pytest.skip(reason)
     with overlay(trees.debian()) as tree:
         trees.nspawn(tree, "true")
         before = files(tree)
+        trees.install(tree)
         trees.install(tree)
         assert len(files(tree) - before) > 100
         trees.nspawn(tree, "/source/scripts/uninstall")
@@ -35,3 +38,12 @@ def test_installing_enables_nothing(tree: Path) -> None:
         shown = trees.nspawn(tree, "sh", "-c", f"systemctl is-enabled {unit} || true")
         assert shown == "disabled\n"
     assert [path.name for path in (tree / "etc/ipeql").iterdir()] == ["example.yaml.disabled"]
+
+
+def test_uninstall_stops_what_runs_and_leaves_the_configuration(machine: Machine, lab: Lab) -> None:
+    shutil.copytree(trees.ROOT / "scripts", machine.tree / "root/scripts")
+    machine.run("/root/scripts/uninstall")
+    with pytest.raises(LookupError):
+        lab.a.index("ipeql0")
+    assert machine.run("find", "/etc", "-name", "*ipeql*") == "/etc/ipeql\n"
+    assert machine.run("ls", "/etc/ipeql") == "home.yaml\n"
