@@ -16,6 +16,9 @@ from dbus_next.constants import MessageFlag, MessageType, NameFlag, RequestNameR
 
 CONNECT_TIMEOUT_S = 10.0
 
+MAX_CALLS = 256
+"""Calls that are being answered at a time; more are refused."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -76,6 +79,10 @@ class Bus:
                 return False
             if message.interface == "org.freedesktop.DBus.Peer":
                 return False  # the library answers
+            if len(self._calls) >= MAX_CALLS:
+                error = "org.freedesktop.DBus.Error.LimitsExceeded"
+                self._send(Message.new_error, message, error, "too many calls at a time")
+                return True
             task = asyncio.ensure_future(self._answer(message, answer))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
@@ -100,7 +107,7 @@ class Bus:
         self, path: str, interface: str, member: str, signature: str, body: Sequence[object]
     ) -> None:
         """Send a signal from the object at ``path``."""
-        self._send(Message.new_signal(path, interface, member, signature, list(body)))
+        self._send(Message.new_signal, path, interface, member, signature, list(body))
 
     async def lost(self) -> None:
         """Return when the connection is lost."""
@@ -122,13 +129,13 @@ class Bus:
         if message.flags & MessageFlag.NO_REPLY_EXPECTED:
             return
         if reply.error:
-            self._send(Message.new_error(message, reply.error, reply.body[0]))
+            self._send(Message.new_error, message, reply.error, reply.body[0])
         else:
-            self._send(Message.new_method_return(message, reply.signature, reply.body))
+            self._send(Message.new_method_return, message, reply.signature, reply.body)
 
-    def _send(self, message: Any) -> None:
+    def _send(self, make: Callable[..., Any], *content: object) -> None:
         try:
-            self._bus.send(message)
+            self._bus.send(make(*content))
         except Exception:
             _log.exception("a message of D-Bus could not be sent")
 

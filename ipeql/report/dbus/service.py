@@ -1,24 +1,16 @@
 """The service org.ipeql1: takes the bus up when it is there, and again when it was lost."""
 
 import asyncio
-import json
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ipeql.errors import (
-    ApplyError,
-    Code,
-    ConfigError,
-    IpeqlError,
-    NotFoundError,
-    NotPermittedError,
-    no_such_bundle,
-)
+from ipeql.errors import IpeqlError
 from ipeql.report.dbus._bus import Bus, BusError, Call, Reply, variant
 from ipeql.report.dbus.auth import authorise
 from ipeql.report.dbus.interfaces import interface, introspection
+from ipeql.report.dbus.methods import bundle_method, error_name, manager_method
 from ipeql.report.dbus.names import (
     BUNDLE,
     BUS_NAME,
@@ -37,6 +29,8 @@ RETRY_S = 2.0
 
 _DEFAULT_ADDRESS = "unix:path=/run/dbus/system_bus_socket"
 
+_WITHOUT_PROPERTIES = (PROPERTIES, INTROSPECTABLE, OBJECT_MANAGER, "org.freedesktop.DBus.Peer")
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,9 +41,11 @@ class Service:
         self._manager = manager
         self._objects = objects({})
         self._bus: Bus | None = None
+        self._begun = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve for ever; a bus that is not there, or refuses us, is reported once."""
+        """Serve from the first ``update`` on; a bus that is not there is reported once."""
+        await self._begun.wait()
         address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or _DEFAULT_ADDRESS
         reported = ""
         while True:
@@ -79,6 +75,7 @@ class Service:
         new = objects(status)
         signals = changes(self._objects, new)
         self._objects = new
+        self._begun.set()
         for signal in signals:
             self._emit(signal)
 
@@ -102,7 +99,7 @@ class Service:
         try:
             return await self._dispatch(call)
         except IpeqlError as error:
-            return Reply("s", [str(error)], _error_name(error))
+            return Reply("s", [str(error)], error_name(error))
         except Exception as error:
             _log.exception("%s failed", call.member)
             return Reply("s", [f"internal error in ipeqld: {error!r}"], f"{ERROR}.Internal")
@@ -122,10 +119,7 @@ class Service:
                     return _unknown("InvalidArgs", f"{call.member} takes ({wanted})")
                 if name == PROPERTIES:
                     return self._properties(call, own)
-                assert self._bus is not None
-                await authorise(self._bus, call, name)
-                result = await self._method(call, name)
-                return Reply(returned, [] if result is None else [result])
+                return Reply(returned, [await self._method(call, name)])
         if call.interface in (*names, ""):
             return _unknown("UnknownMethod", f"no such method: {call.member}")
         return _unknown("UnknownInterface", f"no such interface here: {call.interface}")
@@ -140,6 +134,8 @@ class Service:
 
     def _properties(self, call: Call, own: str) -> Reply:
         properties = self._objects[call.path][1]
+        if call.member == "GetAll" and call.body[0] in _WITHOUT_PROPERTIES:
+            return Reply("a{sv}", [{}])
         if call.body[0] not in (own, ""):
             return _unknown("UnknownInterface", f"no such interface here: {call.body[0]}")
         match call.member, call.body:
@@ -152,56 +148,19 @@ class Service:
         return _unknown("UnknownProperty", f"no such property: {call.body[1]}")
 
     async def _method(self, call: Call, name: str) -> object:
+        shown = self._objects  # a bundle may be gone when polkit has answered
         if name == OBJECT_MANAGER:
             return {
                 path: {own: _variants(own, properties)}
-                for path, (own, properties) in self._objects.items()
+                for path, (own, properties) in shown.items()
                 if path != ROOT
             }
+        assert self._bus is not None
+        await authorise(self._bus, call, name)
         if name == MANAGER:
-            return await self._manager_method(call)
-        bundle: str = self._objects[call.path][1]["Name"]
-        return json.dumps(await self._bundle_method(call, bundle))
-
-    async def _manager_method(self, call: Call) -> object:
-        bundles = {
-            properties["Name"]: path
-            for path, (own, properties) in self._objects.items()
-            if own == BUNDLE
-        }
-        match call.member, call.body:
-            case "ListBundles", _:
-                return [[bundle, path] for bundle, path in bundles.items()]
-            case "GetBundleByName", [bundle]:
-                if bundle not in bundles:
-                    raise NotFoundError(no_such_bundle(bundle, bundles))
-                return bundles[bundle]
-            case "GetBundle", [bundle]:
-                return json.dumps(await self._manager.show(bundle))
-        documents: dict[str, Callable[[], Awaitable[dict[str, Any]]]] = {
-            "Describe": self._manager.describe,
-            "Plan": self._manager.plan,
-            "Reload": self._manager.reload,
-            "Apply": self._manager.apply,
-            "Revert": self._manager.revert,
-        }
-        return json.dumps(await documents[call.member]())
-
-    async def _bundle_method(self, call: Call, bundle: str) -> dict[str, Any]:
-        match call.member, call.body:
-            case "Enslave", [slave, parameters]:
-                doing: dict[str, Any] = {"enslave": {"name": slave, **parameters}}
-            case "Free", [slave]:
-                doing = {"free": slave}
-            case "SetMethod", [method]:
-                doing = {"set": {"method": method}}
-            case "SetParameters", [parameters]:
-                doing = {"set": parameters}
-            case "SetSlaveParameters", [slave, parameters]:
-                doing = {"set-slave": {"name": slave, **parameters}}
-            case _:
-                return await self._manager.revert(bundle)
-        return await self._manager.change({"bundle": bundle, **doing})
+            bundles = {value["Name"]: path for path, (own, value) in shown.items() if own == BUNDLE}
+            return await manager_method(self._manager, call, bundles)
+        return await bundle_method(self._manager, call, shown[call.path][1]["Name"])
 
 
 def _variants(name: str, properties: Any) -> dict[str, Any]:
@@ -211,17 +170,3 @@ def _variants(name: str, properties: Any) -> dict[str, Any]:
 
 def _unknown(error: str, text: str) -> Reply:
     return Reply("s", [text], f"org.freedesktop.DBus.Error.{error}")
-
-
-def _error_name(error: IpeqlError) -> str:
-    names = {
-        Code.NO_SUCH_BUNDLE: "NoSuchBundle",
-        Code.NO_SUCH_SLAVE: "NoSuchSlave",
-    }
-    kinds: tuple[tuple[type[IpeqlError], str], ...] = (
-        (ConfigError, "ConfigInvalid"),
-        (ApplyError, "ApplyFailed"),
-        (NotPermittedError, "NotAuthorized"),
-    )
-    found = next((name for kind, name in kinds if isinstance(error, kind)), "Failed")
-    return f"{ERROR}.{names.get(error.problems[0].code, found)}"
