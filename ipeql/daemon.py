@@ -171,6 +171,7 @@ class Daemon:
             self._events.publish({"event": "configuration", "message": _first_line(error)})
             if self._dbus:
                 self._dbus.reloaded(self._desired.generation, [str(error)])
+            self._wake.set()  # what is shown has changed
             raise
         self._refused = ()
         for problem in self._desired.problems:
@@ -214,7 +215,8 @@ class Daemon:
         for problem in result.problems:
             journal.problem(problem)
         self._problems = result.problems
-        shown = document.describe(desired, result.observed, {}, result.problems, daemon=True)
+        problems = (*self._refused, *self._problems)
+        shown = document.describe(desired, result.observed, {}, problems, daemon=True)
         for change in transitions(self._shown, shown):
             well = change["new"] in ("ready", "active", "")
             spec = desired.bundles.get(change["bundle"])

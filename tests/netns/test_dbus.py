@@ -248,6 +248,7 @@ def test_signals_tell_what_happens(bus: SystemBus, lab: Lab) -> None:
         bus.daemon.write("version: 2\n")
         bus.daemon.run_ipeql("reload")
         seen.expect("schema version 2 is not known")
+        seen.expect("'Problems': <['schema version 2 is not known [IPQ-C014]']>")
 
 
 def test_nothing_is_signalled_when_nothing_changes(bus: SystemBus) -> None:

@@ -57,6 +57,8 @@ class Service:
                 if str(error) != reported:
                     _log.info("not on D-Bus for now: %s", error)
                     reported = str(error)
+            except Exception:
+                _log.exception("the D-Bus service failed")
             await asyncio.sleep(RETRY_S)
 
     async def _serve(self, bus: Bus) -> None:
