@@ -33,8 +33,8 @@ from ipeql.report.events import Events
 from ipeql.report.transitions import transitions
 from ipeql.state import BundleStatistics, DesiredState
 
-RESYNC_S = 60.0
-"""A pass is run at least this often, against changes that no event told of."""
+RESYNC_S = 10.0
+"""A pass is run at least this often, against changes that no event tells of: a stuck worker."""
 
 RETRY_S = 1.0
 """Wait after a pass that could not even observe the machine."""
@@ -74,15 +74,15 @@ class Daemon:
             for task in (passes, watching, stopping, *self._reloads):
                 task.cancel()
             outcome = await asyncio.gather(passes, watching, return_exceptions=True)
+            faults = [error for error in outcome if isinstance(error, Exception)]
             try:
-                if not self._keep:
+                if not faults and not self._keep:
                     await self._reconciler.destroy_all()
             finally:
                 for backend in self._backends.values():
                     await backend.close()
-            for error in outcome:
-                if isinstance(error, Exception):
-                    raise error
+            if faults:  # ours: the bundles go on, and the next daemon adopts them
+                raise faults[0]
 
     async def describe(self) -> dict[str, Any]:
         """Return the status document."""

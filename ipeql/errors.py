@@ -14,7 +14,7 @@ from typing import Any, Self
 
 
 class ExitCode(enum.IntEnum):
-    """Exit statuses of every IPEQL command (DESIGN.md, Commands)."""
+    """Exit statuses of every IPEQL command."""
 
     OK = 0
     ERROR = 1

@@ -49,12 +49,14 @@ class Direction:
 
     def read(self) -> None:
         """Take in what has come, at most a batch."""
-        with contextlib.suppress(OSError):  # nothing more to read, or the device is down
-            for _ in range(BATCH):
+        for _ in range(BATCH):
+            try:
                 frame = self._receive(LARGEST)
-                due = self.shaper.arrival(monotonic_ns(), len(frame) - VNET_HEADER)
-                if due is not None:
-                    self._line.append((due, frame))
+            except OSError:  # nothing more to read, or the device is down
+                return
+            due = self.shaper.arrival(monotonic_ns(), len(frame) - VNET_HEADER)
+            if due is not None:
+                self._line.append((due, frame))
 
     def deliver(self) -> int | None:
         """Send what is due; return when the next frame is, ns, None if the line is empty."""

@@ -1,6 +1,6 @@
 """Senders and receivers of test traffic, each a process: ``python -m ipeql.lab.endpoints``.
 
-The receivers print the port they listen on, and at the end what they got, as JSON lines on stdout;
+The receivers print the port they listen on and then what they got, as JSON lines on stdout;
 :mod:`ipeql.lab.traffic` starts them and knows their arguments. Addresses are IPv4 or IPv6 literals.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic_ns
 
 SECOND = 10**9
-SAMPLE = SECOND // 10
+SAMPLE = SECOND // 50
 PATIENCE = 10 * SECOND
 CHUNK = 256 << 10
 STAMP = struct.Struct("!qq")  # sequence number from 0, CLOCK_MONOTONIC in ns when sent
@@ -45,7 +45,7 @@ def tcp_send(source: str, destination: str, port: int, congestion: str) -> None:
 
 
 def tcp_receive(address: str, nanoseconds: int) -> None:
-    """Read one connection for a time; print ``[ns, bytes]`` since its start, about every 100 ms."""
+    """Read one connection for a time; print ``[ns, bytes]`` since its start, about every 20 ms."""
     with _socket(socket.SOCK_STREAM, address) as listener:
         listener.bind((address, 0))
         listener.listen(1)
@@ -55,9 +55,9 @@ def tcp_receive(address: str, nanoseconds: int) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
     connection.setblocking(True)
     buffer = memoryview(bytearray(CHUNK))
+    print(json.dumps([0, 0]), flush=True)
     start = monotonic_ns()
-    total = now = 0
-    samples = [(0, 0)]
+    total = now = sampled = 0
     while now < nanoseconds:
         with contextlib.suppress(BlockingIOError):
             received = connection.recv_into(buffer)
@@ -65,10 +65,10 @@ def tcp_receive(address: str, nanoseconds: int) -> None:
                 break
             total += received
         now = monotonic_ns() - start
-        if now - samples[-1][0] >= SAMPLE:
-            samples.append((now, total))
-    samples.append((now, total))
-    print(json.dumps(samples))
+        if now - sampled >= SAMPLE:
+            print(json.dumps([now, total]), flush=True)
+            sampled = now
+    print(json.dumps([now, total]))
 
 
 def udp_send(source: str, destination: str, port: int, rate: int, size: int) -> None:

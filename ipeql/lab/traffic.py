@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -15,13 +15,14 @@ from ipeql.lab.reordering import extents, first_copies
 
 SECOND = 10**9
 RECEIVER = "10.9.0.2"
+UNANSWERED = "the other end of a test flow did not answer"
 
 
 @dataclass(frozen=True, slots=True)
 class TcpResult:
     """What one TCP flow brought: ``goodput`` in bit/s of payload, after the warm-up.
 
-    ``samples`` are (ns, bytes) since the connection was accepted, about every 100 ms.
+    ``samples`` are (ns, bytes) since the connection was accepted, about every 20 ms.
     """
 
     goodput: float
@@ -60,14 +61,26 @@ class TcpFlow:
         self._receiver = _start(lab.b, "tcp_receive", destination, int(seconds * SECOND))
         port = _line(self._receiver)
         self._sender = _start(lab.a, "tcp_send", source, destination, port, congestion)
+        self._samples: list[tuple[int, int]] = []
+
+    def watch(self) -> Iterator[tuple[int, int]]:
+        """Yield the samples as they come, (ns, bytes), until the flow ends."""
+        assert self._receiver.stdout
+        for line in self._receiver.stdout:
+            time, total = json.loads(line)
+            self._samples.append((time, total))
+            yield time, total
 
     def finish(self, warmup: float = 1) -> TcpResult:
         """Wait for the end of the flow and return its goodput after ``warmup`` seconds."""
-        samples = [(time, total) for time, total in _line(self._receiver)]
+        for _ in self.watch():
+            pass
         for process in (self._receiver, self._sender):
             process.kill()  # over a dead path the sender would not hear that the receiver is gone
             process.communicate()
-        return TcpResult(goodput(samples, int(warmup * SECOND)), tuple(samples))
+        if not self._samples:
+            raise TimeoutError(UNANSWERED)
+        return TcpResult(goodput(self._samples, int(warmup * SECOND)), tuple(self._samples))
 
 
 def goodput(samples: Sequence[tuple[int, int]], warmup: int) -> float:
@@ -161,5 +174,5 @@ def _line(process: Popen[str]) -> Any:
     assert process.stdout
     line = process.stdout.readline()
     if not line:
-        raise TimeoutError("the other end of a test flow did not answer")
+        raise TimeoutError(UNANSWERED)
     return json.loads(line)

@@ -64,12 +64,18 @@ class Scheduler(ABC):
                 raise ValueError(f"{self.name}: slave {i} needs a lag")
         self._slaves = tuple(slaves)
         self._mask = ALL
+        self._expected = 0
 
-    def set_usable(self, mask: int) -> None:
-        """Stripe from now on over the slaves whose bit is set: bit i is slave i."""
-        mask &= (1 << len(self._slaves)) - 1
-        if mask != self._mask:
-            self._mask = mask
+    def set_usable(self, mask: int, expected: int = 0) -> None:
+        """Stripe from now on over the slaves whose bit is set: bit i is slave i.
+
+        ``expected``: slaves that are about to be usable, their next hop being asked for. They get
+        no packet, but a method that makes packets wait for the slowest path waits for them too.
+        """
+        every = (1 << len(self._slaves)) - 1
+        mask, expected = mask & every, expected & every & ~mask
+        if (mask, expected) != (self._mask, self._expected):
+            self._mask, self._expected = mask, expected
             self._use([i for i in range(len(self._slaves)) if mask >> i & 1])
 
     @abstractmethod

@@ -33,12 +33,13 @@ class BwLagEq(VirtualQueues):
 
     def _use(self, usable: list[int]) -> None:
         slaves = self._slaves
-        lags = {i: slaves[i].lag or 0 for i in usable}
-        bound = min(lags.values(), default=0) + self._max_hold
-        lags = {i: lag for i, lag in lags.items() if lag <= bound}
-        longest = max(lags.values(), default=0)
-        self._paths = [(i, self._nspb[i], slaves[i].overhead) for i in lags]
-        self._hold = {i: longest - lag for i, lag in lags.items()}
+        lags = [slave.lag or 0 for slave in slaves]
+        bound = min((lags[i] for i in usable), default=0) + self._max_hold
+        waited_for = [lag for i, lag in enumerate(lags) if (self._mask | self._expected) >> i & 1]
+        longest = max((lag for lag in waited_for if lag <= bound), default=0)
+        paths = [i for i in usable if lags[i] <= bound]
+        self._paths = [(i, self._nspb[i], slaves[i].overhead) for i in paths]
+        self._hold = {i: longest - lags[i] for i in paths}
 
     def pick(
         self,

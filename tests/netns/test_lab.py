@@ -139,7 +139,8 @@ def test_the_queue_bounds_the_delay_and_drops_the_rest() -> None:
         time.sleep(1)
         result = stream.finish()
         there, _ = lab.shape("eth1")
-        assert 50 * MS < max(result.delays) < (5 + 50 + 2 + 10) * MS
+        full = (5 + 50) * MS  # a busy machine adds to some; most tell what the queue does
+        assert 50 * MS < sorted(result.delays)[len(result.delays) * 3 // 4] < full + 10 * MS
         assert result.lost == pytest.approx(there["dropped"], abs=5)  # neighbours chatter too
         assert result.lost > result.sent // 3
         assert not result.extents

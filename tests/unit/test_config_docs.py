@@ -16,7 +16,13 @@ from ipeql.config.model import RATE, RECREATES, TIME
 from ipeql.errors import Code
 from ipeql.methods import METHODS
 
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "configuration.md"
+EXAMPLES = [
+    text
+    for page in (PAGE, ROOT / "README.md")
+    for text in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S)
+]
 SCHEMA = json_schema()
 TABLES = {"File": SCHEMA, **SCHEMA["$defs"]}
 
@@ -115,7 +121,7 @@ def test_only_the_backend_recreates() -> None:
     assert recreates == ["backend"]
 
 
-@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.S))
+@pytest.mark.parametrize("text", EXAMPLES)
 def test_examples_load(text: str, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(text)

@@ -99,6 +99,15 @@ def test_bw_lag_eq_holds_the_faster_path_for_the_difference_in_lag() -> None:
     assert scheduler.pick(SECOND, 1000)[:2] == (0, SECOND)
 
 
+def test_bw_lag_eq_waits_for_a_slave_that_is_expected_and_gives_it_nothing() -> None:
+    table = [SlaveParameters(bandwidth=8 * MBIT, lag=lag * MS, overhead=0) for lag in (5, 50)]
+    scheduler = create("bw_lag_eq", table)
+    scheduler.set_usable(0b01, expected=0b11)
+    assert [scheduler.pick(0, 1000)[:2] for _ in range(2)] == [(0, 45 * MS), (0, 46 * MS)]
+    scheduler.set_usable(0b11)
+    assert scheduler.pick(0, 1000)[:2] == (1, 0)
+
+
 @pytest.mark.parametrize("limit", [0, 3 * MS])
 def test_bw_lag_eq_drops_what_would_wait_longer_than_queue_limit(limit: int) -> None:
     table = [SlaveParameters(bandwidth=8 * MBIT, lag=0, overhead=0)]

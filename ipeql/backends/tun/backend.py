@@ -233,4 +233,5 @@ def _refused(bundle: str, error: Exception) -> Problem:
         errno.ENODEV: "a slave's link went away meanwhile; the next pass sees it",
     }
     number = error.code if isinstance(error, NetlinkError) else getattr(error, "errno", 0)
-    return Problem(Code.APPLY_FAILED, f"{bundle}: tun: {error}", helps.get(number, ""))
+    help_ = helps.get(number, "")
+    return Problem(Code.APPLY_FAILED, f"{bundle}: tun: {error}", help_, bundle=bundle)

@@ -8,10 +8,19 @@ from ipeql.backends.tun.neighbours import PENDING_PACKETS, Neighbours
 from ipeql.backends.tun.packet import Packet
 from ipeql.backends.tun.rtnl import NeighbourEvent, Requests
 from ipeql.backends.tun.sender import Sender
+from ipeql.methods.virtual_queue import NSPB_SHIFT, nanoseconds_per_byte
 from ipeql.state import ETHERNET_HEADER, SlaveRow, SlaveStatistics
 
 HELD_BYTES = 64 << 20
 """Upper bound of what one slave holds back, whatever queue-limit and max-hold allow."""
+
+LEAD = 2 * 10**6
+"""How early, ns, a packet is handed over that queues behind another of its slave anyway.
+
+It leaves no earlier for that, but a wake-up that comes late, by less than this, does not leave the
+line idle. At a bandwidth stated exactly, idle time is never made up for, and the slaves would drift
+apart by as much as each has ever been late.
+"""
 
 _GONE = frozenset((errno.ENETDOWN, errno.ENXIO, errno.ENODEV))
 _FULL = frozenset((errno.EAGAIN, errno.ENOBUFS))
@@ -25,11 +34,10 @@ class Slave:
     """Sends over one link. Raises OSError where the link does not exist.
 
     ``running``: the link is up and has carrier, as the worker itself sees it. ``held``: packets
-    that ``bw_lag_eq`` keeps back, each with its release time (ns, monotonic), in that order.
+    that ``bw_lag_eq`` keeps back, each with the time to send it (ns, monotonic), in order.
     """
 
     def __init__(self, row: SlaveRow, bundle_ifindex: int, requests: Requests) -> None:
-        self.row = row
         self._sender = Sender(row.ifindex)
         self._neighbours: Neighbours[Packet] = Neighbours(
             row, self._sender.mac, bundle_ifindex, requests
@@ -38,11 +46,14 @@ class Slave:
         self.held: deque[tuple[int, Packet]] = deque()
         self.picks = 0
         self._held_bytes = self._packets = self._bytes = self._rate = self._bytes_before = 0
+        self._line_free = 0
         self._dropped: Counter[str] = Counter()
+        self.set_row(row)
 
     def set_row(self, row: SlaveRow) -> list[Packet]:
         """Take over new parameters; return packets that waited for a next hop and must go anew."""
         self.row = self._neighbours.row = row
+        self._nspb = nanoseconds_per_byte(row.bandwidth) if row.bandwidth else 0
         return self.forget_neighbours()
 
     @property
@@ -67,8 +78,16 @@ class Slave:
         if self._held_bytes > HELD_BYTES:
             self.drop("queue_full", packet.segments)
             return
+        queues = release <= self._line_free
+        self._line_free = release + self._line_time(packet)
         self._held_bytes += len(packet.body)
-        self.held.append((release, packet.owned()))
+        self.held.append((release - LEAD if queues else release, packet.owned()))
+
+    def _line_time(self, packet: Packet) -> int:
+        """Return how long the packet takes the line, ns (``tx_i`` of docs/methods.md)."""
+        overhead = packet.segments * self.row.overhead
+        size = len(packet.body) + (packet.segments - 1) * packet.header + overhead
+        return size * self._nspb >> NSPB_SHIFT
 
     def release(self, now: int) -> None:
         """Send what is due; LinkGoneError leaves the rest held."""

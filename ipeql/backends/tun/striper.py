@@ -84,7 +84,7 @@ class Striper:
             queued = [each.queued_bytes() for each in self._slaves] if self._reads_queues else None
             ready = self._usable if destination in self._settled else self._ready(destination)
             if ready != self._usable:
-                self._scheduler.set_usable(ready)
+                self._scheduler.set_usable(ready, expected=self._usable)
             index, release, reason = self._scheduler.pick(now, length, segments, header, queued)
             if ready != self._usable:
                 self._scheduler.set_usable(self._usable)
