@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from ipeql.backends.base import Backend
+from ipeql.backends.bpf.backend import BpfBackend
 from ipeql.backends.tun.backend import TunBackend
 from ipeql.config import SEARCH_PATH, find_files, load
 from ipeql.errors import Code, ConfigError, IpeqlError, NotFoundError, Problem
@@ -47,7 +48,10 @@ class Daemon:
         self._directories = directories
         self._keep = keep
         runtime = runtime_directory()
-        self._backends: Mapping[str, Backend] = {"tun": TunBackend(runtime, self._backend_changed)}
+        self._backends: Mapping[str, Backend] = {
+            "bpf": BpfBackend(),
+            "tun": TunBackend(runtime, self._backend_changed),
+        }
         self._reconciler = Reconciler(self._backends, snapshot, runtime)
         self._desired = DesiredState({})
         self._refused: tuple[Problem, ...] = ()

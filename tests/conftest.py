@@ -97,7 +97,8 @@ def namespaces() -> Iterator[str]:
 
 def traces() -> set[str]:
     links = {f"link {name}" for _, name in socket.if_nameindex()}
-    return links | set(namespaces()) | set(processes())
+    pins = {f"pin {path}" for path in Path("/sys/fs/bpf/ipeql").glob("**/*")}
+    return links | set(namespaces()) | set(processes()) | pins
 
 
 def left_since(before: set[str]) -> str:

@@ -35,9 +35,17 @@ def bundle(
     *more: str,
     name: str = "ipeql0",
     addresses: str = ADDRESSES,
+    backend: str = "tun",
 ) -> str:
     """Return one entry of ``bundles``; ``more`` are further lines of it."""
-    lines = (f"method: {method}", addresses, *more, "slaves:", *(f"  - {each}" for each in slaves))
+    lines = (
+        f"method: {method}",
+        f"backend: {backend}",
+        addresses,
+        *more,
+        "slaves:",
+        *(f"  - {each}" for each in slaves),
+    )
     return "\n".join([f"  {name}:", *(f"    {line}" for line in lines if line)])
 
 

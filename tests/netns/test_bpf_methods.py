@@ -166,6 +166,8 @@ def test_every_decision_is_the_reference_s(program: libbpf.Object, method: str) 
 
 
 def test_object_is_built_from_these_sources() -> None:
-    sources = [Path(dataplane.OBJECT).with_name(name) for name in ("ipeql.bpf.c", "ipeql_methods.h")]
+    sources = [
+        Path(dataplane.OBJECT).with_name(name) for name in ("ipeql.bpf.c", "ipeql_methods.h")
+    ]
     newest = max(source.stat().st_mtime for source in sources)
     assert newest <= dataplane.OBJECT.stat().st_mtime

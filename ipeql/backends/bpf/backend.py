@@ -5,8 +5,9 @@ import errno
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from ctypes import c_uint32, c_uint64
+from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from typing import Any
 
@@ -17,12 +18,13 @@ from ipeql.backends import table as tables
 from ipeql.backends.bpf import dataplane, device, layout, libbpf
 from ipeql.backends.bpf.dataplane import Dataplane
 from ipeql.errors import ApplyError, Code, Problem
-from ipeql.methods import MAX_SLAVES
+from ipeql.methods import MAX_SLAVES, METHODS, SlaveParameters, create
 from ipeql.state import (
     BundleStatistics,
     BundleTable,
     Capabilities,
     ObservedBundle,
+    SlaveRow,
     SlaveStatistics,
 )
 
@@ -61,15 +63,19 @@ class BpfBackend:
         )
 
     async def observe(self) -> dict[str, ObservedBundle]:
-        """Return the bundles whose dataplane is whole, or whose device is gone under it."""
+        """Return the bundles whose dataplane is whole, or whose device is gone under it.
+
+        One whose programs another version of IPEQL loaded is not among them: ``create`` replaces
+        the programs under the device.
+        """
         observed = {}
         for bundle in dataplane.pinned():
-            try:
-                with Dataplane(bundle) as running:
-                    observed[bundle] = ObservedBundle(self.name, _read(running).table)
-            except OSError:
-                if not device.index(bundle):
-                    observed[bundle] = ObservedBundle(self.name)
+            ifindex = device.index(bundle)
+            known = _known(bundle)
+            if known and known.ifindex == ifindex and known.version == dataplane.version():
+                observed[bundle] = ObservedBundle(self.name, known.table)
+            elif not ifindex:
+                observed[bundle] = ObservedBundle(self.name)
         return observed
 
     async def create(self, bundle: str) -> None:
@@ -77,35 +83,35 @@ class BpfBackend:
         try:
             if device.index(bundle) and bundle in await self.observe():
                 return
-            dataplane.remove(bundle)
             ifindex = await device.create(bundle)
+            dataplane.supersede(bundle)
             await asyncio.to_thread(dataplane.create, bundle, ifindex)
+            with Dataplane(bundle) as made:
+                _write(made, _Known(ifindex, dataplane.version(), None, ()))
         except (OSError, NetlinkError) as error:
             raise ApplyError(_refused(bundle, error)) from error
 
     async def configure(self, bundle: str, table: BundleTable) -> None:
         """Put a slave table into force in one step, under the packets."""
         try:
+            _check(table)
             with Dataplane(bundle) as running:
                 before = _read(running)
-                counters = before.counters_for(table)
+                places = before.places_for(table)
                 wanted = layout.incoming(table, before.origins(table))
-                for number, row in enumerate(table.slaves):
-                    slave = wanted.table.slave[number]
-                    slave.device = _locate(running, row.ifindex)
-                    slave.counters = counters[number]
-                    slave.resolves = await device.resolves(row.ifindex)
-                    if row.ifindex not in before.counters:
-                        libbpf.clear_each_cpu(
-                            running["counters"], counters[number], layout.Counters
-                        )
-                        self._before.pop((bundle, row.ifindex), None)
+                for slave, place in zip(wanted.table.slave, places, strict=False):
+                    slave.device = _locate(running, slave.ifindex)
+                    slave.resolves = await device.resolves(slave.ifindex)
+                    slave.counters = place
+                for place in set(places) - set(before.places):
+                    libbpf.clear_each_cpu(running["counters"], place, layout.Counters)
                 libbpf.update(running["incoming"], _ZERO, wanted)
                 libbpf.run(running["configure"], libbpf.SkBuff(), bytes(60))
-                _write(running, table, counters)
+                _write(running, _Known(before.ifindex, before.version, table, places))
                 await _learn_neighbours(running, [row.ifindex for row in table.slaves])
+            dataplane.remove_superseded(bundle)
             await device.limit_trains(bundle, tables.train_segments(table))
-        except (OSError, NetlinkError) as error:
+        except (OSError, NetlinkError, ValueError, TypeError) as error:
             raise ApplyError(_refused(bundle, error)) from error
 
     async def destroy(self, bundle: str) -> None:
@@ -123,9 +129,8 @@ class BpfBackend:
                 known = _read(running)
                 rows = known.table.slaves if known.table else ()
                 slaves = tuple(
-                    self._statistics(bundle, row.ifindex, row.name, _count(running, place))
-                    for row in rows
-                    if (place := known.counters.get(row.ifindex)) is not None
+                    self._statistics(bundle, row, _count(running, place))
+                    for row, place in zip(rows, known.places, strict=True)
                 )
                 dropped = _count(running, layout.BUNDLE_COUNTERS).dropped
         except OSError as error:
@@ -135,29 +140,33 @@ class BpfBackend:
     async def close(self) -> None:
         """Do nothing: the bundles do not need us."""
 
-    def _statistics(
-        self, bundle: str, ifindex: int, name: str, counters: layout.Counters
-    ) -> SlaveStatistics:
+    def _statistics(self, bundle: str, row: SlaveRow, counters: layout.Counters) -> SlaveStatistics:
         now = time.monotonic_ns()
-        since, earlier = self._before.get((bundle, ifindex), (now, 0))
-        self._before[bundle, ifindex] = now, counters.bytes
-        rate = (counters.bytes - earlier) * 8 * 10**9 // (now - since) if now > since else 0
+        since, earlier = self._before.get((bundle, row.ifindex), (now, 0))
+        self._before[bundle, row.ifindex] = now, counters.bytes
+        sent = max(0, counters.bytes - earlier)
         return SlaveStatistics(
-            ifindex=ifindex,
-            name=name,
+            ifindex=row.ifindex,
+            name=row.name,
             picks=counters.picks,
             packets=counters.packets,
             bytes=counters.bytes,
-            rate=rate,
+            rate=sent * 8 * 10**9 // (now - since) if now > since else 0,
         )
 
 
+@dataclass(frozen=True, slots=True)
 class _Known:
-    """The table in force, None before the first, and where each slave is counted, by ifindex."""
+    """What a dataplane says of itself.
 
-    def __init__(self, table: BundleTable | None, counters: Mapping[int, int]) -> None:
-        self.table = table
-        self.counters = counters
+    The bundle's ifindex, the version of its programs, the table in force (None before the first),
+    and where each slave of that is counted.
+    """
+
+    ifindex: int
+    version: str
+    table: BundleTable | None
+    places: Sequence[int]
 
     def origins(self, table: BundleTable) -> list[int | None]:
         """Return for each slave of ``table`` the index it has in the one in force."""
@@ -165,29 +174,49 @@ class _Known:
         known = {row.ifindex: number for number, row in enumerate(rows)}
         return [known.get(row.ifindex) for row in table.slaves]
 
-    def counters_for(self, table: BundleTable) -> list[int]:
+    def places_for(self, table: BundleTable) -> list[int]:
         """Return where to count each slave of ``table``: those that stay, where they were."""
-        staying = [self.counters.get(row.ifindex) for row in table.slaves]
-        free = iter(sorted(set(range(MAX_SLAVES)) - set(staying)))
+        origins = self.origins(table)
+        staying = [None if origin is None else self.places[origin] for origin in origins]
+        free = iter(
+            sorted(set(range(MAX_SLAVES)) - set(self.places))
+            + sorted(set(self.places) - set(staying))
+        )
         return [next(free) if place is None else place for place in staying]
+
+
+def _known(bundle: str) -> _Known | None:
+    """Return what the pinned dataplane of a bundle says; None where it is not whole."""
+    try:
+        with Dataplane(bundle) as running:
+            return _read(running)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _read(running: Dataplane) -> _Known:
     text = bytes(libbpf.lookup(running["document"], _ZERO, layout.Document()).text)
-    document: dict[str, Any] = json.loads(text.rstrip(b"\0") or b"null") or {}
-    if not document:
-        return _Known(None, {})
-    table = tables.from_json(document["table"])
-    places = zip(table.slaves, document["counters"], strict=True)
-    return _Known(table, {row.ifindex: place for row, place in places})
+    document: dict[str, Any] = json.loads(text.rstrip(b"\0"))
+    table = tables.from_json(document["table"]) if document["table"] else None
+    return _Known(document["ifindex"], document["version"], table, document["places"])
 
 
-def _write(running: Dataplane, table: BundleTable, counters: Sequence[int]) -> None:
-    written = {"table": tables.to_json(table), "counters": counters}
-    text = json.dumps(written, default=str, separators=(",", ":")).encode()
+def _write(running: Dataplane, known: _Known) -> None:
+    text = json.dumps(asdict(known), default=str, separators=(",", ":")).encode()
     document = layout.Document()
     document.text[: len(text)] = text
     libbpf.update(running["document"], _ZERO, document)
+
+
+def _check(table: BundleTable) -> None:
+    """Raise ValueError or TypeError where the method cannot work with the table."""
+    if table.method not in layout.METHODS:
+        raise ValueError(f"method {table.method}: {LACKS.get(table.method, 'there is none')}")
+    parameters = dict(table.parameters)
+    if "poll_interval" in METHODS[table.method].parameters:
+        parameters["poll_interval"] = table.poll_interval
+    slaves = [SlaveParameters(row.bandwidth, row.lag, row.overhead) for row in table.slaves]
+    create(table.method, slaves, **parameters)
 
 
 def _locate(running: Dataplane, ifindex: int) -> int:
@@ -233,7 +262,7 @@ async def _learn_neighbours(running: Dataplane, ifindices: Sequence[int]) -> Non
             before = valid
 
 
-def _refused(bundle: str, error: OSError | NetlinkError) -> Problem:
+def _refused(bundle: str, error: Exception) -> Problem:
     helps = {
         errno.EPERM: "run as root, or give the service CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON",
         errno.EBUSY: "choose another name for the bundle",
@@ -241,5 +270,5 @@ def _refused(bundle: str, error: OSError | NetlinkError) -> Problem:
         errno.ENOENT: "the next pass makes the dataplane anew",
         errno.ENODEV: "a slave's link went away meanwhile; the next pass sees it",
     }
-    number = error.code if isinstance(error, NetlinkError) else error.errno
-    return Problem(Code.APPLY_FAILED, f"{bundle}: bpf: {error}", helps.get(number or 0, ""))
+    number = error.code if isinstance(error, NetlinkError) else getattr(error, "errno", 0)
+    return Problem(Code.APPLY_FAILED, f"{bundle}: bpf: {error}", helps.get(number, ""))

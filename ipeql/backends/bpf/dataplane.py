@@ -7,6 +7,7 @@ process's, one level deeper, under the namespace's inode number.
 import contextlib
 import ctypes
 import errno
+import hashlib
 import os
 import shutil
 from functools import cache
@@ -20,6 +21,10 @@ BPF_FS = Path("/sys/fs/bpf")
 BPF_FS_MAGIC = 0xCAFE4A11
 NEEDED_LINUX = (6, 2)
 """The first with bpf_cast_to_kern_ctx, by which a packet's gateway is read from its route."""
+
+_NETNS = "netns:"
+_OLD = "%old"
+"""Neither can be part of what a bundle's name is written as."""
 
 _MAPS = ("bundles", "incoming", "counters", "neighbours", "document")
 _PROGRAMS = ("stripe", "resolve", "configure", "locate")
@@ -49,13 +54,19 @@ def unavailable() -> str:
         return f"the kernel does not load the programs: {error.strerror}"
 
 
+@cache
+def version() -> str:
+    """Return what tells these programs from those of another version of IPEQL."""
+    return hashlib.sha256(OBJECT.read_bytes()).hexdigest()[:16]
+
+
 def directory() -> Path:
     """Return where the bundles of this network namespace are pinned."""
     namespace = Path("/proc/thread-self/ns/net").stat().st_ino
     with contextlib.suppress(OSError):
         if Path("/proc/1/ns/net").stat().st_ino == namespace:
             return BPF_FS / "ipeql"
-    return BPF_FS / "ipeql" / f"netns-{namespace}"
+    return BPF_FS / "ipeql" / f"{_NETNS}{namespace}"
 
 
 def pins(bundle: str) -> Path:
@@ -66,13 +77,30 @@ def pins(bundle: str) -> Path:
 def pinned() -> list[str]:
     """Return the bundles of this network namespace that are pinned, whole or not."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
-        found = (path.name for path in directory().iterdir() if not path.name.startswith("netns-"))
-        return sorted(name.replace("%2e", ".").replace("%25", "%") for name in found)
+        found = (path.name for path in directory().iterdir())
+        ours = (name for name in found if not name.startswith(_NETNS) and _OLD not in name)
+        return sorted(name.replace("%2e", ".").replace("%25", "%") for name in ours)
     return []
+
+
+def supersede(bundle: str) -> None:
+    """Put aside what is pinned for a bundle; it works on until ``remove_superseded``."""
+    remove_superseded(bundle)
+    path = pins(bundle)
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(path.with_name(path.name + _OLD))
+
+
+def remove_superseded(bundle: str) -> None:
+    """Remove what was put aside."""
+    path = pins(bundle)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path.with_name(path.name + _OLD))
 
 
 def remove(bundle: str) -> None:
     """Remove what is pinned for a bundle: its programs end with that."""
+    remove_superseded(bundle)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(pins(bundle))
     for path in (directory(), BPF_FS / "ipeql"):
@@ -80,9 +108,15 @@ def remove(bundle: str) -> None:
             path.rmdir()
 
 
+def remove_all() -> None:
+    """Remove whatever is pinned for this network namespace."""
+    for bundle in pinned():
+        remove(bundle)
+
+
 def mount() -> None:
     """Mount the bpf file system where it is missing, as iproute2 and bpftool do; OSError."""
-    if BPF_FS_MAGIC != _file_system(BPF_FS):
+    if _file_system(BPF_FS) != BPF_FS_MAGIC:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.mount(b"bpf", os.fsencode(BPF_FS), b"bpf", 0, b"mode=0700"):
             number = ctypes.get_errno()

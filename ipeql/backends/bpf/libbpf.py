@@ -4,6 +4,7 @@ Source: libbpf 1.1's bpf/libbpf.h and bpf/bpf.h; whatever they pack into ``*_opt
 laid out here up to the fields in use, as their size field allows.
 """
 
+import contextlib
 import ctypes
 import os
 from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
@@ -20,6 +21,9 @@ BPF_TCX_EGRESS = 47
 BPF_TC_INGRESS = 1
 BPF_TC_EGRESS = 2
 """enum bpf_tc_attach_point of libbpf.h: clsact."""
+
+
+BPF_TC_F_REPLACE = 1
 
 
 class SkBuff(Structure):
@@ -213,11 +217,9 @@ def attach_classic(program: int, ifindex: int, point: int) -> None:
     """Attach a program to a device's clsact queueing discipline, which is made where missing."""
     lib = library()
     hook = _TcHook(ctypes.sizeof(_TcHook), ifindex, point, 0)
-    try:
+    with contextlib.suppress(FileExistsError):
         _checked(lib.bpf_tc_hook_create(byref(hook)))
-    except FileExistsError:
-        pass
-    options = _TcOptions(ctypes.sizeof(_TcOptions), program, 0, 0, 1, 1)
+    options = _TcOptions(ctypes.sizeof(_TcOptions), program, BPF_TC_F_REPLACE, 0, 1, 1)
     _checked(lib.bpf_tc_attach(byref(hook), byref(options)))
 
 
@@ -262,5 +264,3 @@ def update(descriptor: int, key: Structure | c_uint32, value: Structure | c_uint
 def delete(descriptor: int, key: Structure) -> None:
     """Delete a map's entry; OSError ENOENT where there is none."""
     _checked(library().bpf_map_delete_elem(descriptor, byref(key)))
-
-
