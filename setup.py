@@ -11,18 +11,19 @@ from setuptools import Command, setup
 from setuptools.command.build import build
 
 SOURCE = Path("ipeql/backends/bpf/ipeql.bpf.c")
-COMPILE = ("clang", "-O2", "-g", "-Wall", "-Werror", "-target", "bpf")
+COMPILE = ("clang", "-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3")
 
 
 class BuildBpf(Command):
     """Compile the eBPF dataplane; without clang IPEQL is built without it, and says so."""
 
-    user_options: ClassVar[list[tuple[str, str, str]]] = []
+    user_options: ClassVar = [("inplace", "i", "put the object beside its source")]
+    boolean_options: ClassVar = ["inplace"]
 
     def initialize_options(self) -> None:
         """Begin."""
         self.build_lib = None
-        self.editable_mode = False
+        self.editable_mode = self.inplace = False
 
     def finalize_options(self) -> None:
         """Take over where the package is built."""
@@ -33,7 +34,7 @@ class BuildBpf(Command):
         if not shutil.which("clang"):
             sys.stderr.write("ipeql: no clang: built without the eBPF dataplane\n")
             return
-        root = Path() if self.editable_mode else Path(self.build_lib)
+        root = Path() if self.editable_mode or self.inplace else Path(self.build_lib)
         output = root / SOURCE.with_suffix(".o")
         output.parent.mkdir(parents=True, exist_ok=True)
         include = f"-I/usr/include/{platform.machine()}-linux-gnu"

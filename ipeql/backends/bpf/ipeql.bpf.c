@@ -33,7 +33,7 @@
 #define NUD_FAILED 0x20
 #define RTF_GATEWAY 0x2
 #define NETDEV_HASHENTRIES 256
-#define RETRY_NS 1000000000 /* a neighbour that failed is tried again with one packet this often */
+#define RETRY_NS 1000000000 /* one packet in this time goes to a neighbour that does not answer */
 #define NEIGHBOURS 4096
 
 char LICENSE[] SEC("license") = "GPL";
@@ -124,7 +124,7 @@ struct table {
 struct bundle {
 	struct bpf_spin_lock lock;
 	__u32 active;   /* which of the two tables is in force */
-	__u32 trouble;  /* a slave was found dead: look at all of them for every packet */
+	__u32 trouble;  /* a slave cannot be used: look at all of them for every packet */
 	__u32 padding;
 	struct table table[2];
 	struct ipeql_state state[2];
@@ -170,7 +170,7 @@ struct hop {
 	struct address address;
 };
 
-/* What the kernel knows of a next hop: 0: resolved, else the time at which it failed. */
+/* What the kernel knows of a next hop: 0: resolved, else when it was asked for or failed. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, NEIGHBOURS);
@@ -212,7 +212,7 @@ struct view {
 	__u32 ipv6;
 	__u32 multicast;
 	volatile __u32 running;   /* of the slaves usable by the table, those whose link is up */
-	volatile __u32 reachable; /* and of these, those whose next hop has not failed */
+	volatile __u32 reachable; /* and of these, those whose next hop is not waited for */
 	__u32 padding;
 	struct slave slave; /* the one chosen */
 };
@@ -315,26 +315,38 @@ static __always_inline struct hop next_hop(const struct slave *slave, const stru
 	return (struct hop){ slave->ifindex, is_given(via) ? *via : view->destination };
 }
 
-enum reach { RESOLVED, UNKNOWN, FAILED };
+enum reach { RESOLVED, UNKNOWN, WAITING };
 
-static __always_inline enum reach reach_of(const struct slave *slave,
-					    const struct view *view)
+/* Say what is known of a packet's next hop on a slave. */
+static __always_inline enum reach reach_of(const struct slave *slave, const struct view *view)
 {
 	struct hop hop;
-	__u64 *failed;
+	__u64 *asked;
 
 	if (!slave->resolves || view->multicast)
 		return RESOLVED;
 	hop = next_hop(slave, view);
-	failed = bpf_map_lookup_elem(&neighbours, &hop);
-	if (!failed)
+	asked = bpf_map_lookup_elem(&neighbours, &hop);
+	if (!asked)
 		return UNKNOWN;
-	if (!*failed)
+	if (!*asked)
 		return RESOLVED;
-	if (view->packet.now - *failed < RETRY_NS)
-		return FAILED;
-	*failed = view->packet.now;
-	return UNKNOWN;
+	return view->packet.now - *asked < RETRY_NS ? WAITING : UNKNOWN;
+}
+
+/* Let the slave rest until its next hop is resolved: this packet is about to ask for it. */
+static __always_inline void ask(const struct slave *slave, const struct view *view)
+{
+	struct hop hop = next_hop(slave, view);
+	__u64 now = view->packet.now, *asked = bpf_map_lookup_elem(&neighbours, &hop), before;
+
+	if (!asked) {
+		bpf_map_update_elem(&neighbours, &hop, &now, BPF_NOEXIST);
+		return;
+	}
+	before = *asked;
+	if (before)
+		__sync_val_compare_and_swap(asked, before, now);
 }
 
 /*
@@ -357,11 +369,13 @@ __noinline __u32 survey(struct view *view)
 		if (!(table->usable >> i & 1) || !is_running(slave))
 			continue;
 		view->running |= 1U << i;
-		if (reach_of(slave, view) != FAILED)
+		if (reach_of(slave, view) != WAITING)
 			view->reachable |= 1U << i;
 	}
-	bundle->trouble = view->running != table->usable;
-	return view->reachable ? view->reachable : view->running;
+	if (!view->reachable)
+		view->reachable = view->running;
+	bundle->trouble = view->reachable != table->usable;
+	return view->reachable;
 }
 
 /* Choose one of the slaves of `set` and copy it, in one step with the account of it. */
@@ -445,7 +459,7 @@ int stripe(struct __sk_buff *skb)
 	index = choose(&view, bundle->trouble ? survey(&view) : ~0U);
 	if (index < IPEQL_MAX_SLAVES) {
 		reach = reach_of(&view.slave, &view);
-		if (reach == FAILED || !is_running(&view.slave)) {
+		if (reach == WAITING || !is_running(&view.slave)) {
 			index = choose(&view, survey(&view));
 			reach = reach_of(&view.slave, &view);
 		}
@@ -456,8 +470,13 @@ int stripe(struct __sk_buff *skb)
 	}
 	count(view.slave.counters, &view.packet);
 	hop = next_hop(&view.slave, &view);
+	/* bpf_redirect_neigh drops frames to a group; it writes the address anew anyway. */
+	if (view.multicast)
+		bpf_skb_store_bytes(skb, 0, (__u8[ETH_ALEN]){ 0 }, ETH_ALEN, 0);
 	if (reach == RESOLVED)
 		return redirect(&hop);
+	if (reach == UNKNOWN)
+		ask(&view.slave, &view);
 	skb->cb[0] = hop.ifindex;
 	skb->cb[1] = hop.address.word[0];
 	skb->cb[2] = hop.address.word[1];
