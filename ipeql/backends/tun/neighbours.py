@@ -6,6 +6,7 @@ kernel resolves the neighbour (NTF_USE) and keeps it confirmed; packets wait mea
 """
 
 from collections import deque
+from collections.abc import Sized
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -19,7 +20,7 @@ PENDING_PACKETS = 101
 """Packets that may wait for one neighbour, as many as the kernel keeps (neigh/unres_qlen)."""
 
 DESTINATIONS = 4096
-"""Destinations remembered per slave; beyond that all are looked up anew."""
+"""Destinations, and next hops, remembered per slave; beyond that all are looked up anew."""
 
 CONFIRMED_PER_SECOND = 8
 """Neighbours confirmed each second, in turn: one replaced behind our back is noticed."""
@@ -41,6 +42,9 @@ class Neighbours(Generic[T]):
     """Link headers of one slave by destination; ``T`` is what waits, the worker's packet.
 
     ``headers`` is the fast path: from a destination to the 14 bytes that go before its packets.
+    A next hop's address, once seen, is used again while the kernel, which forgets it whenever the
+    link goes down, asks for it anew: the first answer may be lost, the far end being just as newly
+    up, and the kernel asks again only after a second.
     """
 
     def __init__(self, row: SlaveRow, mac: bytes, bundle_ifindex: int, requests: Requests) -> None:
@@ -51,6 +55,7 @@ class Neighbours(Generic[T]):
         self._requests = requests
         self._hops: dict[bytes, NextHop[T]] = {}
         self._unknown: dict[bytes, NextHop[T]] = {}
+        self._seen: dict[bytes, bytes] = {}
 
     def resolve(self, destination: bytes) -> NextHop[T] | None:
         """Find the header of a destination; None: it is in ``headers`` now.
@@ -64,17 +69,21 @@ class Neighbours(Generic[T]):
         if group:
             self._remember(destination, group)
             return None
+        self._make_room()
         via = self.row.via if len(destination) == IPV4 else self.row.via6
         address = via.packed if via else self._requests.gateway(destination, self._bundle_ifindex)
         hop = self._hops.setdefault(address, NextHop(address))
         hop.destinations.add(destination)
         if not hop.lladdr:
             hop.lladdr = self._requests.neighbour(self.row.ifindex, address)
+        if not hop.lladdr:
+            hop.lladdr = self._seen.get(address, b"")
+            self._requests.use_neighbour(self.row.ifindex, address)
         if hop.lladdr:
+            self._seen[address] = hop.lladdr
             self._remember(destination, hop.lladdr)
             return None
         self._unknown[destination] = hop
-        self._requests.use_neighbour(self.row.ifindex, address)
         return hop
 
     def learn(self, event: NeighbourEvent) -> tuple[list[T], list[T]]:
@@ -83,15 +92,18 @@ class Neighbours(Generic[T]):
         if hop is None or (hop.lladdr == event.lladdr and not event.failed):
             return [], []
         hop.lladdr = event.lladdr
+        if hop.lladdr:
+            self._seen[event.address] = hop.lladdr
+        elif event.failed:
+            self._seen.pop(event.address, None)
         for destination in hop.destinations:
             if hop.lladdr:
                 self._remember(destination, hop.lladdr)
                 self._unknown.pop(destination, None)
             else:
                 self.headers.pop(destination, None)
-                self._unknown[destination] = hop
-        if not hop.lladdr and not event.failed:
-            return [], []
+                if event.failed:
+                    self._unknown[destination] = hop
         waiting = list(hop.pending)
         hop.pending.clear()
         return (waiting, []) if hop.lladdr else ([], waiting)
@@ -120,9 +132,17 @@ class Neighbours(Generic[T]):
         self.headers.clear()
         return waiting
 
+    def _make_room(self) -> None:
+        """Keep what many destinations bring bounded; packets that wait are kept."""
+        known: tuple[Sized, ...] = (self.headers, self._unknown, self._hops, self._seen)
+        if all(len(each) < DESTINATIONS for each in known):
+            return
+        self._hops = {address: hop for address, hop in self._hops.items() if hop.pending}
+        self.headers.clear()
+        self._unknown.clear()
+        self._seen.clear()
+
     def _remember(self, destination: bytes, lladdr: bytes) -> None:
-        if len(self.headers) >= DESTINATIONS:
-            self.headers.clear()
         ethertype = ETHERTYPES[len(destination)].to_bytes(2, "big")
         self.headers[destination] = lladdr + self._mac + ethertype
 

@@ -2,6 +2,7 @@
 
 import errno
 from collections import Counter, deque
+from functools import lru_cache
 
 from ipeql.backends.tun.device import NEEDS_CSUM, VNET_HEADER
 from ipeql.backends.tun.neighbours import PENDING_PACKETS, Neighbours
@@ -42,6 +43,7 @@ class Slave:
         self._neighbours: Neighbours[Packet] = Neighbours(
             row, self._sender.mac, bundle_ifindex, requests
         )
+        self._headers, self._send = self._neighbours.headers, self._sender.send
         self.running = requests.is_running(row.ifindex)
         self.held: deque[tuple[int, Packet]] = deque()
         self.picks = 0
@@ -65,7 +67,7 @@ class Slave:
         """Say whether a packet would go at once; if not, the next hop is being asked for."""
         return (
             not self._sender.has_link_header
-            or destination in self._neighbours.headers
+            or destination in self._headers
             or self._neighbours.resolve(destination) is None
         )
 
@@ -104,20 +106,20 @@ class Slave:
         """
         vnet, body, destination, segments, header = packet
         if self._sender.has_link_header:
-            link_header = self._neighbours.headers.get(destination)
+            link_header = self._headers.get(destination)
             if link_header is None:
                 hop = self._neighbours.resolve(destination)
                 if hop is not None:
                     self._wait(hop.pending, packet)
                     return
-                link_header = self._neighbours.headers[destination]
+                link_header = self._headers[destination]
             if vnet[0] & NEEDS_CSUM:
                 vnet = _shifted(vnet, header)
             buffers: tuple[bytes | memoryview, ...] = (vnet, link_header, body)
         else:
             buffers = (vnet, body)
         try:
-            self._sender.send[len(destination)](buffers)
+            self._send[len(destination)](buffers)
         except OSError as error:
             if error.errno in _GONE:
                 raise LinkGoneError from error
@@ -184,6 +186,7 @@ class Slave:
         self._sender.close()
 
 
+@lru_cache
 def _shifted(vnet: bytes, header: int) -> bytes:
     """Move the offsets of a vnet header behind the link header that now stands first."""
     flags, gso_type, hdr_len, gso_size, csum_start, csum_offset = VNET_HEADER.unpack(vnet)
