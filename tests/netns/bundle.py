@@ -38,14 +38,8 @@ def bundle(
     backend: str = "tun",
 ) -> str:
     """Return one entry of ``bundles``; ``more`` are further lines of it."""
-    lines = (
-        f"method: {method}",
-        f"backend: {backend}",
-        addresses,
-        *more,
-        "slaves:",
-        *(f"  - {each}" for each in slaves),
-    )
+    entries = (f"  - {each}" for each in slaves)
+    lines = (f"method: {method}", addresses, *more, "slaves:", *entries, f"backend: {backend}")
     return "\n".join([f"  {name}:", *(f"    {line}" for line in lines if line)])
 
 

@@ -139,17 +139,20 @@ def test_a_slave_fails_and_nothing_is_lost(
         wait_for(carries(lab, "eth1", "eth2"))
 
 
-def test_a_slave_fails_while_no_daemon_runs(lab: Lab, daemon: Ipeqld) -> None:
+def test_a_slave_fails_and_the_next_daemon_comes_and_nothing_is_lost(
+    lab: Lab, daemon: Ipeqld
+) -> None:
     with traffic(lab):
         wait_for(carries(lab, "eth1", "eth2"))
         daemon.process.kill()
         daemon.process.wait()
         set_carrier(lab, False)
         wait_for(carries(lab, "eth1"))
-        set_carrier(lab, True)
-        wait_for(carries(lab, "eth1", "eth2"))
         daemon.start()
-        wait_for(lambda: daemon.run_ipeql("wait-online", "--timeout", "10s").returncode == 0)
+        wait_for(lambda: daemon.run_ipeql("status").returncode == 0)
+        wait_for(carries(lab, "eth1"))
+    set_carrier(lab, True)
+    wait_for(lambda: usable(daemon) == 2)
     assert daemon.ipeql("plan") == "nothing to do\n"
 
 
