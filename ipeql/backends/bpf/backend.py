@@ -63,25 +63,20 @@ class BpfBackend:
         )
 
     async def observe(self) -> dict[str, ObservedBundle]:
-        """Return the bundles whose dataplane is whole, or whose device is gone under it.
+        """Return the bundles that are pinned, without a table where that is not whole or not ours.
 
-        One whose programs another version of IPEQL loaded is not among them: ``create`` replaces
-        the programs under the device.
+        ``configure`` makes such a dataplane anew under the device.
         """
-        observed = {}
-        for bundle in dataplane.pinned():
-            ifindex = device.index(bundle)
-            known = _known(bundle)
-            if known and known.ifindex == ifindex and known.version == dataplane.version():
-                observed[bundle] = ObservedBundle(self.name, known.table)
-            elif not ifindex:
-                observed[bundle] = ObservedBundle(self.name)
-        return observed
+        return {
+            bundle: ObservedBundle(self.name, known.table if known else None)
+            for bundle in dataplane.pinned()
+            for known in (_current(bundle),)
+        }
 
     async def create(self, bundle: str) -> None:
         """Make the device and attach a dataplane to it, unless both are there."""
         try:
-            if device.index(bundle) and bundle in await self.observe():
+            if _current(bundle):
                 return
             ifindex = await device.create(bundle)
             dataplane.supersede(bundle)
@@ -95,6 +90,9 @@ class BpfBackend:
         """Put a slave table into force in one step, under the packets."""
         try:
             _check(table)
+            if bundle not in dataplane.pinned():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            await self.create(bundle)
             with Dataplane(bundle) as running:
                 before = _read(running)
                 places = before.places_for(table)
@@ -185,13 +183,18 @@ class _Known:
         return [next(free) if place is None else place for place in staying]
 
 
-def _known(bundle: str) -> _Known | None:
-    """Return what the pinned dataplane of a bundle says; None where it is not whole."""
+def _current(bundle: str) -> _Known | None:
+    """Return what the pinned dataplane of a bundle says.
+
+    None where it is not whole, its device is gone, or another version of IPEQL made it.
+    """
     try:
         with Dataplane(bundle) as running:
-            return _read(running)
+            known = _read(running)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    current = (known.ifindex, known.version) == (device.index(bundle), dataplane.version())
+    return known if current else None
 
 
 def _read(running: Dataplane) -> _Known:

@@ -56,8 +56,8 @@ def unavailable() -> str:
 
 @cache
 def version() -> str:
-    """Return what tells these programs from those of another version of IPEQL."""
-    return hashlib.sha256(OBJECT.read_bytes()).hexdigest()[:16]
+    """Return what tells these programs from those of another version; empty: built without any."""
+    return hashlib.sha256(OBJECT.read_bytes()).hexdigest()[:16] if OBJECT.exists() else ""
 
 
 def directory() -> Path:
