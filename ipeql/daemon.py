@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from ipeql.backends.base import Backend
+from ipeql.backends.bpf.backend import BpfBackend
 from ipeql.backends.tun.backend import TunBackend
 from ipeql.config import SEARCH_PATH, Layers, parse_change
 from ipeql.config.changes import in_words
@@ -54,7 +55,10 @@ class Daemon:
         self._keep = keep
         runtime = runtime_directory()
         self._layers = Layers(directories, runtime)
-        self._backends: Mapping[str, Backend] = {"tun": TunBackend(runtime, self._backend_changed)}
+        self._backends: Mapping[str, Backend] = {
+            "bpf": BpfBackend(),
+            "tun": TunBackend(runtime, self._backend_changed),
+        }
         self._reconciler = Reconciler(self._backends, snapshot, runtime)
         self._refused: tuple[Problem, ...] = ()
         self._problems: tuple[Problem, ...] = ()

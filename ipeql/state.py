@@ -205,7 +205,8 @@ class BundleTable:
 class Capabilities:
     """What a backend can do on this machine. ``reason`` says why it is not available.
 
-    ``rank``: the higher one is preferred by ``backend: auto``.
+    ``rank``: the higher one is preferred by ``backend: auto``. ``lacks``: why a method or a stripe
+    unit is not among those it can do.
     """
 
     backend: str
@@ -214,6 +215,7 @@ class Capabilities:
     stripe_units: frozenset[str] = frozenset()
     rank: int = 0
     reason: str = ""
+    lacks: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

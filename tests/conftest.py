@@ -5,6 +5,7 @@ import re
 import socket
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -95,9 +96,21 @@ def namespaces() -> Iterator[str]:
             yield f"network namespace {path.name}"
 
 
+def pins() -> Iterator[str]:
+    """Name the pinned eBPF dataplanes, but for those of network namespaces that others have."""
+    theirs = set()
+    for path in Path("/run/netns").glob("*"):
+        with suppress(OSError):  # it is gone meanwhile
+            if str(os.getpid()) not in re.findall(r"\d+", path.name):
+                theirs.add(f"netns:{path.stat().st_ino}")
+    for path in Path("/sys/fs/bpf/ipeql").glob("*"):
+        if path.name not in theirs:
+            yield f"pin {path}"
+
+
 def traces() -> set[str]:
     links = {f"link {name}" for _, name in socket.if_nameindex()}
-    return links | set(namespaces()) | set(processes())
+    return links | set(namespaces()) | set(processes()) | set(pins())
 
 
 def left_since(before: set[str]) -> str:

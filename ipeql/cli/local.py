@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from ipeql.backends.base import Backend
+from ipeql.backends.bpf.backend import BpfBackend
 from ipeql.backends.tun.backend import TunBackend
 from ipeql.errors import Code, IpeqlError, NotRunningError, Problem
 from ipeql.observe import snapshot
@@ -83,7 +84,10 @@ def _needs_daemon(bundle: str) -> Problem:
 
 @contextlib.asynccontextmanager
 async def _machine() -> AsyncIterator[tuple[Reconciler, Mapping[str, Backend]]]:
-    backends: Mapping[str, Backend] = {"tun": TunBackend(runtime_directory())}
+    backends: Mapping[str, Backend] = {
+        "bpf": BpfBackend(),
+        "tun": TunBackend(runtime_directory()),
+    }
     try:
         yield Reconciler(backends, snapshot, runtime_directory()), backends
     finally:

@@ -12,7 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ipeql.backends.bpf import dataplane
 from ipeql.backends.tun import client
+from ipeql.lab import netns
 from ipeql.lab.host import Host
 
 START_TIMEOUT_S = 15.0
@@ -56,6 +58,7 @@ class Ipeqld:
         for path in self.runtime.glob("tun-*.sock"):
             with contextlib.suppress(OSError, client.WorkerError):
                 client.request(path, "stop")
+        netns.inside(self.host.netns, dataplane.remove_all)
         self._directory.cleanup()
 
     def write(self, configuration: str) -> None:

@@ -18,10 +18,14 @@ def _lack(spec: BundleSpec, able: Capabilities) -> str:
     if not able.available:
         return f"is not available here: {able.reason}"
     if spec.method not in able.methods:
-        return f"cannot do method {spec.method}"
+        return f"cannot do method {spec.method}{_why(spec.method, able)}"
     if spec.stripe_unit not in able.stripe_units:
-        return f"cannot do stripe-unit {spec.stripe_unit}"
+        return f"cannot do stripe-unit {spec.stripe_unit}{_why(spec.stripe_unit, able)}"
     return ""
+
+
+def _why(lacking: str, able: Capabilities) -> str:
+    return f": {able.lacks[lacking]}" if lacking in able.lacks else ""
 
 
 def choose_backend(spec: BundleSpec, capabilities: Mapping[str, Capabilities]) -> Choice:

@@ -35,9 +35,11 @@ def bundle(
     *more: str,
     name: str = "ipeql0",
     addresses: str = ADDRESSES,
+    backend: str = "tun",
 ) -> str:
     """Return one entry of ``bundles``; ``more`` are further lines of it."""
-    lines = (f"method: {method}", addresses, *more, "slaves:", *(f"  - {each}" for each in slaves))
+    entries = (f"  - {each}" for each in slaves)
+    lines = (f"method: {method}", addresses, *more, "slaves:", *entries, f"backend: {backend}")
     return "\n".join([f"  {name}:", *(f"    {line}" for line in lines if line)])
 
 

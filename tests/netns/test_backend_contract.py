@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from ipeql.backends.base import Backend
+from ipeql.backends.bpf import dataplane
+from ipeql.backends.bpf.backend import BpfBackend
 from ipeql.backends.tun.backend import TunBackend
 from ipeql.errors import ApplyError
 from ipeql.methods import METHODS
@@ -45,7 +47,15 @@ FULL_TABLE = BundleTable(
 UNKNOWN_SLAVE = replace(TABLE, slaves=(ETH1, SlaveRow(4711, "none")))
 
 Make = Callable[[Path], Backend]
-backends = pytest.mark.parametrize("make", [TunBackend])
+
+
+def make_bpf(runtime: Path) -> Backend:
+    if reason := dataplane.unavailable():
+        pytest.skip(reason)
+    return BpfBackend()
+
+
+backends = pytest.mark.parametrize("make", [TunBackend, make_bpf], ids=["tun", "bpf"])
 
 
 @asynccontextmanager
@@ -123,7 +133,10 @@ def test_a_table_is_observed_as_it_was_configured(
     async def body() -> None:
         backend = make(tmp_path)
         async with bundle(backend, namespace):
-            for table in (TABLE, FULL_TABLE, FULL_TABLE, replace(TABLE, slaves=())):
+            full = FULL_TABLE
+            if full.method not in backend.capabilities().methods:
+                full = replace(full, method="bw_lag_val", parameters=(), stripe_unit="burst")
+            for table in (TABLE, full, full, replace(TABLE, slaves=())):
                 await backend.configure(BUNDLE, table)
                 assert (await backend.observe())[BUNDLE].table == table
 

@@ -28,6 +28,7 @@ bundles:
     slaves:
       - {name: s1, bandwidth: 20Mbit}
       - {name: s2, bandwidth: 5Mbit}
+    backend: tun
 """
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipeql.backends.table import MAX_SEGMENTS, from_json, to_json, train_segments
 from ipeql.backends.tun import wire
-from ipeql.backends.tun.device import MAX_SEGMENTS, VNET_HEADER, train_segments
+from ipeql.backends.tun.device import VNET_HEADER
 from ipeql.backends.tun.neighbours import group_address
 from ipeql.backends.tun.packet import Packet, parse
 from ipeql.methods import METHODS
@@ -183,8 +184,8 @@ statistics = st.builds(
 
 @given(tables)
 def test_a_table_travels_unchanged(sent: BundleTable) -> None:
-    message = wire.decode(wire.encode({"table": wire.table_to_json(sent)}))
-    assert wire.table_from_json(message["table"]) == sent
+    message = wire.decode(wire.encode({"table": to_json(sent)}))
+    assert from_json(message["table"]) == sent
 
 
 @given(statistics)

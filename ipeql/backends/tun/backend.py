@@ -14,6 +14,7 @@ from pathlib import Path
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from ipeql.backends import table as tables
 from ipeql.backends.base import OnChange
 from ipeql.backends.tun import client, wire
 from ipeql.backends.tun.device import is_attached, open_device
@@ -81,7 +82,7 @@ class TunBackend:
                     await self._adopt(bundle)
             except (OSError, client.WorkerError):
                 continue
-            table = wire.table_from_json(answer["table"]) if answer["table"] else None
+            table = tables.from_json(answer["table"]) if answer["table"] else None
             observed[bundle] = ObservedBundle(self.name, table)
         return observed
 
@@ -107,7 +108,7 @@ class TunBackend:
 
     async def configure(self, bundle: str, table: BundleTable) -> None:
         """Replace the worker's slave table."""
-        await self._ask(bundle, "configure", table=wire.table_to_json(table))
+        await self._ask(bundle, "configure", table=tables.to_json(table))
 
     async def destroy(self, bundle: str) -> None:
         """Stop the worker and close the device, which thereby disappears."""

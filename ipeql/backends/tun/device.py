@@ -9,8 +9,6 @@ import fcntl
 import os
 import struct
 
-from ipeql.state import BundleTable
-
 TUNSETIFF = 0x400454CA
 TUNSETOFFLOAD = 0x400454D0
 TUNGETIFF = 0x800454D2
@@ -30,7 +28,6 @@ VNET_HEADER = struct.Struct("=BBHHHH")
 NEEDS_CSUM = 1
 GSO_NONE = 0
 
-FULL_PACKET = 1500
 MAX_PACKET = 65536
 """A GSO train carries at most this many bytes (GSO_LEGACY_MAX_SIZE)."""
 
@@ -59,27 +56,6 @@ def is_attached(descriptor: int) -> bool:
     except OSError:
         return False
     return True
-
-
-MAX_SEGMENTS = 65535
-"""GSO_MAX_SEGS of include/linux/netdevice.h: no limit but the train's size."""
-
-TRAIN_NS = 10**6
-"""Line time of the longest train on the slowest slave.
-
-While a train occupies one slave the others overtake it, and the receiver takes for lost what is
-late: two links of 20 Mbit/s with whole 64 KiB trains, 26 ms each, gave 0.95 of their sum, and 1.00
-with trains of one packet. TCP itself sizes its trains to 1 ms (net/ipv4/tcp_output.c,
-tcp_tso_autosize).
-"""
-
-
-def train_segments(table: BundleTable) -> int:
-    """Return how many packets of 1500 bytes a train may have, at least 1, under ``TRAIN_NS``."""
-    slowest = min((row.bandwidth for row in table.slaves if row.bandwidth), default=0)
-    if not slowest:
-        return MAX_SEGMENTS
-    return max(1, min(MAX_SEGMENTS, slowest * TRAIN_NS // (8 * 10**9 * FULL_PACKET)))
 
 
 def set_stripe_unit(descriptor: int, unit: str) -> None:

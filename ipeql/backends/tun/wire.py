@@ -2,17 +2,16 @@
 
 Requests are ``{"do": "observe" | "configure" | "statistics" | "descriptor" | "stop", ...}``; every
 request is answered in order by one object, ``{"error": TEXT}`` where it failed. The answer to
-``descriptor`` carries the TUN descriptor (SCM_RIGHTS) and the
-worker's pid. The table travels both ways in the same
-form, so that the daemon compares what it wants with what the worker has.
+``descriptor`` carries the TUN descriptor (SCM_RIGHTS) and the worker's pid. The table travels both
+ways in the form of ``ipeql/backends/table.py``, so that the daemon compares what it wants with what
+the worker has.
 """
 
 import json
 from dataclasses import asdict
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from ipeql.state import BundleStatistics, BundleTable, SlaveRow, SlaveStatistics
+from ipeql.state import BundleStatistics, SlaveStatistics
 
 MAX_MESSAGE = 1 << 18
 
@@ -28,28 +27,6 @@ def decode(data: bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise ValueError("a message is a JSON object")
     return message
-
-
-def table_to_json(table: BundleTable) -> dict[str, Any]:
-    """Return the table as JSON types (addresses become text in ``encode``)."""
-    return asdict(table)
-
-
-def table_from_json(data: dict[str, Any]) -> BundleTable:
-    """Return the table that ``table_to_json`` wrote."""
-    return BundleTable(
-        method=data["method"],
-        parameters=tuple((name, value) for name, value in data["parameters"]),
-        stripe_unit=data["stripe_unit"],
-        poll_interval=data["poll_interval"],
-        slaves=tuple(_row(slave) for slave in data["slaves"]),
-    )
-
-
-def _row(data: dict[str, Any]) -> SlaveRow:
-    via = IPv4Address(data["via"]) if data["via"] else None
-    via6 = IPv6Address(data["via6"]) if data["via6"] else None
-    return SlaveRow(**{**data, "via": via, "via6": via6})
 
 
 def statistics_to_json(statistics: BundleStatistics) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from select import select
 from time import monotonic_ns
 from typing import Any
 
+from ipeql.backends import table as tables
 from ipeql.backends.tun import wire
-from ipeql.backends.tun.device import MAX_PACKET, VNET_HEADER, set_stripe_unit, train_segments
+from ipeql.backends.tun.device import MAX_PACKET, VNET_HEADER, set_stripe_unit
 from ipeql.backends.tun.packet import parse
 from ipeql.backends.tun.rtnl import Events, Requests
 from ipeql.backends.tun.striper import Striper
@@ -116,7 +117,7 @@ class Worker:
         table = self._striper.table
         match request.get("do"):
             case "observe":
-                return {"table": wire.table_to_json(table) if table else None}
+                return {"table": tables.to_json(table) if table else None}
             case "configure":
                 return self._configure(request)
             case "statistics":
@@ -130,10 +131,10 @@ class Worker:
 
     def _configure(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            table = wire.table_from_json(request["table"])
+            table = tables.from_json(request["table"])
             self._striper.configure(table)
             set_stripe_unit(self._tun, table.stripe_unit)
-            self._requests.set_train(self._ifindex, train_segments(table))
+            self._requests.set_train(self._ifindex, tables.train_segments(table))
         except (OSError, ValueError, TypeError, KeyError) as error:
             return {"error": str(error)}
         return {}

@@ -1,0 +1,277 @@
+"""The bpf backend as the reconciler sees it. It keeps nothing: all that counts is in the kernel."""
+
+import asyncio
+import errno
+import json
+import os
+import time
+from collections.abc import Sequence
+from ctypes import c_uint32, c_uint64
+from dataclasses import asdict, dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from ipeql.backends import table as tables
+from ipeql.backends.bpf import dataplane, device, layout, libbpf
+from ipeql.backends.bpf.dataplane import Dataplane
+from ipeql.errors import ApplyError, Code, Problem
+from ipeql.methods import MAX_SLAVES, METHODS, SlaveParameters, create
+from ipeql.state import (
+    BundleStatistics,
+    BundleTable,
+    Capabilities,
+    ObservedBundle,
+    SlaveRow,
+    SlaveStatistics,
+)
+
+RANK = 20
+NUD_VALID = 0xDE
+"""The states in which a neighbour's link-layer address may be used; include/net/neighbour.h."""
+
+LACKS = {
+    "auto_bw": "it does not read the slaves' queues",
+    "bw_lag_eq": "it cannot hold packets: a redirected one is still accounted to its socket",
+    "packet": "a packet train reaches the program whole",
+}
+
+_ZERO = c_uint32(0)
+
+
+class BpfBackend:
+    """One device, its programs and its maps per bundle; they go on without us."""
+
+    name = "bpf"
+
+    def __init__(self) -> None:
+        self._before: dict[tuple[str, int], tuple[int, int]] = {}
+
+    def capabilities(self) -> Capabilities:
+        """Return what the kernel can do: everything that needs no holding."""
+        reason = dataplane.unavailable()
+        return Capabilities(
+            backend=self.name,
+            available=not reason,
+            methods=frozenset(layout.METHODS),
+            stripe_units=frozenset({"burst"}),
+            rank=RANK,
+            reason=reason,
+            lacks=LACKS,
+        )
+
+    async def observe(self) -> dict[str, ObservedBundle]:
+        """Return the bundles that are pinned, without a table where that is not whole or not ours.
+
+        ``configure`` makes such a dataplane anew under the device.
+        """
+        return {
+            bundle: ObservedBundle(self.name, known.table if known else None)
+            for bundle in dataplane.pinned()
+            for known in (_current(bundle),)
+        }
+
+    async def create(self, bundle: str) -> None:
+        """Make the device and attach a dataplane to it, unless both are there."""
+        try:
+            if _current(bundle):
+                return
+            ifindex = await device.create(bundle)
+            dataplane.supersede(bundle)
+            await asyncio.to_thread(dataplane.create, bundle, ifindex)
+            with Dataplane(bundle) as made:
+                _write(made, _Known(ifindex, dataplane.version(), None, ()))
+        except (OSError, NetlinkError) as error:
+            raise ApplyError(_refused(bundle, error)) from error
+
+    async def configure(self, bundle: str, table: BundleTable) -> None:
+        """Put a slave table into force in one step, under the packets."""
+        try:
+            _check(table)
+            if bundle not in dataplane.pinned():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            await self.create(bundle)
+            with Dataplane(bundle) as running:
+                before = _read(running)
+                places = before.places_for(table)
+                wanted = layout.incoming(table, before.origins(table))
+                for slave, place in zip(wanted.table.slave, places, strict=False):
+                    slave.device = _locate(running, slave.ifindex)
+                    slave.resolves = await device.resolves(slave.ifindex)
+                    slave.counters = place
+                for place in set(places) - set(before.places):
+                    libbpf.clear_each_cpu(running["counters"], place, layout.Counters)
+                libbpf.update(running["incoming"], _ZERO, wanted)
+                libbpf.run(running["configure"], libbpf.SkBuff(), bytes(60))
+                _write(running, _Known(before.ifindex, before.version, table, places))
+                await _learn_neighbours(running, [row.ifindex for row in table.slaves])
+            dataplane.remove_superseded(bundle)
+            await device.limit_trains(bundle, tables.train_segments(table))
+        except (OSError, NetlinkError, ValueError, TypeError) as error:
+            raise ApplyError(_refused(bundle, error)) from error
+
+    async def destroy(self, bundle: str) -> None:
+        """Delete the device and everything that is pinned for it."""
+        try:
+            await device.remove(bundle)
+            dataplane.remove(bundle)
+        except (OSError, NetlinkError) as error:
+            raise ApplyError(_refused(bundle, error)) from error
+
+    async def statistics(self, bundle: str) -> BundleStatistics:
+        """Return the counters; a rate is over the time since they were last asked for."""
+        try:
+            with Dataplane(bundle) as running:
+                known = _read(running)
+                rows = known.table.slaves if known.table else ()
+                slaves = tuple(
+                    self._statistics(bundle, row, _count(running, place))
+                    for row, place in zip(rows, known.places, strict=True)
+                )
+                dropped = _count(running, layout.BUNDLE_COUNTERS).dropped
+        except OSError as error:
+            raise ApplyError(_refused(bundle, error)) from error
+        return BundleStatistics(slaves, {"no_slave": dropped} if dropped else {})
+
+    async def close(self) -> None:
+        """Do nothing: the bundles do not need us."""
+
+    def _statistics(self, bundle: str, row: SlaveRow, counters: layout.Counters) -> SlaveStatistics:
+        now = time.monotonic_ns()
+        since, earlier = self._before.get((bundle, row.ifindex), (now, 0))
+        self._before[bundle, row.ifindex] = now, counters.bytes
+        sent = max(0, counters.bytes - earlier)
+        return SlaveStatistics(
+            ifindex=row.ifindex,
+            name=row.name,
+            picks=counters.picks,
+            packets=counters.packets,
+            bytes=counters.bytes,
+            rate=sent * 8 * 10**9 // (now - since) if now > since else 0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a dataplane says of itself.
+
+    The bundle's ifindex, the version of its programs, the table in force (None before the first),
+    and where each slave of that is counted.
+    """
+
+    ifindex: int
+    version: str
+    table: BundleTable | None
+    places: Sequence[int]
+
+    def origins(self, table: BundleTable) -> list[int | None]:
+        """Return for each slave of ``table`` the index it has in the one in force."""
+        rows = self.table.slaves if self.table else ()
+        known = {row.ifindex: number for number, row in enumerate(rows)}
+        return [known.get(row.ifindex) for row in table.slaves]
+
+    def places_for(self, table: BundleTable) -> list[int]:
+        """Return where to count each slave of ``table``: those that stay, where they were."""
+        origins = self.origins(table)
+        staying = [None if origin is None else self.places[origin] for origin in origins]
+        free = iter(
+            sorted(set(range(MAX_SLAVES)) - set(self.places))
+            + sorted(set(self.places) - set(staying))
+        )
+        return [next(free) if place is None else place for place in staying]
+
+
+def _current(bundle: str) -> _Known | None:
+    """Return what the pinned dataplane of a bundle says.
+
+    None where it is not whole, its device is gone, or another version of IPEQL made it.
+    """
+    try:
+        with Dataplane(bundle) as running:
+            known = _read(running)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    current = (known.ifindex, known.version) == (device.index(bundle), dataplane.version())
+    return known if current else None
+
+
+def _read(running: Dataplane) -> _Known:
+    text = bytes(libbpf.lookup(running["document"], _ZERO, layout.Document()).text)
+    document: dict[str, Any] = json.loads(text.rstrip(b"\0"))
+    table = tables.from_json(document["table"]) if document["table"] else None
+    return _Known(document["ifindex"], document["version"], table, document["places"])
+
+
+def _write(running: Dataplane, known: _Known) -> None:
+    text = json.dumps(asdict(known), default=str, separators=(",", ":")).encode()
+    document = layout.Document()
+    document.text[: len(text)] = text
+    libbpf.update(running["document"], _ZERO, document)
+
+
+def _check(table: BundleTable) -> None:
+    """Raise ValueError or TypeError where the method cannot work with the table."""
+    if table.method not in layout.METHODS:
+        raise ValueError(f"method {table.method}: {LACKS.get(table.method, 'there is none')}")
+    parameters = dict(table.parameters)
+    if "poll_interval" in METHODS[table.method].parameters:
+        parameters["poll_interval"] = table.poll_interval
+    slaves = [SlaveParameters(row.bandwidth, row.lag, row.overhead) for row in table.slaves]
+    create(table.method, slaves, **parameters)
+
+
+def _locate(running: Dataplane, ifindex: int) -> int:
+    """Return the address of an interface's net_device; OSError ENODEV where there is none."""
+    location = layout.Location(ifindex=ifindex)
+    libbpf.run(running["locate"], location)
+    if not location.device:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+    return int(location.device)
+
+
+def _count(running: Dataplane, place: int) -> layout.Counters:
+    total = layout.Counters()
+    for one in libbpf.lookup_each_cpu(running["counters"], place, layout.Counters):
+        total.picks += one.picks
+        total.packets += one.packets
+        total.bytes += one.bytes
+        total.dropped += one.dropped
+    return total
+
+
+async def _learn_neighbours(running: Dataplane, ifindices: Sequence[int]) -> None:
+    """Tell the dataplane which neighbours were resolved before it followed them.
+
+    Looked at twice: one that was lost between the look and the writing is taken back.
+    """
+    before: set[tuple[int, str]] = set()
+    async with AsyncIPRoute() as kernel:
+        for add in (True, False):
+            valid = {
+                (neighbour["ifindex"], address)
+                async for neighbour in await kernel.neigh("dump")
+                if neighbour["state"] & NUD_VALID
+                and neighbour["ifindex"] in ifindices
+                and (address := neighbour.get("dst"))
+            }
+            for ifindex, address in valid if add else before - valid:
+                hop = layout.Hop(ifindex, layout.next_hop(ip_address(address)))
+                if add:
+                    libbpf.update(running["neighbours"], hop, c_uint64(0))
+                else:
+                    libbpf.delete(running["neighbours"], hop)
+            before = valid
+
+
+def _refused(bundle: str, error: Exception) -> Problem:
+    helps = {
+        errno.EPERM: "run as root, or give the service CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON",
+        errno.EBUSY: "choose another name for the bundle",
+        errno.EOPNOTSUPP: f"load one of the modules {', '.join(device.KINDS)}",
+        errno.ENOENT: "the next pass makes the dataplane anew",
+        errno.ENODEV: "a slave's link went away meanwhile; the next pass sees it",
+    }
+    number = error.code if isinstance(error, NetlinkError) else getattr(error, "errno", 0)
+    return Problem(Code.APPLY_FAILED, f"{bundle}: bpf: {error}", helps.get(number, ""))

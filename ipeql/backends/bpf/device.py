@@ -1,0 +1,80 @@
+"""The bundle's device: any Ethernet-like one that needs no neighbours of its own will do.
+
+The dataplane takes every packet at its egress, before the driver would see it. Kernels differ in
+which kinds they have, so the kinds are tried in turn.
+"""
+
+import errno
+import socket
+from typing import Any
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from ipeql.state import ALIAS_PREFIX
+
+KINDS = ("dummy", "ifb", "bridge")
+IFF_NOARP = 0x80
+ARPHRD_ETHER = 1
+ARPHRD_INFINIBAND = 32
+"""Source of the numbers: include/uapi/linux/if.h and if_arp.h."""
+
+
+def index(name: str) -> int:
+    """Return a device's ifindex, 0 where there is none."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
+
+
+async def create(name: str, kinds: tuple[str, ...] = KINDS) -> int:
+    """Make the device ``name``, marked as ours, of the first kind that the kernel has.
+
+    A device that carries our mark already is kept. Returns its ifindex; raises NetlinkError, EBUSY
+    where a device of that name is somebody else's.
+    """
+    async with AsyncIPRoute() as kernel:
+        if found := index(name):
+            link = await _link(kernel, found)
+            if link.get("ifalias") == ALIAS_PREFIX + name:
+                return found
+            raise NetlinkError(errno.EBUSY, f"{name} is another program's device")
+        for kind in kinds:
+            try:
+                await kernel.link("add", ifname=name, kind=kind)
+            except NetlinkError as error:
+                if error.code != errno.EOPNOTSUPP or kind == kinds[-1]:
+                    raise
+            else:
+                break
+        made = index(name)
+        alias = ALIAS_PREFIX + name
+        await kernel.link("set", index=made, ifalias=alias, flags=IFF_NOARP, change=IFF_NOARP)
+        return made
+
+
+async def remove(name: str) -> None:
+    """Delete the device if it carries our mark."""
+    async with AsyncIPRoute() as kernel:
+        found = index(name)
+        if found and (await _link(kernel, found)).get("ifalias") == ALIAS_PREFIX + name:
+            await kernel.link("del", index=found)
+
+
+async def _link(kernel: AsyncIPRoute, ifindex: int) -> Any:
+    return (await kernel.link("get", index=ifindex))[0]
+
+
+async def resolves(ifindex: int) -> bool:
+    """Say whether next hops on a link have link-layer addresses that have to be asked for."""
+    async with AsyncIPRoute() as kernel:
+        link = await _link(kernel, ifindex)
+        ether = link["ifi_type"] in (ARPHRD_ETHER, ARPHRD_INFINIBAND)
+        return ether and not link["flags"] & IFF_NOARP
+
+
+async def limit_trains(name: str, segments: int) -> None:
+    """Limit how many packets the kernel joins to a GSO train on the device."""
+    async with AsyncIPRoute() as kernel:
+        await kernel.link("set", index=index(name), gso_max_segs=segments)

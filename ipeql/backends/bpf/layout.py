@@ -1,0 +1,155 @@
+"""The structures that user space shares with ``ipeql.bpf.c``, and the way into them from a table.
+
+The divisions that the methods need are done here, once (docs/methods.md, Terms).
+"""
+
+from collections.abc import Sequence
+from ctypes import Structure, c_uint8, c_uint32, c_uint64
+from ipaddress import IPv4Address, IPv6Address
+
+from ipeql.methods import MAX_SLAVES, SlaveParameters
+from ipeql.methods.base import lag_order
+from ipeql.methods.bw_load import WEIGHT_SHIFT
+from ipeql.methods.bw_poll import BITS_NS, PACKET
+from ipeql.methods.virtual_queue import nanoseconds_per_byte
+from ipeql.state import BundleTable
+
+METHODS = ("round_robin", "bw_load", "bw_poll", "bw_lag", "bw_lag_val")
+"""In the order of ``enum ipeql_method``."""
+
+DOCUMENT_BYTES = 16384
+BUNDLE_COUNTERS = MAX_SLAVES
+"""The place in ``counters`` that is the bundle's own."""
+
+_DECAY_BITS = 45
+"""A decay beyond this many bits is any priority's end: those have 2 x 17 + 5 at most."""
+
+
+class Path(Structure):
+    """struct ipeql_path."""
+
+    _fields_ = (
+        ("nspb", c_uint64),
+        ("lag", c_uint64),
+        ("decay_quotient", c_uint64),
+        ("decay_remainder", c_uint64),
+        ("weight", c_uint32),
+        ("overhead", c_uint32),
+    )
+
+
+class Parameters(Structure):
+    """struct ipeql_parameters."""
+
+    _fields_ = (
+        ("method", c_uint32),
+        ("count", c_uint32),
+        ("packets_per_slave", c_uint32),
+        ("count_packets", c_uint32),
+        ("poll_interval", c_uint64),
+        ("order", c_uint32 * MAX_SLAVES),
+        ("path", Path * MAX_SLAVES),
+    )
+
+
+class NextHop(Structure):
+    """struct address: an IPv4 address is mapped into IPv6."""
+
+    _fields_ = (("octets", c_uint8 * 16),)
+
+
+class Slave(Structure):
+    """struct slave."""
+
+    _fields_ = (
+        ("device", c_uint64),
+        ("ifindex", c_uint32),
+        ("counters", c_uint32),
+        ("resolves", c_uint32),
+        ("padding", c_uint32),
+        ("via", NextHop),
+        ("via6", NextHop),
+    )
+
+
+class Table(Structure):
+    """struct table."""
+
+    _fields_ = (
+        ("parameters", Parameters),
+        ("usable", c_uint32),
+        ("padding", c_uint32),
+        ("slave", Slave * MAX_SLAVES),
+    )
+
+
+class Incoming(Structure):
+    """struct incoming."""
+
+    _fields_ = (("table", Table), ("origin", c_uint32 * MAX_SLAVES))
+
+
+class Counters(Structure):
+    """struct counters."""
+
+    _fields_ = tuple((name, c_uint64) for name in ("picks", "packets", "bytes", "dropped"))
+
+
+class Hop(Structure):
+    """struct hop."""
+
+    _fields_ = (("ifindex", c_uint32), ("address", NextHop))
+
+
+class Document(Structure):
+    """struct document."""
+
+    _fields_ = (("text", c_uint8 * DOCUMENT_BYTES),)
+
+
+class Location(Structure):
+    """struct location."""
+
+    _fields_ = (("ifindex", c_uint32), ("padding", c_uint32), ("device", c_uint64))
+
+
+def next_hop(address: IPv4Address | IPv6Address | None) -> NextHop:
+    """Return an address as the dataplane writes it, all zeros for none."""
+    if address is None:
+        return NextHop()
+    prefix = b"\0" * 10 + b"\xff\xff" if address.version == 4 else b""
+    return NextHop((c_uint8 * 16)(*prefix, *address.packed))
+
+
+def incoming(table: BundleTable, origins: Sequence[int | None]) -> Incoming:
+    """Return ``table`` for the dataplane; the slaves' devices and counters are still to be set.
+
+    ``origins[i]``: the index slave i has in the table in force, None where it is new.
+    """
+    wanted = Incoming()
+    given = dict(table.parameters)
+    parameters = wanted.table.parameters
+    parameters.method = METHODS.index(table.method)
+    parameters.count = len(table.slaves)
+    parameters.packets_per_slave = int(given.get("packets_per_slave", 1))
+    parameters.count_packets = given.get("count") == "packets"
+    parameters.poll_interval = table.poll_interval
+    slaves = [SlaveParameters(row.bandwidth, row.lag, row.overhead) for row in table.slaves]
+    for place, index in enumerate(lag_order(slaves)):
+        parameters.order[place] = index
+    total = sum(row.bandwidth for row in table.slaves)
+    unit = BITS_NS * PACKET if parameters.count_packets else BITS_NS
+    for index, row in enumerate(table.slaves):
+        path, slave = parameters.path[index], wanted.table.slave[index]
+        path.overhead, path.lag = row.overhead, row.lag or 0
+        if row.bandwidth:
+            path.nspb = nanoseconds_per_byte(row.bandwidth)
+            path.weight = max(1, (row.bandwidth << WEIGHT_SHIFT) // total)
+            quotient, path.decay_remainder = divmod(row.bandwidth * table.poll_interval, unit)
+            path.decay_quotient = min(quotient, 1 << _DECAY_BITS)
+        slave.ifindex = row.ifindex
+        slave.via, slave.via6 = next_hop(row.via), next_hop(row.via6)
+        wanted.table.usable |= row.usable << index
+        origin = origins[index]
+        wanted.origin[index] = MAX_SLAVES if origin is None else origin
+    return wanted

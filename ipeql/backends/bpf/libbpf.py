@@ -1,0 +1,266 @@
+"""The part of libbpf that the dataplane needs: its C functions, typed, errors as OSError.
+
+Source: libbpf 1.1's bpf/libbpf.h and bpf/bpf.h; whatever they pack into ``*_opts`` structures is
+laid out here up to the fields in use, as their size field allows.
+"""
+
+import contextlib
+import ctypes
+import os
+from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+S = TypeVar("S", bound=Structure)
+
+BPF_TCX_INGRESS = 46
+BPF_TCX_EGRESS = 47
+"""enum bpf_attach_type of include/uapi/linux/bpf.h; from Linux 6.6."""
+
+BPF_TC_INGRESS = 1
+BPF_TC_EGRESS = 2
+"""enum bpf_tc_attach_point of libbpf.h: clsact."""
+
+
+BPF_TC_F_REPLACE = 1
+
+
+class SkBuff(Structure):
+    """struct __sk_buff of include/uapi/linux/bpf.h: what a program run for a test sees and sets."""
+
+    _fields_ = (
+        *((name, c_uint32) for name in ("len", "pkt_type", "mark", "queue_mapping", "protocol")),
+        *((name, c_uint32) for name in ("vlan_present", "vlan_tci", "vlan_proto", "priority")),
+        *((name, c_uint32) for name in ("ingress_ifindex", "ifindex", "tc_index")),
+        ("cb", c_uint32 * 5),
+        *((name, c_uint32) for name in ("hash", "tc_classid", "data", "data_end", "napi_id")),
+        *((name, c_uint32) for name in ("family", "remote_ip4", "local_ip4")),
+        ("remote_ip6", c_uint32 * 4),
+        ("local_ip6", c_uint32 * 4),
+        *((name, c_uint32) for name in ("remote_port", "local_port", "data_meta")),
+        ("flow_keys", c_uint64),
+        ("tstamp", c_uint64),
+        ("wire_len", c_uint32),
+        ("gso_segs", c_uint32),
+        ("sk", c_uint64),
+        ("gso_size", c_uint32),
+        ("tstamp_type", c_uint32),
+        ("hwtstamp", c_uint64),
+    )
+
+
+class _TestRun(Structure):
+    """struct bpf_test_run_opts."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("data_in", c_void_p),
+        ("data_out", c_void_p),
+        ("data_size_in", c_uint32),
+        ("data_size_out", c_uint32),
+        ("ctx_in", c_void_p),
+        ("ctx_out", c_void_p),
+        ("ctx_size_in", c_uint32),
+        ("ctx_size_out", c_uint32),
+        ("retval", c_uint32),
+        ("repeat", c_int),
+        ("duration", c_uint32),
+        ("flags", c_uint32),
+        ("cpu", c_uint32),
+        ("batch_size", c_uint32),
+    )
+
+
+class _TcHook(Structure):
+    """struct bpf_tc_hook."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("ifindex", c_int),
+        ("attach_point", c_int),
+        ("parent", c_uint32),
+    )
+
+
+class _TcOptions(Structure):
+    """struct bpf_tc_opts."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("prog_fd", c_int),
+        ("flags", c_uint32),
+        ("prog_id", c_uint32),
+        ("handle", c_uint32),
+        ("priority", c_uint32),
+    )
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """Return libbpf, silent; OSError where it is not installed."""
+    found = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    for name in (
+        "bpf_object__open_file",
+        "bpf_object__find_map_by_name",
+        "bpf_object__find_program_by_name",
+        "bpf_object__next_map",
+        "bpf_program__attach",
+        "bpf_map__initial_value",
+        "bpf_map__name",
+    ):
+        getattr(found, name).restype = c_void_p
+    found.bpf_map__name.restype = c_char_p
+    found.libbpf_set_print.argtypes = [c_void_p]
+    found.libbpf_set_print.restype = c_void_p
+    found.libbpf_set_print(None)
+    return found
+
+
+def _raise(status: int) -> None:
+    """Raise what a function reports, which returned ``status`` or set errno."""
+    number = -status if status < -1 else ctypes.get_errno()
+    raise OSError(number, os.strerror(number))
+
+
+def _checked(status: int) -> int:
+    if status < 0:
+        _raise(status)
+    return status
+
+
+def _pointer(value: int | None) -> c_void_p:
+    if not value:
+        _raise(-1)
+    return c_void_p(value)
+
+
+class Object:
+    """An object file's programs and maps, loaded into the kernel; a context manager.
+
+    ``injected``: build the variant for the differential test. Descriptors end with the context;
+    what was pinned or attached stays. Raises OSError: ENOENT without the file, EPERM, or what the
+    kernel has against a program.
+    """
+
+    def __init__(self, path: Path, injected: bool = False) -> None:
+        lib = library()
+        self._object = _pointer(lib.bpf_object__open_file(c_char_p(os.fsencode(path)), None))
+        try:
+            if injected:
+                self._inject()
+            _checked(lib.bpf_object__load(self._object))
+        except OSError:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Object":
+        """Return the object."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the descriptors."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        library().bpf_object__close(self._object)
+
+    def _inject(self) -> None:
+        """Set the only constant there is, ``injected``."""
+        lib, found = library(), None
+        while found := lib.bpf_object__next_map(self._object, c_void_p(found)):
+            if lib.bpf_map__name(c_void_p(found)).endswith(b".rodata"):
+                size = c_size_t()
+                value = _pointer(lib.bpf_map__initial_value(c_void_p(found), byref(size)))
+                ctypes.memset(value, 1, 1)
+
+    def program(self, name: str) -> int:
+        """Return the descriptor of a program."""
+        lib = library()
+        found = _pointer(lib.bpf_object__find_program_by_name(self._object, name.encode()))
+        return _checked(lib.bpf_program__fd(found))
+
+    def map(self, name: str) -> int:
+        """Return the descriptor of a map."""
+        lib = library()
+        found = _pointer(lib.bpf_object__find_map_by_name(self._object, name.encode()))
+        return _checked(lib.bpf_map__fd(found))
+
+    def trace(self, name: str) -> int:
+        """Attach a tracing program where its section says; return a descriptor of the link."""
+        lib = library()
+        program = _pointer(lib.bpf_object__find_program_by_name(self._object, name.encode()))
+        link = _pointer(lib.bpf_program__attach(program))
+        try:
+            return os.dup(_checked(lib.bpf_link__fd(link)))
+        finally:
+            lib.bpf_link__destroy(link)
+
+
+def pin(descriptor: int, path: Path) -> None:
+    """Give an object a name under a bpf file system, which keeps it alive."""
+    _checked(library().bpf_obj_pin(descriptor, c_char_p(os.fsencode(path))))
+
+
+def get(path: Path) -> int:
+    """Return a new descriptor of a pinned object."""
+    return _checked(library().bpf_obj_get(c_char_p(os.fsencode(path))))
+
+
+def attach(program: int, ifindex: int, point: int) -> int:
+    """Attach a program to a device by tcx and return the link; OSError EINVAL before Linux 6.6."""
+    return _checked(library().bpf_link_create(program, ifindex, point, None))
+
+
+def attach_classic(program: int, ifindex: int, point: int) -> None:
+    """Attach a program to a device's clsact queueing discipline, which is made where missing."""
+    lib = library()
+    hook = _TcHook(ctypes.sizeof(_TcHook), ifindex, point, 0)
+    with contextlib.suppress(FileExistsError):
+        _checked(lib.bpf_tc_hook_create(byref(hook)))
+    options = _TcOptions(ctypes.sizeof(_TcOptions), program, BPF_TC_F_REPLACE, 0, 1, 1)
+    _checked(lib.bpf_tc_attach(byref(hook), byref(options)))
+
+
+def run(program: int, context: Structure, data: bytes = b"") -> int:
+    """Run a program once, give and take its context, and return what it returned."""
+    options = _TestRun(sz=ctypes.sizeof(_TestRun))
+    options.ctx_in = ctypes.addressof(context)
+    options.ctx_size_in = ctypes.sizeof(context)
+    if data:
+        buffer = ctypes.create_string_buffer(data, len(data))
+        options.data_in, options.data_size_in = ctypes.addressof(buffer), len(data)
+        options.ctx_out, options.ctx_size_out = options.ctx_in, options.ctx_size_in
+    _checked(library().bpf_prog_test_run_opts(program, byref(options)))
+    return int(options.retval)
+
+
+def lookup(descriptor: int, key: Structure | c_uint32, value: S) -> S:
+    """Read a map's value into ``value`` and return it; OSError ENOENT where there is none."""
+    _checked(library().bpf_map_lookup_elem(descriptor, byref(key), byref(value)))
+    return value
+
+
+def lookup_each_cpu(descriptor: int, key: int, kind: type[S]) -> list[S]:
+    """Return the values of a per-CPU array, whose size is a multiple of 8, at ``key``."""
+    values = (kind * _checked(library().libbpf_num_possible_cpus()))()
+    _checked(library().bpf_map_lookup_elem(descriptor, byref(c_uint32(key)), byref(values)))
+    return list(values)
+
+
+def clear_each_cpu(descriptor: int, key: int, kind: type[S]) -> None:
+    """Zero the values of a per-CPU array at ``key``."""
+    values = (kind * _checked(library().libbpf_num_possible_cpus()))()
+    _checked(library().bpf_map_update_elem(descriptor, byref(c_uint32(key)), byref(values), 0))
+
+
+def update(descriptor: int, key: Structure | c_uint32, value: Structure | c_uint64) -> None:
+    """Write a map's value."""
+    library().bpf_map_update_elem.argtypes = [c_int, c_void_p, c_void_p, c_uint64]
+    _checked(library().bpf_map_update_elem(descriptor, byref(key), byref(value), 0))
+
+
+def delete(descriptor: int, key: Structure) -> None:
+    """Delete a map's entry; OSError ENOENT where there is none."""
+    _checked(library().bpf_map_delete_elem(descriptor, byref(key)))

@@ -1,0 +1,71 @@
+"""What pyproject.toml cannot say: ``ipeql.bpf.c`` is compiled where clang and libbpf-dev are."""
+
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+from setuptools import Command, setup
+from setuptools.command.build import build
+
+SOURCE = Path("ipeql/backends/bpf/ipeql.bpf.c")
+COMPILE = ("clang", "-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3")
+
+
+class BuildBpf(Command):
+    """Compile the eBPF dataplane; without clang IPEQL is built without it, and says so."""
+
+    user_options: ClassVar = [("inplace", "i", "put the object beside its source")]
+    boolean_options: ClassVar = ["inplace"]
+
+    def initialize_options(self) -> None:
+        """Begin."""
+        self.build_lib = None
+        self.editable_mode = self.inplace = False
+
+    def finalize_options(self) -> None:
+        """Take over where the package is built."""
+        self.set_undefined_options("build_py", ("build_lib", "build_lib"))
+
+    def run(self) -> None:
+        """Compile, in place for an editable installation."""
+        missing = [
+            what
+            for what, there in (
+                ("clang", shutil.which("clang")),
+                ("libbpf-dev", Path("/usr/include/bpf/bpf_helpers.h").exists()),
+            )
+            if not there
+        ]
+        if missing:
+            without = "built without the eBPF dataplane"
+            sys.stderr.write(f"ipeql: no {' and no '.join(missing)}: {without}\n")
+            return
+        root = Path() if self.editable_mode or self.inplace else Path(self.build_lib)
+        output = root / SOURCE.with_suffix(".o")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        include = f"-I/usr/include/{platform.machine()}-linux-gnu"
+        subprocess.run([*COMPILE, include, "-c", SOURCE, "-o", output], check=True)
+
+    def get_source_files(self) -> list[str]:
+        """Return what the source distribution needs."""
+        return [str(SOURCE), str(SOURCE.with_name("ipeql_methods.h"))]
+
+    def get_outputs(self) -> list[str]:
+        """Return what is made."""
+        return [str(Path(self.build_lib) / SOURCE.with_suffix(".o"))]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        """Return nothing: no output of an editable installation lies elsewhere."""
+        return {}
+
+
+class Build(build):
+    """The usual build, and the eBPF dataplane."""
+
+    sub_commands: ClassVar = [*build.sub_commands, ("build_bpf", None)]
+
+
+setup(cmdclass={"build": Build, "build_bpf": BuildBpf})
