@@ -28,13 +28,21 @@ def _why(lacking: str, able: Capabilities) -> str:
     return f": {able.lacks[lacking]}" if lacking in able.lacks else ""
 
 
-def choose_backend(spec: BundleSpec, capabilities: Mapping[str, Capabilities]) -> Choice:
-    """Return the backend that ``spec`` names, or for ``auto`` the highest ranked that can do it."""
+def choose_backend(
+    spec: BundleSpec, capabilities: Mapping[str, Capabilities], running: str | None = None
+) -> Choice:
+    """Return the backend that ``spec`` names, or for ``auto`` the highest ranked that can do it.
+
+    ``running``: the one that carries the bundle now. With ``auto`` it stays while it can, because
+    another one means another device, and that costs packets (docs/adr/0011-auto-stays.md).
+    """
     ranked = sorted(capabilities.values(), key=lambda able: (-able.rank, able.backend))
     if spec.backend != "auto":
         ranked = [able for able in ranked if able.backend == spec.backend]
         if not ranked:
             return Choice(None, f"there is no backend {spec.backend}")
+    elif running and running in capabilities and not _lack(spec, capabilities[running]):
+        return Choice(running, _stays(running, choose_backend(spec, capabilities)))
     passed: list[str] = []
     for able in ranked:
         lack = _lack(spec, able)
@@ -43,3 +51,9 @@ def choose_backend(spec: BundleSpec, capabilities: Mapping[str, Capabilities]) -
             return Choice(able.backend, "; ".join(passed))
         passed.append(f"{able.backend} {lack}")
     return Choice(None, "; ".join(passed) or "there is no backend")
+
+
+def _stays(running: str, fastest: Choice) -> str:
+    if fastest.backend == running:
+        return fastest.reason
+    return f"it runs and can; {fastest.backend} is faster: name it to change over"

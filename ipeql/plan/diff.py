@@ -48,7 +48,10 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
     present = members(desired, observed.links)
     for bundle, spec in desired.bundles.items():
         link = names.get(bundle)
-        choice = choose_backend(spec, observed.capabilities)
+        running = observed.bundles.get(spec.name)
+        choice = choose_backend(
+            spec, observed.capabilities, running.backend if running else None
+        )
         if link and link.owner != bundle:
             problems.append(_name_taken(spec))
         elif choice.backend is None:

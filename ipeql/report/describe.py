@@ -79,7 +79,7 @@ def _bundle(
     running = observed.bundles.get(spec.name)
     slaves = _slaves(spec, observed, statistics, present)
     usable = sum(slave["state"] == "active" for slave in slaves)
-    chosen, why = choose_backend(spec, observed.capabilities)
+    chosen, why = choose_backend(spec, observed.capabilities, running.backend if running else None)
     state, reason = _state(spec, usable, running is not None, problems)
     device = observed.link(spec.name)
     return {

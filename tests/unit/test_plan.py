@@ -4,6 +4,7 @@
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,11 @@ def test_the_reason_for_the_choice_of_a_backend() -> None:
     assert choose_backend(BundleSpec("ipeql0", "bw_load", backend="tun"), both) == (
         "tun",
         "as configured",
+    )
+    able = {"tun": ABLE, "bpf": replace(bpf, methods=ABLE.methods)}
+    assert choose_backend(spec, able, running="tun") == (
+        "tun",
+        "it runs and can; bpf is faster: name it to change over",
     )
 
 
