@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Generator, Iterator
@@ -28,6 +29,10 @@ settings.load_profile("ipeql")
 
 
 def pytest_configure() -> None:
+    # A shell without job control starts what runs in its background with SIGINT ignored, and so
+    # would be every program that a test interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ[RUN] = str(os.getpid())
 
 
