@@ -49,9 +49,7 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
     for bundle, spec in desired.bundles.items():
         link = names.get(bundle)
         running = observed.bundles.get(spec.name)
-        choice = choose_backend(
-            spec, observed.capabilities, running.backend if running else None
-        )
+        choice = choose_backend(spec, observed.capabilities, running.backend if running else None)
         if link and link.owner != bundle:
             problems.append(_name_taken(spec))
         elif choice.backend is None:

@@ -122,11 +122,14 @@ class Striper:
 
     def release(self, now: int) -> int | None:
         """Send the held packets that are due; return when the next one is (ns), None: none held."""
-        for slave in self._slaves:
+        holding = [slave for slave in self._slaves if slave.held]
+        for slave in holding:
             try:
                 slave.release(now)
             except LinkGoneError:
                 self._lost(slave)
+        if not holding:
+            return None
         return min((slave.held[0][0] for slave in self._slaves if slave.held), default=None)
 
     def react(self, event: Event) -> None:
