@@ -132,7 +132,12 @@ static __always_inline __u32 ipeql_round_robin(const struct ipeql_parameters *ta
 	if (!state->left || !(usable >> last & 1)) {
 		/* The next usable slave after the last one, or else the first. */
 		later = usable & ~((2ULL << last) - 1);
-		last = ipeql_lowest(later ? later : usable);
+		if (later >> IPEQL_AT(last + 1) & 1)
+			last++;
+		else if (!later && usable & 1)
+			last = 0;
+		else
+			last = ipeql_lowest(later ? later : usable);
 		state->last = last;
 		state->left = table->packets_per_slave;
 	}
@@ -399,6 +404,12 @@ static __always_inline int ipeql_has_queues(const struct ipeql_parameters *table
 	       table->method == IPEQL_BW_LAG_EQ;
 }
 
+static __always_inline void ipeql_begin(struct ipeql_state *state)
+{
+	state->polled = state->longest = 0;
+	state->usable = state->expected = state->paths = state->sum = state->left = 0;
+}
+
 /*
  * Give the state of table, which replaces before, what outlives that: the virtual queues of staying
  * slaves, and whose turn it is. origin[i] is the index slave i had, IPEQL_NO_SLAVE: it is new.
@@ -429,8 +440,7 @@ static __always_inline void ipeql_inherit(const struct ipeql_parameters *table,
 			state->last = i;
 		}
 	}
-	state->polled = state->longest = 0;
-	state->usable = state->expected = state->paths = state->sum = state->left = 0;
+	ipeql_begin(state);
 }
 
 #endif

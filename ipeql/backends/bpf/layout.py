@@ -91,7 +91,7 @@ class Link(IntEnum):
 
 
 class NextHop(Structure):
-    """struct address: an IPv4 address is mapped into IPv6."""
+    """struct address: an IPv4 address is mapped into IPv6. It lies at a multiple of 8."""
 
     _fields_ = (("octets", c_uint8 * 16),)
 
@@ -104,9 +104,8 @@ class Slave(Structure):
         ("ifindex", c_uint32),
         ("counters", c_uint32),
         ("link", c_uint32),
-        ("padding", c_uint32),
-        ("via", NextHop),
-        ("via6", NextHop),
+        ("vias", c_uint32),
+        ("via", NextHop * 2),
     )
 
 
@@ -116,7 +115,7 @@ class Table(Structure):
     _fields_ = (
         ("parameters", Parameters),
         ("usable", c_uint32),
-        ("padding", c_uint32),
+        ("watched", c_uint32),
         ("slave", Slave * MAX_SLAVES),
     )
 
@@ -141,13 +140,18 @@ class Counters(Structure):
 class Hop(Structure):
     """struct hop."""
 
-    _fields_ = (("ifindex", c_uint32), ("address", NextHop))
+    _fields_ = (("ifindex", c_uint32), ("padding", c_uint32), ("address", NextHop))
 
 
 class LastHop(Structure):
     """struct last_hop."""
 
-    _fields_ = (("generation", c_uint64), ("hop", Hop), ("header", c_uint32 * 3))
+    _fields_ = (
+        ("changes", c_uint64),
+        ("hop", Hop),
+        ("header", c_uint32 * 3),
+        ("padding", c_uint32),
+    )
 
 
 class Lane(Structure):
@@ -226,7 +230,9 @@ def incoming(table: BundleTable, origins: Sequence[int | None]) -> Incoming:
             quotient, path.decay_remainder = divmod(row.bandwidth * table.poll_interval, unit)
             path.decay_quotient = min(quotient, 1 << _DECAY_BITS)
         slave.ifindex = row.ifindex
-        slave.via, slave.via6 = next_hop(row.via), next_hop(row.via6)
+        for bit, via in enumerate((row.via, row.via6)):
+            slave.via[bit] = next_hop(via)
+            slave.vias |= (via is not None) << bit
         wanted.table.usable |= row.usable << index
         origin = origins[index]
         wanted.origin[index] = MAX_SLAVES if origin is None else origin
