@@ -54,8 +54,10 @@ struct ipeql_path {
 struct ipeql_parameters {
 	__u32 method;
 	__u32 count;             /* slaves */
+	__u32 every;             /* the set of them all */
 	__u32 packets_per_slave; /* round_robin */
 	__u32 count_packets;     /* bw_load, bw_poll: packets rather than bytes */
+	__u32 padding;
 	__u64 poll_interval;     /* bw_poll */
 	__u64 queue_limit;       /* bw_lag_eq */
 	__u64 max_hold;          /* bw_lag_eq */
@@ -132,12 +134,10 @@ static __always_inline __u32 ipeql_round_robin(const struct ipeql_parameters *ta
 	if (!state->left || !(usable >> last & 1)) {
 		/* The next usable slave after the last one, or else the first. */
 		later = usable & ~((2ULL << last) - 1);
-		if (later >> IPEQL_AT(last + 1) & 1)
-			last++;
-		else if (!later && usable & 1)
-			last = 0;
-		else
+		if (usable != table->every)
 			last = ipeql_lowest(later ? later : usable);
+		else if (++last >= table->count)
+			last = 0;
 		state->last = last;
 		state->left = table->packets_per_slave;
 	}

@@ -47,8 +47,10 @@ class Parameters(Structure):
     _fields_ = (
         ("method", c_uint32),
         ("count", c_uint32),
+        ("every", c_uint32),
         ("packets_per_slave", c_uint32),
         ("count_packets", c_uint32),
+        ("padding", c_uint32),
         ("poll_interval", c_uint64),
         ("queue_limit", c_uint64),
         ("max_hold", c_uint64),
@@ -213,9 +215,12 @@ def incoming(table: BundleTable, origins: Sequence[int | None]) -> Incoming:
     parameters = wanted.table.parameters
     parameters.method = METHODS.index(table.method)
     parameters.count = len(table.slaves)
+    parameters.every = (1 << len(table.slaves)) - 1
     parameters.packets_per_slave = int(given.get("packets_per_slave", 1))
     parameters.count_packets = given.get("count") == "packets"
     parameters.poll_interval = table.poll_interval
+    parameters.queue_limit = int(given.get("queue_limit", 0))
+    parameters.max_hold = int(given.get("max_hold", 0))
     slaves = [SlaveParameters(row.bandwidth, row.lag, row.overhead) for row in table.slaves]
     for place, index in enumerate(lag_order(slaves)):
         parameters.order[place] = index
