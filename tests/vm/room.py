@@ -13,8 +13,11 @@ from ipeql.lab import vm
 from tests.vm.recorder import RECORDS
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT_S = 480.0
+TIMEOUT_S = 540.0
 """Seconds of real time for the boot and all tests inside."""
+
+DECISIONS = 2000
+"""Of each method, compared with the reference."""
 
 LAST_LINES = 40
 
@@ -38,7 +41,8 @@ class Room:
         records = exchange / "records"
         pytest_inside = (sys.executable, "-m", "pytest", "-p", "tests.vm.recorder")
         quiet = ("-p", "no:cacheprovider", "--tb=short", f"-otimeout={TIMEOUT_S:g}")
-        command = ["env", f"{RECORDS}={records}", *pytest_inside, *quiet, *nodes]
+        environment = ("env", f"{RECORDS}={records}", f"IPEQL_DECISIONS={DECISIONS}")
+        command = [*environment, *pytest_inside, *quiet, *nodes]
         try:
             outcome = vm.run(
                 machine, command, timeout=TIMEOUT_S, directory=ROOT, writable=[exchange]

@@ -26,9 +26,15 @@ def contract(backend: str) -> tuple[str, ...]:
 
 
 TUN = contract("tun")
-BPF: tuple[str, ...] = ()
+BPF = (
+    *contract("bpf"),
+    "tests/netns/test_bpf_devices.py::test_every_kind_of_device_will_do",
+    "tests/netns/test_bpf_devices.py::test_a_link_without_header_gets_bare_packets",
+    "tests/netns/test_bpf_devices.py::test_multicast_takes_the_first_usable_slave",
+    "tests/netns/test_bpf_methods.py::test_every_decision_is_the_reference_s",
+)
 
 
-@pytest.mark.parametrize("node", TUN + BPF)
+@pytest.mark.parametrize("node", TUN + BPF, ids=lambda node: node.rpartition("/")[2])
 def test_inside(node: str, room: Room) -> None:
     room.check(node)
