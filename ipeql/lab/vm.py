@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipeql.errors import Code, IpeqlError, Problem
-from ipeql.lab import kernel_log
+from ipeql.lab import kernel_log, resident
 
 BOOT = Path("/boot")
 MODULES = Path("/lib/modules")
@@ -51,6 +51,9 @@ CACHED = (Path("/usr"), Path(sys.base_prefix), Path(sys.prefix), Path(__file__).
 It does not see what is changed there meanwhile.
 """
 
+RESIDENT = "resident.tar"
+"""What a guest on the instruction clock has in memory, in the exchange directory."""
+
 _TAG = "ipeql"
 _SCRIPT = """\
 export PATH={path} HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
@@ -63,6 +66,14 @@ for directory in {cached}; do
     mount -t overlay -o lowerdir=$root$directory,upperdir=$upper/new,workdir=$upper/work \\
         overlay $directory
 done
+if [ -e {exchange}/{resident} ]; then
+    mkdir /run/ipeql-resident
+    mount -t tmpfs -o size=80% tmpfs /run/ipeql-resident
+    tar -xf {exchange}/{resident} -C /run/ipeql-resident
+    for directory in {directories}; do
+        mount --bind /run/ipeql-resident$directory $directory
+    done
+fi
 mount -t bpf bpf /sys/fs/bpf
 modprobe tun
 dmesg --clear
@@ -172,11 +183,15 @@ def run(
                 path=shlex.quote(SEARCH_PATH),
                 tag=_TAG,
                 cached=shlex.join(map(str, dict.fromkeys(CACHED))),
+                resident=RESIDENT,
+                directories=shlex.join(map(str, resident.DIRECTORIES)),
                 directory=shlex.quote(str(directory or Path.cwd())),
                 command=shlex.join(command),
                 exchange=shlex.quote(exchange),
             )
         )
+        if machine.instruction_clock:
+            resident.archive(Path(exchange, RESIDENT))
         vng = command_line(machine, script, [Path(exchange), *writable])
         output, console, in_time = _communicate(vng, timeout)
         try:

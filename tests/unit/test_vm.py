@@ -1,11 +1,15 @@
 """The pure parts of the emulated kernel: which kernel, which command, what its log says."""
 
+import json
+import tarfile
 from pathlib import Path
 
+import pydantic
+import pyroute2
 import pytest
 
 from ipeql.errors import Code
-from ipeql.lab import kernel_log, vm
+from ipeql.lab import kernel_log, resident, vm
 
 
 def kernels(root: Path, *releases: str, without_modules: str = "") -> Path:
@@ -82,3 +86,12 @@ def test_warnings_are_the_kernels_own_and_unexpected() -> None:
 def test_a_console_is_made_plain() -> None:
     console = "\x1bc\x1b[?7l\x1b[2JSeaBIOS\r\n[    0.0] Linux\r\n\x1b[0;31mpanic\x1b[0m\tnow\n\x00"
     assert kernel_log.plain(console) == "SeaBIOS\n[    0.0] Linux\npanic\tnow\n"
+
+
+def test_the_archive_has_what_a_program_imports(tmp_path: Path) -> None:
+    resident.archive(tmp_path / "files.tar")
+    with tarfile.open(tmp_path / "files.tar") as tar:
+        names = {f"/{member.name}" for member in tar}
+    for module in (json, pyroute2, pydantic, vm):
+        assert module.__file__ in names
+    assert not any("/site-packages/mypy/" in name for name in names)
