@@ -1,20 +1,49 @@
-"""One guest for the whole run: it runs inside what the tests outside are named after."""
+"""The guests, one of each kind for the whole run: each runs inside what the tests outside name."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from ipeql.errors import IpeqlError
 from tests.vm.room import Room
 
+EXACT = {"room": False, "exact_room": True}
+"""Which of the guests is on the instruction clock."""
+
 
 @pytest.fixture(scope="session")
-def room(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Room:
+def guests(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Room]]]:
+    """Those that are wanted, at once: each takes one processor."""
+    wanted: dict[str, list[str]] = {kind: [] for kind in EXACT}
+    for item in request.session.items:
+        for kind in EXACT:
+            if isinstance(item, pytest.Function) and kind in item.fixturenames:
+                wanted[kind].append(str(item.callspec.params["node"]))
+    with ThreadPoolExecutor() as pool:
+        yield {
+            kind: pool.submit(Room, nodes, tmp_path_factory.mktemp(kind), EXACT[kind])
+            for kind, nodes in wanted.items()
+            if nodes
+        }
+
+
+@pytest.fixture(scope="session")
+def room(guests: dict[str, Future[Room]]) -> Room:
     """The guest, once it has run every test that is wanted of it."""
-    nodes = [
-        str(item.callspec.params["node"])
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and "room" in item.fixturenames
-    ]
+    return _when_done(guests["room"])
+
+
+@pytest.fixture(scope="session")
+def exact_room(guests: dict[str, Future[Room]]) -> Room:
+    """The guest on the instruction clock, for tests that measure."""
+    return _when_done(guests["exact_room"])
+
+
+def _when_done(guest: Future[Room]) -> Room:
     try:
-        return Room(nodes, tmp_path_factory.mktemp("room"))
+        return guest.result()
     except IpeqlError as error:
         pytest.skip(str(error))

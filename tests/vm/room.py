@@ -35,9 +35,9 @@ class Result:
 class Room:
     """The tests ``nodes`` (pytest's ids) run in one guest."""
 
-    def __init__(self, nodes: Sequence[str], exchange: Path) -> None:
+    def __init__(self, nodes: Sequence[str], exchange: Path, instruction_clock: bool) -> None:
         """Boot, run, read what came of it; IpeqlError where something is missing for a guest."""
-        machine = vm.machine()
+        machine = vm.machine(instruction_clock=instruction_clock)
         records = exchange / "records"
         pytest_inside = (sys.executable, "-m", "pytest", "-p", "tests.vm.recorder")
         quiet = ("-p", "no:cacheprovider", "--tb=short", f"-otimeout={TIMEOUT_S:g}")

@@ -1,0 +1,103 @@
+"""Run in the guest by tests/vm/test_serial.py."""
+
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from ipeql.lab.eql import eql
+from ipeql.lab.ipeqld import Ipeqld
+from ipeql.lab.serial import Serial, SerialLab
+from ipeql.lab.traffic import SECOND, TcpFlow, goodput, measure_tcp
+
+RATE = 38_400
+PAYLOAD = RATE * 0.8
+"""Bit/s of a line's bytes: ten bits a byte."""
+
+SETTLE, HANG_UP, REDIAL, END = 5, 20, 32, 52
+"""Seconds into the flow; TCP has SETTLE for its start and for every change."""
+
+KEYSTROKES = 8
+PAUSE_S = 2.0
+
+
+def configuration(lines: Sequence[Serial], method: str) -> str:
+    slaves = "\n".join(
+        f"      - {{name: line{number}, bandwidth: {line.rate * 8 // 10}bit}}"
+        for number, line in enumerate(lines, 1)
+    )
+    return f"""\
+version: 1
+bundles:
+  ipeql0:
+    method: {method}
+    backend: tun
+    addresses: [10.9.0.1/24]
+    slaves:
+{slaves}
+"""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Goodput over four lines, bit/s: EQL's; ours before, during and after one is gone."""
+
+    ancestor: float
+    before: float
+    without: float
+    after: float
+
+
+@pytest.fixture(scope="module")
+def figures() -> Figures:
+    lines = [Serial(RATE)] * 4
+    changes = {HANG_UP * SECOND: False, REDIAL * SECOND: True}
+    happened: list[int] = []
+    with SerialLab(lines) as lab:
+        lab.plain_receiver()
+        with eql(lab.a, dict.fromkeys(lab.names, RATE), lines[0].mtu):
+            ancestor = measure_tcp(lab, seconds=HANG_UP, warmup=SETTLE).goodput
+        with Ipeqld(lab.a, configuration(lines, "bw_load")):
+            flow = TcpFlow(lab, seconds=END)
+            for now, _ in flow.watch():
+                for due in [when for when in changes if when <= now]:
+                    (lab.create_link if changes.pop(due) else lab.delete_link)("line4")
+                    happened.append(now)
+            samples = flow.finish().samples
+    gone, back = happened
+
+    def between(start: int, end: int) -> float:
+        settled = start + SETTLE * SECOND
+        return goodput([sample for sample in samples if sample[0] <= end], settled)
+
+    return Figures(ancestor, between(0, gone), between(gone, back), between(back, END * SECOND))
+
+
+def test_four_lines_carry_at_least_what_eql_makes_of_them(figures: Figures) -> None:
+    assert figures.before >= figures.ancestor
+    assert figures.before > 3 * PAYLOAD
+
+
+def test_when_a_line_hangs_up_the_others_carry_on(figures: Figures) -> None:
+    assert figures.without > 2 * PAYLOAD
+
+
+def test_a_line_that_is_redialled_is_used_again(figures: Figures) -> None:
+    assert figures.after > 3 * PAYLOAD
+
+
+def test_a_lone_keystroke_takes_the_fastest_line() -> None:
+    lines = [Serial(28_800, "ppp"), Serial(57_600, "ppp")]
+    with SerialLab(lines) as lab:
+        lab.plain_receiver()
+        with (
+            Ipeqld(lab.a, configuration(lines, "bw_poll")) as ipeqld,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as keyboard,
+        ):
+            for _ in range(KEYSTROKES):
+                keyboard.sendto(b"x", ("10.9.0.2", 9))
+                time.sleep(PAUSE_S)
+            slow, fast = ipeqld.status()["bundles"][0]["slaves"]
+    assert (slow["packets"], fast["packets"]) == (0, KEYSTROKES)
