@@ -17,10 +17,10 @@ bool custom_rules = true;
 
 struct view {
 	struct address destination;
-	struct address gateway; /* or the destination itself; where routed */
+	struct address gateway; /* or the destination itself; once `routed` */
 	__u32 ipv6;   /* 1, or 0: IPv4 */
 	__u32 group;  /* multicast or broadcast */
-	__u32 routed; /* the gateway is known, and depends on more than the destination */
+	__u32 routed; /* the packet's route has been looked at */
 	/* The sets that survey() finds; in memory for the reason that ipeql_methods.h gives. */
 	volatile __u32 running;
 	volatile __u32 reachable;
@@ -109,6 +109,7 @@ static __always_inline void find_gateway(struct __sk_buff *skb, struct view *vie
 	__u32 flags = 0;
 	__u8 family;
 
+	view->routed = 1;
 	view->gateway = view->destination;
 	read_kernel(&route, sk_buff, skb, _skb_refdst);
 	route &= ~1UL; /* SKB_DST_NOREF */
@@ -129,12 +130,6 @@ static __always_inline void find_gateway(struct __sk_buff *skb, struct view *vie
 				 sizeof(view->gateway));
 	else if (family == AF_INET)
 		view->gateway = mapped(*(__be32 *)(ipv4.bytes + AFTER_FLAGS(rt_gw4)));
-}
-
-/* Return what two packets to one next hop have in common. */
-static __always_inline const struct address *key_of(const struct view *view)
-{
-	return view->routed ? &view->gateway : &view->destination;
 }
 
 SEC("fexit/rt_cache_flush")
