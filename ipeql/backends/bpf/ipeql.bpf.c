@@ -230,7 +230,7 @@ int stripe(struct __sk_buff *skb)
 	if (table->parameters.method >= IPEQL_BW_POLL)
 		lane->packet.now = bpf_ktime_get_ns();
 	view.routed = 0;
-	if (!table->watched || custom_rules || view.ipv6)
+	if (routes_vary || view.ipv6)
 		find_gateway(skb, &view);
 	if (bundle.settled != changes || view.group)
 		return send_slowly(skb, lane, &view, IPEQL_NO_SLAVE);
@@ -295,6 +295,9 @@ int configure(struct __sk_buff *skb)
 	ipeql_inherit(&wanted->table.parameters, &bundle.state[next],
 		      &bundle.table[now].parameters, &bundle.state[now], wanted->origin);
 	ipeql_begin(&account->state[next]);
+	routes_vary = true;
+	if (wanted->table.watched)
+		read_kernel(&routes_vary, net, home, ipv4.fib_has_custom_rules);
 	__sync_lock_test_and_set(&bundle.active, next);
 	note_change();
 	return TC_ACT_OK;
@@ -315,7 +318,6 @@ int locate(struct location *location)
 	struct hlist_node *node = 0;
 
 	home = BPF_CORE_READ(task, nsproxy, net_ns);
-	custom_rules = BPF_CORE_READ(home, ipv4.fib_has_custom_rules);
 	bucket = BPF_CORE_READ(home, dev_index_head) + location->ifindex % NETDEV_HASHENTRIES;
 	bpf_probe_read_kernel(&node, sizeof(node), bucket);
 	location->device = 0;

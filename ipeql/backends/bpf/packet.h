@@ -12,8 +12,8 @@
 /* The network namespace of the bundle; found by `locate`. */
 struct net *home;
 
-/* Whether the gateway of an IPv4 packet may depend on more than its destination. */
-bool custom_rules = true;
+/* Whether IPv4 routes change unseen, or rules look at more than a packet's destination. */
+bool routes_vary = true;
 
 struct view {
 	struct address destination;
@@ -76,7 +76,6 @@ static __always_inline int look_at(struct __sk_buff *skb, struct ipeql_packet *p
 
 	packet->length = skb->len - ETH_HLEN;
 	packet->segments = skb->gso_segs > 1 ? skb->gso_segs : 1;
-	packet->header = 0;
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		if (data + ETH_HLEN + sizeof(copy.ipv4) <= end)
 			return look_at_ipv4(skb, data + ETH_HLEN, packet, view);
@@ -137,7 +136,7 @@ int BPF_PROG(routes_changed, struct net *net)
 {
 	if (net != home)
 		return 0;
-	custom_rules = net->ipv4.fib_has_custom_rules;
+	routes_vary = net->ipv4.fib_has_custom_rules;
 	note_change();
 	return 0;
 }
