@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * No queue of the bundle is ever stopped: a packet keeps its socket until it has left the slave, so
+ * that a full slave slows the sender down by itself, and one slave's word (NET_XMIT_DROP) goes back
+ * to the protocol that sent the packet. Packets that are forwarded meet the slaves' own queues.
+ */
+#include "transmit.h"
+
+#include <net/dst.h>
+
+#include "bundle.h"
+#include "neighbour.h"
+#include "packet.h"
+
+static netdev_tx_t ipeql_drop(struct ipeql_bundle *bundle, struct sk_buff *skb,
+			      enum ipeql_reason reason, const struct ipeql_view *view)
+{
+	ipeql_count_dropped(bundle->counters, false, reason, view->packet.segments);
+	kfree_skb(skb);
+	return NETDEV_TX_OK;
+}
+
+static noinline u32 ipeql_place(const struct ipeql_table *table, struct ipeql_state *state, u32 set,
+				struct ipeql_packet *packet)
+{
+	return ipeql_pick(&table->parameters, state, set, packet);
+}
+
+static u32 ipeql_decide(struct ipeql_table *table, u32 set, struct ipeql_view *view)
+{
+	struct ipeql_state *state = &table->state;
+	u32 index, i;
+
+	if (unlikely(view->multicast))
+		return set ? __ffs(set) : IPEQL_NO_SLAVE;
+	if (table->states)
+		state = this_cpu_ptr(table->states);
+	else if (table->parameters.method == IPEQL_AUTO_BW)
+		for (i = 0; i < table->parameters.count; i++)
+			view->packet.queued[i] = ipeql_slave_backlog(table->row[i].dev);
+	view->packet.now = table->timed ? ktime_get_ns() : 0;
+	if (!table->serialised)
+		return ipeql_place(table, state, set, &view->packet);
+	spin_lock(&table->lock);
+	index = ipeql_place(table, state, set, &view->packet);
+	spin_unlock(&table->lock);
+	return index;
+}
+
+/*
+ * Return the slaves that a packet can take: those that run and whose next hop answers; where none
+ * does, those that run, and the packet waits in the neighbour's queue.
+ */
+static u32 ipeql_survey(struct ipeql_bundle *bundle, const struct ipeql_table *table,
+			struct ipeql_view *view)
+{
+	u32 running = 0, reachable = 0, i;
+	bool trouble;
+
+	for (i = 0; i < table->parameters.count; i++) {
+		const struct ipeql_row *row = &table->row[i];
+
+		if (!row->usable || !ipeql_is_running(row->dev))
+			continue;
+		running |= BIT(i);
+		if (!row->resolves || view->multicast ||
+		    ipeql_neighbour_answers(ipeql_neighbour(row, view)))
+			reachable |= BIT(i);
+	}
+	if (!reachable)
+		reachable = running;
+	view->packet.expected = running;
+	trouble = reachable != table->usable;
+	if (READ_ONCE(bundle->trouble) != trouble)
+		WRITE_ONCE(bundle->trouble, trouble);
+	return reachable;
+}
+
+/*
+ * Choose a slave: among all that are usable, as long as the one found can be used. Returns its
+ * index, IPEQL_NO_SLAVE or IPEQL_QUEUE_FULL.
+ */
+static u32 ipeql_choose(struct ipeql_bundle *bundle, struct ipeql_table *table,
+			struct ipeql_view *view)
+{
+	if (likely(!READ_ONCE(bundle->trouble))) {
+		u32 index = ipeql_decide(table, table->usable, view);
+		const struct ipeql_row *row;
+
+		if (unlikely(index >= IPEQL_MAX_SLAVES))
+			return index;
+		row = &table->row[index];
+		if (likely(ipeql_is_running(row->dev))) {
+			if (!row->resolves)
+				return index;
+			view->neighbour = ipeql_neighbour(row, view);
+			if (likely(!IS_ERR(view->neighbour) &&
+				   ipeql_neighbour_is_valid(view->neighbour)))
+				return index;
+			view->neighbour = NULL;
+		}
+	}
+	return ipeql_decide(table, ipeql_survey(bundle, table, view), view);
+}
+
+/* Hand a packet to a slave. Returns what the slave's queue says of it. */
+static int ipeql_send(const struct ipeql_row *row, struct sk_buff *skb, struct ipeql_view *view)
+{
+	struct ipeql_counters __percpu *counters = row->slave->counters;
+	u32 packets = view->packet.segments, bytes = ipeql_bytes(&view->packet);
+	int result;
+
+	if (row->resolves && !view->neighbour)
+		view->neighbour = ipeql_neighbour(row, view);
+	if (unlikely(IS_ERR(view->neighbour))) {
+		ipeql_count_dropped(counters, true, IPEQL_DROP_NO_NEIGHBOUR, packets);
+		kfree_skb(skb);
+		return NET_XMIT_DROP;
+	}
+	if (unlikely(skb_cow_head(skb, LL_RESERVED_SPACE(row->dev)))) {
+		ipeql_count_dropped(counters, true, IPEQL_DROP_NO_MEMORY, packets);
+		kfree_skb(skb);
+		return NET_XMIT_DROP;
+	}
+	skb_dst_drop(skb);
+	skb->dev = row->dev;
+	if (view->neighbour)
+		/* The header that is kept ready says that what follows is the neighbour's protocol. */
+		result = neigh_output(view->neighbour, skb, view->ipv6 != view->ipv6_hop);
+	else
+		result = dev_queue_xmit(skb);
+	if (likely(result == NET_XMIT_SUCCESS || result == NET_XMIT_CN))
+		ipeql_count_sent(counters, packets, bytes);
+	else
+		ipeql_count_dropped(counters, true, IPEQL_DROP_LINK_FULL, packets);
+	return result;
+}
+
+/* Keep a packet until it is due; false where that is now, or the packet is gone. */
+static bool ipeql_hold(struct ipeql_table *table, u32 index, struct sk_buff *skb,
+		       const struct ipeql_view *view)
+{
+	struct ipeql_slave *slave = table->row[index].slave;
+	const struct ipeql_packet *packet = &view->packet;
+
+	if (ipeql_queue_is_full(&slave->queue)) {
+		ipeql_count_dropped(slave->counters, true, IPEQL_DROP_QUEUE_FULL,
+				    packet->segments);
+		kfree_skb(skb);
+		return true;
+	}
+	return ipeql_queue_hold(&slave->queue, skb, packet->now, packet->release,
+				ipeql_tx(&table->parameters, index, packet));
+}
+
+/* ndo_start_xmit: place one packet or train. */
+netdev_tx_t ipeql_xmit(struct sk_buff *skb, struct net_device *dev)
+{
+	struct ipeql_bundle *bundle = netdev_priv(dev);
+	struct ipeql_table *table = rcu_dereference_bh(bundle->table);
+	struct ipeql_view view;
+	u32 index;
+
+	if (unlikely(!ipeql_look(skb, &view)))
+		return ipeql_drop(bundle, skb, IPEQL_DROP_MALFORMED, &view);
+	index = ipeql_choose(bundle, table, &view);
+	if (unlikely(index == IPEQL_NO_SLAVE))
+		return ipeql_drop(bundle, skb, IPEQL_DROP_NO_SLAVE, &view);
+	if (unlikely(index == IPEQL_QUEUE_FULL))
+		return ipeql_drop(bundle, skb, IPEQL_DROP_QUEUE_FULL, &view);
+	if (table->parameters.method == IPEQL_BW_LAG_EQ && !view.multicast &&
+	    ipeql_hold(table, index, skb, &view))
+		return NETDEV_TX_OK;
+	return ipeql_send(&table->row[index], skb, &view);
+}
+
+/* Send a packet that its slave has held back; where that can no more, place it anew. */
+void ipeql_release(struct ipeql_slave *slave, struct sk_buff *skb)
+{
+	struct ipeql_bundle *bundle = netdev_priv(slave->bundle);
+	const struct ipeql_row *row;
+	struct ipeql_view view;
+
+	rcu_read_lock_bh();
+	row = ipeql_table_find(rcu_dereference_bh(bundle->table), slave->dev);
+	if (!netif_running(bundle->dev))
+		kfree_skb(skb);
+	else if (row && ipeql_is_running(row->dev) && ipeql_look(skb, &view))
+		ipeql_send(row, skb, &view);
+	else
+		ipeql_xmit(skb, bundle->dev);
+	rcu_read_unlock_bh();
+}
