@@ -2,23 +2,16 @@
 #include "neighbour.h"
 
 #include <net/addrconf.h>
-#include <net/arp.h>
+#include <net/ipv6.h>
 #include <net/ndisc.h>
 #include <net/route.h>
 
 /* How long a neighbour that does not answer is left alone. */
 #define IPEQL_RETRY HZ
 
-/*
- * Return the neighbour that a packet goes to on a slave, an ERR_PTR where its table has no place or
- * its protocol is not on that link. RCU.
- */
-struct neighbour *ipeql_neighbour(const struct ipeql_row *row, const struct ipeql_view *view)
+/* Return the IPv6 neighbour that a packet goes to on a slave, or an ERR_PTR. RCU. */
+struct neighbour *ipeql_neighbour6(const struct ipeql_row *row, const struct ipeql_view *view)
 {
-	if (!view->ipv6 && row->via)
-		return ip_neigh_gw4(row->dev, row->via);
-	if (!view->ipv6_hop)
-		return ip_neigh_gw4(row->dev, view->hop);
 	if (unlikely(!ipv6_mod_enabled()))
 		return ERR_PTR(-EAFNOSUPPORT);
 	if (view->ipv6 && !ipv6_addr_any(&row->via6))
@@ -34,11 +27,11 @@ bool ipeql_neighbour_answers(struct neighbour *neighbour)
 {
 	u8 state;
 
+	if (ipeql_neighbour_is_valid(neighbour))
+		return true;
 	if (IS_ERR(neighbour))
 		return false;
 	state = READ_ONCE(neighbour->nud_state);
-	if (state & NUD_VALID)
-		return true;
 	if (!(state & NUD_INCOMPLETE) &&
 	    (!(state & NUD_FAILED) ||
 	     time_after(jiffies, READ_ONCE(neighbour->updated) + IPEQL_RETRY)))

@@ -8,15 +8,31 @@
 #ifndef IPEQL_NEIGHBOUR_H
 #define IPEQL_NEIGHBOUR_H
 
+#include <net/arp.h>
+
 #include "packet.h"
 #include "table.h"
 
-struct neighbour *ipeql_neighbour(const struct ipeql_row *row, const struct ipeql_view *view);
+struct neighbour *ipeql_neighbour6(const struct ipeql_row *row, const struct ipeql_view *view);
 bool ipeql_neighbour_answers(struct neighbour *neighbour);
+
+/*
+ * Return the neighbour that a packet goes to on a slave, an ERR_PTR where its table has no place or
+ * its protocol is not on that link. RCU.
+ */
+static inline struct neighbour *ipeql_neighbour(const struct ipeql_row *row,
+						const struct ipeql_view *view)
+{
+	if (!view->ipv6 && row->via)
+		return ip_neigh_gw4(row->dev, row->via);
+	if (view->ipv6_hop)
+		return ipeql_neighbour6(row, view);
+	return ip_neigh_gw4(row->dev, view->hop);
+}
 
 static inline bool ipeql_neighbour_is_valid(const struct neighbour *neighbour)
 {
-	return READ_ONCE(neighbour->nud_state) & NUD_VALID;
+	return !IS_ERR(neighbour) && READ_ONCE(neighbour->nud_state) & NUD_VALID;
 }
 
 #endif

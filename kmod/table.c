@@ -183,6 +183,7 @@ int ipeql_table_derive(struct ipeql_table *table, struct netlink_ext_ack *extack
 		return err;
 	table->timed = needs->timed;
 	table->serialised = needs->serialised;
+	table->holds = table->parameters.method == IPEQL_BW_LAG_EQ;
 	if (needs->per_cpu) {
 		table->states = alloc_percpu(struct ipeql_state);
 		if (!table->states)

@@ -26,13 +26,14 @@ struct ipeql_row {
 };
 
 struct ipeql_table {
-	struct ipeql_parameters parameters;
 	u32 usable; /* bit i: row[i].usable */
 	u32 given; /* bit a: parameter IPEQL_A_BUNDLE_a was given */
 	bool timed; /* the method looks at the clock */
 	bool serialised; /* the method's state is under `lock` */
+	bool holds; /* the method holds packets back */
 	bool by_packet; /* stripe-unit: packet */
 	struct ipeql_state __percpu *states; /* where every CPU has its own */
+	struct ipeql_parameters parameters;
 	struct ipeql_row row[IPEQL_MAX_SLAVES];
 
 	spinlock_t lock ____cacheline_aligned_in_smp;

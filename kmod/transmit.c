@@ -12,7 +12,7 @@
 #include "neighbour.h"
 #include "packet.h"
 
-static netdev_tx_t ipeql_drop(struct ipeql_bundle *bundle, struct sk_buff *skb,
+static noinline netdev_tx_t ipeql_drop(struct ipeql_bundle *bundle, struct sk_buff *skb,
 			      enum ipeql_reason reason, const struct ipeql_view *view)
 {
 	ipeql_count_dropped(bundle->counters, false, reason, view->packet.segments);
@@ -20,38 +20,48 @@ static netdev_tx_t ipeql_drop(struct ipeql_bundle *bundle, struct sk_buff *skb,
 	return NETDEV_TX_OK;
 }
 
-static noinline u32 ipeql_place(const struct ipeql_table *table, struct ipeql_state *state, u32 set,
-				struct ipeql_packet *packet)
+/* The one place where all methods but the cheapest are compiled. */
+static noinline u32 ipeql_pick_any(const struct ipeql_table *table, struct ipeql_state *state,
+				   u32 set, struct ipeql_packet *packet)
 {
 	return ipeql_pick(&table->parameters, state, set, packet);
 }
 
-static u32 ipeql_decide(struct ipeql_table *table, u32 set, struct ipeql_view *view)
+static noinline u32 ipeql_decide_any(struct ipeql_table *table, u32 set, struct ipeql_view *view)
 {
-	struct ipeql_state *state = &table->state;
+	struct ipeql_packet *packet = &view->packet;
 	u32 index, i;
 
-	if (unlikely(view->multicast))
-		return set ? __ffs(set) : IPEQL_NO_SLAVE;
-	if (table->states)
-		state = this_cpu_ptr(table->states);
-	else if (table->parameters.method == IPEQL_AUTO_BW)
+	if (table->parameters.method == IPEQL_AUTO_BW)
 		for (i = 0; i < table->parameters.count; i++)
-			view->packet.queued[i] = ipeql_slave_backlog(table->row[i].dev);
-	view->packet.now = table->timed ? ktime_get_ns() : 0;
+			packet->queued[i] = ipeql_slave_backlog(table->row[i].dev);
+	packet->now = table->timed ? ktime_get_ns() : 0;
+	if (table->states)
+		return ipeql_pick_any(table, this_cpu_ptr(table->states), set, packet);
 	if (!table->serialised)
-		return ipeql_place(table, state, set, &view->packet);
+		return ipeql_pick_any(table, &table->state, set, packet);
 	spin_lock(&table->lock);
-	index = ipeql_place(table, state, set, &view->packet);
+	index = ipeql_pick_any(table, &table->state, set, packet);
 	spin_unlock(&table->lock);
 	return index;
+}
+
+static __always_inline u32 ipeql_decide(struct ipeql_table *table, u32 set, struct ipeql_view *view)
+{
+	if (unlikely(view->multicast))
+		return set ? __ffs(set) : IPEQL_NO_SLAVE;
+	if (table->parameters.method != IPEQL_ROUND_ROBIN)
+		return ipeql_decide_any(table, set, view);
+	if (unlikely(!set))
+		return IPEQL_NO_SLAVE;
+	return ipeql_round_robin(&table->parameters, this_cpu_ptr(table->states), set);
 }
 
 /*
  * Return the slaves that a packet can take: those that run and whose next hop answers; where none
  * does, those that run, and the packet waits in the neighbour's queue.
  */
-static u32 ipeql_survey(struct ipeql_bundle *bundle, const struct ipeql_table *table,
+static noinline u32 ipeql_survey(struct ipeql_bundle *bundle, const struct ipeql_table *table,
 			struct ipeql_view *view)
 {
 	u32 running = 0, reachable = 0, i;
@@ -76,52 +86,60 @@ static u32 ipeql_survey(struct ipeql_bundle *bundle, const struct ipeql_table *t
 	return reachable;
 }
 
+/* Choose among the slaves that can be used for this packet. */
+static noinline u32 ipeql_choose_carefully(struct ipeql_bundle *bundle, struct ipeql_table *table,
+					   struct ipeql_view *view)
+{
+	view->neighbour = NULL;
+	return ipeql_decide(table, ipeql_survey(bundle, table, view), view);
+}
+
 /*
  * Choose a slave: among all that are usable, as long as the one found can be used. Returns its
  * index, IPEQL_NO_SLAVE or IPEQL_QUEUE_FULL.
  */
-static u32 ipeql_choose(struct ipeql_bundle *bundle, struct ipeql_table *table,
-			struct ipeql_view *view)
+static __always_inline u32 ipeql_choose(struct ipeql_bundle *bundle, struct ipeql_table *table,
+					struct ipeql_view *view)
 {
-	if (likely(!READ_ONCE(bundle->trouble))) {
-		u32 index = ipeql_decide(table, table->usable, view);
-		const struct ipeql_row *row;
+	const struct ipeql_row *row;
+	u32 index;
 
-		if (unlikely(index >= IPEQL_MAX_SLAVES))
-			return index;
-		row = &table->row[index];
-		if (likely(ipeql_is_running(row->dev))) {
-			if (!row->resolves)
-				return index;
-			view->neighbour = ipeql_neighbour(row, view);
-			if (likely(!IS_ERR(view->neighbour) &&
-				   ipeql_neighbour_is_valid(view->neighbour)))
-				return index;
-			view->neighbour = NULL;
-		}
-	}
-	return ipeql_decide(table, ipeql_survey(bundle, table, view), view);
+	if (unlikely(READ_ONCE(bundle->trouble)))
+		return ipeql_choose_carefully(bundle, table, view);
+	index = ipeql_decide(table, table->usable, view);
+	if (unlikely(index >= IPEQL_MAX_SLAVES))
+		return index;
+	row = &table->row[index];
+	if (unlikely(!ipeql_is_running(row->dev)))
+		return ipeql_choose_carefully(bundle, table, view);
+	if (!row->resolves)
+		return index;
+	view->neighbour = ipeql_neighbour(row, view);
+	if (unlikely(!ipeql_neighbour_is_valid(view->neighbour)))
+		return ipeql_choose_carefully(bundle, table, view);
+	return index;
+}
+
+static noinline int ipeql_refuse(const struct ipeql_row *row, struct sk_buff *skb,
+				 enum ipeql_reason reason, const struct ipeql_view *view)
+{
+	ipeql_count_dropped(row->slave->counters, true, reason, view->packet.segments);
+	kfree_skb(skb);
+	return NET_XMIT_DROP;
 }
 
 /* Hand a packet to a slave. Returns what the slave's queue says of it. */
-static int ipeql_send(const struct ipeql_row *row, struct sk_buff *skb, struct ipeql_view *view)
+static __always_inline int ipeql_send(const struct ipeql_row *row, struct sk_buff *skb,
+				      struct ipeql_view *view)
 {
-	struct ipeql_counters __percpu *counters = row->slave->counters;
-	u32 packets = view->packet.segments, bytes = ipeql_bytes(&view->packet);
 	int result;
 
 	if (row->resolves && !view->neighbour)
 		view->neighbour = ipeql_neighbour(row, view);
-	if (unlikely(IS_ERR(view->neighbour))) {
-		ipeql_count_dropped(counters, true, IPEQL_DROP_NO_NEIGHBOUR, packets);
-		kfree_skb(skb);
-		return NET_XMIT_DROP;
-	}
-	if (unlikely(skb_cow_head(skb, LL_RESERVED_SPACE(row->dev)))) {
-		ipeql_count_dropped(counters, true, IPEQL_DROP_NO_MEMORY, packets);
-		kfree_skb(skb);
-		return NET_XMIT_DROP;
-	}
+	if (unlikely(IS_ERR(view->neighbour)))
+		return ipeql_refuse(row, skb, IPEQL_DROP_NO_NEIGHBOUR, view);
+	if (unlikely(skb_cow_head(skb, LL_RESERVED_SPACE(row->dev))))
+		return ipeql_refuse(row, skb, IPEQL_DROP_NO_MEMORY, view);
 	skb_dst_drop(skb);
 	skb->dev = row->dev;
 	if (view->neighbour)
@@ -130,14 +148,16 @@ static int ipeql_send(const struct ipeql_row *row, struct sk_buff *skb, struct i
 	else
 		result = dev_queue_xmit(skb);
 	if (likely(result == NET_XMIT_SUCCESS || result == NET_XMIT_CN))
-		ipeql_count_sent(counters, packets, bytes);
+		ipeql_count_sent(row->slave->counters, view->packet.segments,
+				 ipeql_bytes(&view->packet));
 	else
-		ipeql_count_dropped(counters, true, IPEQL_DROP_LINK_FULL, packets);
+		ipeql_count_dropped(row->slave->counters, true, IPEQL_DROP_LINK_FULL,
+				    view->packet.segments);
 	return result;
 }
 
 /* Keep a packet until it is due; false where that is now, or the packet is gone. */
-static bool ipeql_hold(struct ipeql_table *table, u32 index, struct sk_buff *skb,
+static noinline bool ipeql_hold(struct ipeql_table *table, u32 index, struct sk_buff *skb,
 		       const struct ipeql_view *view)
 {
 	struct ipeql_slave *slave = table->row[index].slave;
@@ -164,12 +184,12 @@ netdev_tx_t ipeql_xmit(struct sk_buff *skb, struct net_device *dev)
 	if (unlikely(!ipeql_look(skb, &view)))
 		return ipeql_drop(bundle, skb, IPEQL_DROP_MALFORMED, &view);
 	index = ipeql_choose(bundle, table, &view);
-	if (unlikely(index == IPEQL_NO_SLAVE))
-		return ipeql_drop(bundle, skb, IPEQL_DROP_NO_SLAVE, &view);
-	if (unlikely(index == IPEQL_QUEUE_FULL))
-		return ipeql_drop(bundle, skb, IPEQL_DROP_QUEUE_FULL, &view);
-	if (table->parameters.method == IPEQL_BW_LAG_EQ && !view.multicast &&
-	    ipeql_hold(table, index, skb, &view))
+	if (unlikely(index >= IPEQL_MAX_SLAVES))
+		return ipeql_drop(bundle, skb,
+				  index == IPEQL_QUEUE_FULL ? IPEQL_DROP_QUEUE_FULL :
+							      IPEQL_DROP_NO_SLAVE,
+				  &view);
+	if (table->holds && !view.multicast && ipeql_hold(table, index, skb, &view))
 		return NETDEV_TX_OK;
 	return ipeql_send(&table->row[index], skb, &view);
 }
