@@ -16,6 +16,13 @@
 #error IPEQL divides and compares 64-bit numbers: it needs a 64-bit kernel
 #endif
 
+/* Kernels are built to zero every local variable; this one is filled in before it is read. */
+#if __has_attribute(__uninitialized__)
+#define ipeql_filled_in __attribute__((__uninitialized__))
+#else
+#define ipeql_filled_in
+#endif
+
 /* Take no lock around ndo_start_xmit(), and stay in this network namespace. */
 static inline void ipeql_compat_setup(struct net_device *dev)
 {

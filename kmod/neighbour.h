@@ -20,8 +20,8 @@ bool ipeql_neighbour_answers(struct neighbour *neighbour);
  * Return the neighbour that a packet goes to on a slave, an ERR_PTR where its table has no place or
  * its protocol is not on that link. RCU.
  */
-static inline struct neighbour *ipeql_neighbour(const struct ipeql_row *row,
-						const struct ipeql_view *view)
+static __always_inline struct neighbour *ipeql_neighbour(const struct ipeql_row *row,
+							 const struct ipeql_view *view)
 {
 	if (!view->ipv6 && row->via)
 		return ip_neigh_gw4(row->dev, row->via);

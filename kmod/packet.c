@@ -8,7 +8,7 @@
 #include <net/ipv6.h>
 
 /* Count the wire packets of a train, and the bytes that each of them repeats. */
-void ipeql_look_at_train(const struct sk_buff *skb, struct ipeql_packet *packet)
+void ipeql_look_at_train(const struct sk_buff *skb, struct ipeql_view *view)
 {
 	const struct skb_shared_info *shared = skb_shinfo(skb);
 	u32 header = skb->encapsulation ? skb_inner_transport_offset(skb) :
@@ -20,8 +20,8 @@ void ipeql_look_at_train(const struct sk_buff *skb, struct ipeql_packet *packet)
 		header += skb->encapsulation ? inner_tcp_hdrlen(skb) : tcp_hdrlen(skb);
 	else if (shared->gso_type & SKB_GSO_UDP_L4)
 		header += sizeof(struct udphdr);
-	packet->segments = shared->gso_segs;
-	packet->header = header;
+	view->segments = shared->gso_segs;
+	view->header = header;
 }
 
 /* Look at a packet that is not IPv4; false where it is not IPv6 either. */

@@ -9,13 +9,14 @@
 #include <net/dst.h>
 
 #include "bundle.h"
+#include "compat.h"
 #include "neighbour.h"
 #include "packet.h"
 
 static noinline netdev_tx_t ipeql_drop(struct ipeql_bundle *bundle, struct sk_buff *skb,
 			      enum ipeql_reason reason, const struct ipeql_view *view)
 {
-	ipeql_count_dropped(bundle->counters, false, reason, view->packet.segments);
+	ipeql_count_dropped(bundle->counters, false, reason, view->segments);
 	kfree_skb(skb);
 	return NETDEV_TX_OK;
 }
@@ -29,20 +30,29 @@ static noinline u32 ipeql_pick_any(const struct ipeql_table *table, struct ipeql
 
 static noinline u32 ipeql_decide_any(struct ipeql_table *table, u32 set, struct ipeql_view *view)
 {
-	struct ipeql_packet *packet = &view->packet;
+	struct ipeql_packet packet;
 	u32 index, i;
 
+	packet.length = view->length;
+	packet.segments = view->segments;
+	packet.header = view->header;
+	packet.expected = view->expected;
+	packet.now = table->timed ? ktime_get_ns() : 0;
 	if (table->parameters.method == IPEQL_AUTO_BW)
 		for (i = 0; i < table->parameters.count; i++)
-			packet->queued[i] = ipeql_slave_backlog(table->row[i].dev);
-	packet->now = table->timed ? ktime_get_ns() : 0;
+			packet.queued[i] = ipeql_slave_backlog(table->row[i].dev);
 	if (table->states)
-		return ipeql_pick_any(table, this_cpu_ptr(table->states), set, packet);
+		return ipeql_pick_any(table, this_cpu_ptr(table->states), set, &packet);
 	if (!table->serialised)
-		return ipeql_pick_any(table, &table->state, set, packet);
+		return ipeql_pick_any(table, &table->state, set, &packet);
 	spin_lock(&table->lock);
-	index = ipeql_pick_any(table, &table->state, set, packet);
+	index = ipeql_pick_any(table, &table->state, set, &packet);
 	spin_unlock(&table->lock);
+	if (table->holds && index < IPEQL_MAX_SLAVES) {
+		view->now = packet.now;
+		view->release = packet.release;
+		view->tx = ipeql_tx(&table->parameters, index, &packet);
+	}
 	return index;
 }
 
@@ -79,98 +89,101 @@ static noinline u32 ipeql_survey(struct ipeql_bundle *bundle, const struct ipeql
 	}
 	if (!reachable)
 		reachable = running;
-	view->packet.expected = running;
+	view->expected = running;
 	trouble = reachable != table->usable;
 	if (READ_ONCE(bundle->trouble) != trouble)
 		WRITE_ONCE(bundle->trouble, trouble);
 	return reachable;
 }
 
-/* Choose among the slaves that can be used for this packet. */
-static noinline u32 ipeql_choose_carefully(struct ipeql_bundle *bundle, struct ipeql_table *table,
-					   struct ipeql_view *view)
+/*
+ * Choose among the slaves that can be used for this packet. Returns NULL where there is none; reason
+ * says why.
+ */
+static noinline const struct ipeql_row *ipeql_choose_carefully(struct ipeql_bundle *bundle,
+							       struct ipeql_table *table,
+							       struct ipeql_view *view,
+							       enum ipeql_reason *reason)
 {
-	view->neighbour = NULL;
-	return ipeql_decide(table, ipeql_survey(bundle, table, view), view);
+	u32 index = ipeql_decide(table, ipeql_survey(bundle, table, view), view);
+	const struct ipeql_row *row = &table->row[IPEQL_AT(index)];
+
+	*reason = index == IPEQL_QUEUE_FULL ? IPEQL_DROP_QUEUE_FULL : IPEQL_DROP_NO_SLAVE;
+	if (index >= IPEQL_MAX_SLAVES)
+		return NULL;
+	if (row->resolves)
+		view->neighbour = ipeql_neighbour(row, view);
+	*reason = IPEQL_DROP_NO_NEIGHBOUR;
+	return row->resolves && IS_ERR(view->neighbour) ? NULL : row;
 }
 
 /*
- * Choose a slave: among all that are usable, as long as the one found can be used. Returns its
- * index, IPEQL_NO_SLAVE or IPEQL_QUEUE_FULL.
+ * Choose a slave among all that are usable. Returns NULL where it cannot be used at once, or there
+ * is none.
  */
-static __always_inline u32 ipeql_choose(struct ipeql_bundle *bundle, struct ipeql_table *table,
-					struct ipeql_view *view)
+static __always_inline const struct ipeql_row *ipeql_choose(const struct ipeql_bundle *bundle,
+							    struct ipeql_table *table,
+							    struct ipeql_view *view)
 {
 	const struct ipeql_row *row;
 	u32 index;
 
 	if (unlikely(READ_ONCE(bundle->trouble)))
-		return ipeql_choose_carefully(bundle, table, view);
+		return NULL;
 	index = ipeql_decide(table, table->usable, view);
 	if (unlikely(index >= IPEQL_MAX_SLAVES))
-		return index;
+		return NULL;
 	row = &table->row[index];
 	if (unlikely(!ipeql_is_running(row->dev)))
-		return ipeql_choose_carefully(bundle, table, view);
+		return NULL;
 	if (!row->resolves)
-		return index;
+		return row;
 	view->neighbour = ipeql_neighbour(row, view);
-	if (unlikely(!ipeql_neighbour_is_valid(view->neighbour)))
-		return ipeql_choose_carefully(bundle, table, view);
-	return index;
+	return likely(ipeql_neighbour_is_valid(view->neighbour)) ? row : NULL;
 }
 
 static noinline int ipeql_refuse(const struct ipeql_row *row, struct sk_buff *skb,
 				 enum ipeql_reason reason, const struct ipeql_view *view)
 {
-	ipeql_count_dropped(row->slave->counters, true, reason, view->packet.segments);
+	ipeql_count_dropped(row->slave->counters, true, reason, view->segments);
 	kfree_skb(skb);
 	return NET_XMIT_DROP;
 }
 
 /* Hand a packet to a slave. Returns what the slave's queue says of it. */
 static __always_inline int ipeql_send(const struct ipeql_row *row, struct sk_buff *skb,
-				      struct ipeql_view *view)
+				      const struct ipeql_view *view)
 {
 	int result;
 
-	if (row->resolves && !view->neighbour)
-		view->neighbour = ipeql_neighbour(row, view);
-	if (unlikely(IS_ERR(view->neighbour)))
-		return ipeql_refuse(row, skb, IPEQL_DROP_NO_NEIGHBOUR, view);
 	if (unlikely(skb_cow_head(skb, LL_RESERVED_SPACE(row->dev))))
 		return ipeql_refuse(row, skb, IPEQL_DROP_NO_MEMORY, view);
 	skb_dst_drop(skb);
 	skb->dev = row->dev;
-	if (view->neighbour)
+	if (row->resolves)
 		/* The header that is kept ready says that what follows is the neighbour's protocol. */
 		result = neigh_output(view->neighbour, skb, view->ipv6 != view->ipv6_hop);
 	else
 		result = dev_queue_xmit(skb);
 	if (likely(result == NET_XMIT_SUCCESS || result == NET_XMIT_CN))
-		ipeql_count_sent(row->slave->counters, view->packet.segments,
-				 ipeql_bytes(&view->packet));
+		ipeql_count_sent(row->slave->counters, view->segments, ipeql_wire_bytes(view));
 	else
 		ipeql_count_dropped(row->slave->counters, true, IPEQL_DROP_LINK_FULL,
-				    view->packet.segments);
+				    view->segments);
 	return result;
 }
 
-/* Keep a packet until it is due; false where that is now, or the packet is gone. */
-static noinline bool ipeql_hold(struct ipeql_table *table, u32 index, struct sk_buff *skb,
-		       const struct ipeql_view *view)
+/* Keep a packet until it is due; false where that is now. */
+static noinline bool ipeql_hold(const struct ipeql_row *row, struct sk_buff *skb,
+				const struct ipeql_view *view)
 {
-	struct ipeql_slave *slave = table->row[index].slave;
-	const struct ipeql_packet *packet = &view->packet;
+	struct ipeql_queue *queue = &row->slave->queue;
 
-	if (ipeql_queue_is_full(&slave->queue)) {
-		ipeql_count_dropped(slave->counters, true, IPEQL_DROP_QUEUE_FULL,
-				    packet->segments);
-		kfree_skb(skb);
+	if (ipeql_queue_is_full(queue)) {
+		ipeql_refuse(row, skb, IPEQL_DROP_QUEUE_FULL, view);
 		return true;
 	}
-	return ipeql_queue_hold(&slave->queue, skb, packet->now, packet->release,
-				ipeql_tx(&table->parameters, index, packet));
+	return ipeql_queue_hold(queue, skb, view->now, view->release, view->tx);
 }
 
 /* ndo_start_xmit: place one packet or train. */
@@ -178,20 +191,21 @@ netdev_tx_t ipeql_xmit(struct sk_buff *skb, struct net_device *dev)
 {
 	struct ipeql_bundle *bundle = netdev_priv(dev);
 	struct ipeql_table *table = rcu_dereference_bh(bundle->table);
-	struct ipeql_view view;
-	u32 index;
+	enum ipeql_reason reason ipeql_filled_in;
+	struct ipeql_view view ipeql_filled_in;
+	const struct ipeql_row *row;
 
 	if (unlikely(!ipeql_look(skb, &view)))
 		return ipeql_drop(bundle, skb, IPEQL_DROP_MALFORMED, &view);
-	index = ipeql_choose(bundle, table, &view);
-	if (unlikely(index >= IPEQL_MAX_SLAVES))
-		return ipeql_drop(bundle, skb,
-				  index == IPEQL_QUEUE_FULL ? IPEQL_DROP_QUEUE_FULL :
-							      IPEQL_DROP_NO_SLAVE,
-				  &view);
-	if (table->holds && !view.multicast && ipeql_hold(table, index, skb, &view))
+	row = ipeql_choose(bundle, table, &view);
+	if (unlikely(!row)) {
+		row = ipeql_choose_carefully(bundle, table, &view, &reason);
+		if (!row)
+			return ipeql_drop(bundle, skb, reason, &view);
+	}
+	if (table->holds && !view.multicast && ipeql_hold(row, skb, &view))
 		return NETDEV_TX_OK;
-	return ipeql_send(&table->row[index], skb, &view);
+	return ipeql_send(row, skb, &view);
 }
 
 /* Send a packet that its slave has held back; where that can no more, place it anew. */
@@ -201,13 +215,21 @@ void ipeql_release(struct ipeql_slave *slave, struct sk_buff *skb)
 	const struct ipeql_row *row;
 	struct ipeql_view view;
 
+	if (!netif_running(bundle->dev)) {
+		kfree_skb(skb);
+		return;
+	}
 	rcu_read_lock_bh();
 	row = ipeql_table_find(rcu_dereference_bh(bundle->table), slave->dev);
-	if (!netif_running(bundle->dev))
-		kfree_skb(skb);
-	else if (row && ipeql_is_running(row->dev) && ipeql_look(skb, &view))
-		ipeql_send(row, skb, &view);
-	else
+	if (row && ipeql_is_running(row->dev) && ipeql_look(skb, &view)) {
+		if (row->resolves)
+			view.neighbour = ipeql_neighbour(row, &view);
+		if (row->resolves && IS_ERR(view.neighbour))
+			ipeql_refuse(row, skb, IPEQL_DROP_NO_NEIGHBOUR, &view);
+		else
+			ipeql_send(row, skb, &view);
+	} else {
 		ipeql_xmit(skb, bundle->dev);
+	}
 	rcu_read_unlock_bh();
 }
