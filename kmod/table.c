@@ -190,11 +190,13 @@ int ipeql_table_derive(struct ipeql_table *table, struct netlink_ext_ack *extack
 			return -ENOMEM;
 	}
 	table->usable = 0;
+	table->parameters.every = 0;
 	for (i = 0; i < table->parameters.count; i++) {
 		const struct header_ops *header = table->row[i].dev->header_ops;
 
 		table->row[i].resolves = header && header->create;
 		table->usable |= (u32)table->row[i].usable << i;
+		table->parameters.every |= BIT(i);
 	}
 	ipeql_order(table);
 	ipeql_divide(table);

@@ -7,7 +7,7 @@
 #include <linux/spinlock.h>
 #include <linux/types.h>
 
-#include "ipeql_methods.h"
+#include "methods.h"
 #include "slave.h"
 
 /* One slave. The first three are what every packet needs. */
