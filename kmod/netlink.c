@@ -67,6 +67,7 @@ static int ipeql_parse_slave(struct ipeql_table *table, const struct nlattr *nes
 {
 	struct nlattr *attrs[IPEQL_A_SLAVE_MAX + 1];
 	struct net_device *dev = NULL;
+	struct ipeql_given *given;
 	struct ipeql_row *row;
 	int err;
 
@@ -90,13 +91,14 @@ static int ipeql_parse_slave(struct ipeql_table *table, const struct nlattr *nes
 		return err;
 	}
 	row = &table->row[table->parameters.count - 1];
+	given = &table->given[table->parameters.count - 1];
 	if (attrs[IPEQL_A_SLAVE_BANDWIDTH])
-		row->bandwidth = nla_get_u64(attrs[IPEQL_A_SLAVE_BANDWIDTH]);
-	row->has_lag = attrs[IPEQL_A_SLAVE_LAG];
-	if (row->has_lag)
-		row->lag = nla_get_u64(attrs[IPEQL_A_SLAVE_LAG]);
+		given->bandwidth = nla_get_u64(attrs[IPEQL_A_SLAVE_BANDWIDTH]);
+	given->has_lag = attrs[IPEQL_A_SLAVE_LAG];
+	if (given->has_lag)
+		given->lag = nla_get_u64(attrs[IPEQL_A_SLAVE_LAG]);
 	if (attrs[IPEQL_A_SLAVE_OVERHEAD])
-		row->overhead = nla_get_u32(attrs[IPEQL_A_SLAVE_OVERHEAD]);
+		given->overhead = nla_get_u32(attrs[IPEQL_A_SLAVE_OVERHEAD]);
 	if (attrs[IPEQL_A_SLAVE_VIA])
 		row->via = nla_get_in_addr(attrs[IPEQL_A_SLAVE_VIA]);
 	if (attrs[IPEQL_A_SLAVE_VIA6])
@@ -113,7 +115,7 @@ static void ipeql_parse_parameters(struct ipeql_table *table, struct nlattr **at
 
 	for (attr = 1; attr <= IPEQL_A_BUNDLE_MAX; attr++)
 		if (attrs[attr])
-			table->given |= BIT(attr);
+			table->attributes |= BIT(attr);
 	if (attrs[IPEQL_A_BUNDLE_METHOD])
 		parameters->method = nla_get_u32(attrs[IPEQL_A_BUNDLE_METHOD]);
 	if (attrs[IPEQL_A_BUNDLE_PACKETS_PER_SLAVE])
@@ -169,7 +171,8 @@ static bool ipeql_put_u64(struct sk_buff *skb, int attr, u64 value)
 	return nla_put_u64_64bit(skb, attr, value, IPEQL_A_SLAVE_PAD);
 }
 
-static int ipeql_fill_slave(struct sk_buff *skb, const struct ipeql_row *row)
+static int ipeql_fill_slave(struct sk_buff *skb, const struct ipeql_row *row,
+			    const struct ipeql_given *given)
 {
 	const struct ipeql_queue *queue = &row->slave->queue;
 	struct ipeql_sums sums = {};
@@ -180,9 +183,9 @@ static int ipeql_fill_slave(struct sk_buff *skb, const struct ipeql_row *row)
 	ipeql_counters_add(row->slave->counters, &sums);
 	if (nla_put_u32(skb, IPEQL_A_SLAVE_IFINDEX, row->dev->ifindex) ||
 	    nla_put_string(skb, IPEQL_A_SLAVE_IFNAME, row->dev->name) ||
-	    (row->bandwidth && ipeql_put_u64(skb, IPEQL_A_SLAVE_BANDWIDTH, row->bandwidth)) ||
-	    (row->has_lag && ipeql_put_u64(skb, IPEQL_A_SLAVE_LAG, row->lag)) ||
-	    nla_put_u32(skb, IPEQL_A_SLAVE_OVERHEAD, row->overhead) ||
+	    (given->bandwidth && ipeql_put_u64(skb, IPEQL_A_SLAVE_BANDWIDTH, given->bandwidth)) ||
+	    (given->has_lag && ipeql_put_u64(skb, IPEQL_A_SLAVE_LAG, given->lag)) ||
+	    nla_put_u32(skb, IPEQL_A_SLAVE_OVERHEAD, given->overhead) ||
 	    (row->via && nla_put_in_addr(skb, IPEQL_A_SLAVE_VIA, row->via)) ||
 	    (!ipv6_addr_any(&row->via6) &&
 	     nla_put_in6_addr(skb, IPEQL_A_SLAVE_VIA6, &row->via6)) ||
@@ -206,7 +209,7 @@ static int ipeql_fill_slave(struct sk_buff *skb, const struct ipeql_row *row)
 static int ipeql_fill_parameters(struct sk_buff *skb, const struct ipeql_table *table)
 {
 	const struct ipeql_parameters *parameters = &table->parameters;
-	const u32 given = table->given;
+	const u32 given = table->attributes;
 
 	if (nla_put_u32(skb, IPEQL_A_BUNDLE_METHOD, parameters->method) ||
 	    (given & BIT(IPEQL_A_BUNDLE_PACKETS_PER_SLAVE) &&
@@ -258,7 +261,7 @@ static int ipeql_fill(struct sk_buff *skb, struct ipeql_bundle *bundle, u32 port
 	    ipeql_fill_parameters(skb, table) || ipeql_fill_counters(skb, bundle))
 		goto cancel;
 	for (i = 0; i < table->parameters.count; i++)
-		if (ipeql_fill_slave(skb, &table->row[i]))
+		if (ipeql_fill_slave(skb, &table->row[i], &table->given[i]))
 			goto cancel;
 	genlmsg_end(skb, message);
 	return 0;

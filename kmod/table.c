@@ -3,14 +3,9 @@
 
 #include <linux/etherdevice.h>
 #include <linux/if_arp.h>
-#include <linux/math64.h>
 #include <linux/netlink.h>
-#include <linux/sort.h>
 
-#define IPEQL_WEIGHT_SHIFT 16
 #define IPEQL_MIN_BANDWIDTH 1000
-/* A decay of more bits than this is any priority's end: those have 2 x 17 + 5 at most. */
-#define IPEQL_DECAY_MAX (1ULL << 45)
 
 static const struct ipeql_needs {
 	bool bandwidth;
@@ -52,9 +47,10 @@ struct ipeql_table *ipeql_table_copy(const struct ipeql_table *table)
 	if (!copy)
 		return NULL;
 	copy->parameters = table->parameters;
-	copy->given = table->given;
+	copy->attributes = table->attributes;
 	copy->by_packet = table->by_packet;
 	memcpy(copy->row, table->row, sizeof(copy->row));
+	memcpy(copy->given, table->given, sizeof(copy->given));
 	return copy;
 }
 
@@ -68,15 +64,15 @@ void ipeql_table_free(struct ipeql_table *table)
 /* Add a device as the last row, with the default of everything. */
 int ipeql_table_add(struct ipeql_table *table, struct net_device *dev)
 {
-	struct ipeql_row *row;
+	const u32 i = table->parameters.count;
 
-	if (table->parameters.count == IPEQL_MAX_SLAVES)
+	if (i == IPEQL_MAX_SLAVES)
 		return -E2BIG;
-	row = &table->row[table->parameters.count++];
-	memset(row, 0, sizeof(*row));
-	row->dev = dev;
-	row->usable = true;
-	row->overhead = dev->type == ARPHRD_ETHER ? ETH_HLEN : 0;
+	table->row[i] = (struct ipeql_row){ .dev = dev, .usable = true };
+	table->given[i] = (struct ipeql_given){
+		.overhead = dev->type == ARPHRD_ETHER ? ETH_HLEN : 0,
+	};
+	table->parameters.count++;
 	return 0;
 }
 
@@ -88,8 +84,10 @@ void ipeql_table_remove(struct ipeql_table *table, const struct net_device *dev)
 	if (!found)
 		return;
 	table->parameters.count--;
-	for (i = found - table->row; i < table->parameters.count; i++)
+	for (i = found - table->row; i < table->parameters.count; i++) {
 		table->row[i] = table->row[i + 1];
+		table->given[i] = table->given[i + 1];
+	}
 }
 
 const struct ipeql_row *ipeql_table_find(const struct ipeql_table *table,
@@ -109,64 +107,16 @@ static int ipeql_check(const struct ipeql_table *table, const struct ipeql_needs
 	u32 i;
 
 	for (i = 0; i < table->parameters.count; i++) {
-		const struct ipeql_row *row = &table->row[i];
-
-		if (needs->bandwidth && row->bandwidth < IPEQL_MIN_BANDWIDTH) {
+		if (needs->bandwidth && table->given[i].bandwidth < IPEQL_MIN_BANDWIDTH) {
 			NL_SET_ERR_MSG(extack, "the method needs the bandwidth of every slave");
 			return -EINVAL;
 		}
-		if (needs->lag && !row->has_lag) {
+		if (needs->lag && !table->given[i].has_lag) {
 			NL_SET_ERR_MSG(extack, "the method needs the lag of every slave");
 			return -EINVAL;
 		}
 	}
 	return 0;
-}
-
-/* Order the slaves by lag, or as listed unless every slave gives one; stable. */
-static void ipeql_order(struct ipeql_table *table)
-{
-	struct ipeql_parameters *parameters = &table->parameters;
-	bool by_lag = true;
-	u32 i, k;
-
-	for (i = 0; i < parameters->count; i++)
-		by_lag &= table->row[i].has_lag;
-	for (i = 0; i < parameters->count; i++) {
-		for (k = i; by_lag && k; k--) {
-			if (table->row[parameters->order[k - 1]].lag <= table->row[i].lag)
-				break;
-			parameters->order[k] = parameters->order[k - 1];
-		}
-		parameters->order[by_lag ? k : i] = i;
-	}
-}
-
-/* Do the divisions that the method needs (docs/methods.md, Terms), so that no packet does. */
-static void ipeql_divide(struct ipeql_table *table)
-{
-	struct ipeql_parameters *parameters = &table->parameters;
-	u64 unit = parameters->count_packets ? IPEQL_BITS_NS * IPEQL_PACKET : IPEQL_BITS_NS;
-	u64 interval = parameters->poll_interval, total = 0, quotient;
-	u32 i;
-
-	for (i = 0; i < parameters->count; i++)
-		total += table->row[i].bandwidth;
-	for (i = 0; i < parameters->count; i++) {
-		struct ipeql_path *path = &parameters->path[i];
-		u64 bandwidth = table->row[i].bandwidth;
-
-		memset(path, 0, sizeof(*path));
-		path->overhead = table->row[i].overhead;
-		path->lag = table->row[i].lag;
-		if (!bandwidth)
-			continue;
-		path->nspb = div64_u64(IPEQL_BITS_NS << IPEQL_NSPB_SHIFT, bandwidth);
-		path->weight = max(1ULL, div64_u64(bandwidth << IPEQL_WEIGHT_SHIFT, total));
-		quotient = mul_u64_u64_div_u64(bandwidth, interval, unit);
-		path->decay_remainder = bandwidth * interval - quotient * unit; /* modulo 2^64 */
-		path->decay_quotient = min(quotient, IPEQL_DECAY_MAX);
-	}
 }
 
 /*
@@ -190,16 +140,13 @@ int ipeql_table_derive(struct ipeql_table *table, struct netlink_ext_ack *extack
 			return -ENOMEM;
 	}
 	table->usable = 0;
-	table->parameters.every = 0;
 	for (i = 0; i < table->parameters.count; i++) {
 		const struct header_ops *header = table->row[i].dev->header_ops;
 
 		table->row[i].resolves = header && header->create;
 		table->usable |= (u32)table->row[i].usable << i;
-		table->parameters.every |= BIT(i);
 	}
-	ipeql_order(table);
-	ipeql_divide(table);
+	ipeql_derive(&table->parameters, table->given);
 	return 0;
 }
 

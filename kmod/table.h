@@ -7,7 +7,7 @@
 #include <linux/spinlock.h>
 #include <linux/types.h>
 
-#include "methods.h"
+#include "derive.h"
 #include "slave.h"
 
 /* One slave. The first three are what every packet needs. */
@@ -16,18 +16,13 @@ struct ipeql_row {
 	struct ipeql_slave *slave;
 	bool resolves; /* its next hops have link-layer addresses */
 	bool usable; /* by the word of whoever judges the slaves' health */
-	bool has_lag;
-	bool has_overhead;
 	__be32 via; /* next hops; all 0: none given */
 	struct in6_addr via6;
-	u64 bandwidth; /* 0: not given */
-	u64 lag;
-	u32 overhead;
 };
 
 struct ipeql_table {
 	u32 usable; /* bit i: row[i].usable */
-	u32 given; /* bit a: parameter IPEQL_A_BUNDLE_a was given */
+	u32 attributes; /* bit a: parameter IPEQL_A_BUNDLE_a was given */
 	bool timed; /* the method looks at the clock */
 	bool serialised; /* the method's state is under `lock` */
 	bool holds; /* the method holds packets back */
@@ -35,6 +30,7 @@ struct ipeql_table {
 	struct ipeql_state __percpu *states; /* where every CPU has its own */
 	struct ipeql_parameters parameters;
 	struct ipeql_row row[IPEQL_MAX_SLAVES];
+	struct ipeql_given given[IPEQL_MAX_SLAVES]; /* of row[i] */
 
 	spinlock_t lock ____cacheline_aligned_in_smp;
 	struct ipeql_state state; /* where all CPUs share one */
