@@ -8,7 +8,9 @@ static const char *const ipeql_slave_counts[] = {
 	"picks", "packets", "bytes", "queue_full", "link_full", "no_neighbour", "no_memory",
 };
 
-static const char *const ipeql_bundle_counts[] = { "no_slave", "queue_full", "malformed" };
+static const char *const ipeql_bundle_counts[] = {
+	"no_slave", "queue_full", "malformed", "no_neighbour",
+};
 
 static void ipeql_get_drvinfo(struct net_device *dev, struct ethtool_drvinfo *info)
 {
@@ -65,6 +67,7 @@ static void ipeql_get_ethtool_stats(struct net_device *dev, struct ethtool_stats
 	*data++ = sums.dropped[IPEQL_DROP_NO_SLAVE];
 	*data++ = sums.dropped[IPEQL_DROP_QUEUE_FULL];
 	*data++ = sums.dropped[IPEQL_DROP_MALFORMED];
+	*data++ = sums.dropped[IPEQL_DROP_NO_NEIGHBOUR];
 }
 
 const struct ethtool_ops ipeql_ethtool_ops = {

@@ -63,6 +63,7 @@ enum {
 	IPEQL_A_BUNDLE_NO_SLAVE, /* no slave was usable */
 	IPEQL_A_BUNDLE_QUEUE_FULL, /* bw_lag_eq: beyond queue-limit */
 	IPEQL_A_BUNDLE_MALFORMED, /* no IP packet */
+	IPEQL_A_BUNDLE_NO_NEIGHBOUR, /* the next hop has no place in the neighbour table */
 	IPEQL_A_BUNDLE_PAD,
 
 	__IPEQL_A_BUNDLE_MAX
@@ -88,7 +89,7 @@ enum {
 	/* Packets that were dropped, u64: */
 	IPEQL_A_SLAVE_QUEUE_FULL, /* too much was held */
 	IPEQL_A_SLAVE_LINK_FULL, /* the link's queue refused it */
-	IPEQL_A_SLAVE_NO_NEIGHBOUR, /* the next hop has no place in the neighbour table */
+	IPEQL_A_SLAVE_NO_NEIGHBOUR, /* it was held, and then had no place in the neighbour table */
 	IPEQL_A_SLAVE_NO_MEMORY, /* there was none for its link header */
 	IPEQL_A_SLAVE_PAD,
 

@@ -241,7 +241,9 @@ static int ipeql_fill_counters(struct sk_buff *skb, struct ipeql_bundle *bundle)
 	    nla_put_u64_64bit(skb, IPEQL_A_BUNDLE_QUEUE_FULL, sums.dropped[IPEQL_DROP_QUEUE_FULL],
 			      IPEQL_A_BUNDLE_PAD) ||
 	    nla_put_u64_64bit(skb, IPEQL_A_BUNDLE_MALFORMED, sums.dropped[IPEQL_DROP_MALFORMED],
-			      IPEQL_A_BUNDLE_PAD))
+			      IPEQL_A_BUNDLE_PAD) ||
+	    nla_put_u64_64bit(skb, IPEQL_A_BUNDLE_NO_NEIGHBOUR,
+			      sums.dropped[IPEQL_DROP_NO_NEIGHBOUR], IPEQL_A_BUNDLE_PAD))
 		return -EMSGSIZE;
 	return 0;
 }

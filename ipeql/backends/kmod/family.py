@@ -55,6 +55,7 @@ class BundleMessage(genlmsg):  # type: ignore[misc]
         ("IPEQL_A_BUNDLE_NO_SLAVE", "uint64"),
         ("IPEQL_A_BUNDLE_QUEUE_FULL", "uint64"),
         ("IPEQL_A_BUNDLE_MALFORMED", "uint64"),
+        ("IPEQL_A_BUNDLE_NO_NEIGHBOUR", "uint64"),
         ("IPEQL_A_BUNDLE_PAD", "none"),
     )
 
