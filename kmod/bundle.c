@@ -55,6 +55,7 @@ static int ipeql_enslave_all(struct ipeql_bundle *bundle, struct ipeql_table *ta
 			     struct list_head *made, struct netlink_ext_ack *extack)
 {
 	struct ipeql_slave *slave, *next;
+	int err;
 	u32 i;
 
 	for (i = 0; i < table->parameters.count; i++) {
@@ -63,8 +64,10 @@ static int ipeql_enslave_all(struct ipeql_bundle *bundle, struct ipeql_table *ta
 		slave = ipeql_bundle_find(bundle, row->dev);
 		if (!slave) {
 			slave = ipeql_slave_new(bundle->dev, row->dev, extack);
-			if (IS_ERR(slave))
+			if (IS_ERR(slave)) {
+				err = PTR_ERR(slave);
 				goto undo;
+			}
 			list_add_tail(&slave->list, made);
 		}
 		row->slave = slave;
@@ -74,7 +77,7 @@ static int ipeql_enslave_all(struct ipeql_bundle *bundle, struct ipeql_table *ta
 undo:
 	list_for_each_entry_safe(slave, next, made, list)
 		ipeql_slave_free(slave);
-	return PTR_ERR(table->row[i].slave = slave);
+	return err;
 }
 
 /*
@@ -180,6 +183,8 @@ void ipeql_bundle_place_anew(struct ipeql_bundle *bundle, const struct net_devic
 	struct ipeql_slave *slave = ipeql_bundle_find(bundle, dev);
 	struct sk_buff_head packets;
 
+	if (!slave)
+		return;
 	__skb_queue_head_init(&packets);
 	ipeql_queue_take_all(&slave->queue, &packets);
 	ipeql_place_all(bundle, &packets);
