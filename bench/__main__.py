@@ -1,0 +1,96 @@
+"""``python -m bench``: run scenarios, report what runs have measured. Needs root.
+
+    python -m bench run [SCENARIO...] [--only NAME,...] [--out DIR]
+    python -m bench report DIR
+
+``--only bpf/round_robin/2,plain`` measures these candidates alone. A run writes one JSON file per
+scenario into DIR.
+"""
+
+import argparse
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import vm
+from bench.candidates import chosen
+from bench.results import Row, Run, machine
+from bench.scenarios import SCENARIOS, Scenario
+
+HERE = Path(__file__).parent
+CLOCK = "its clock counts instructions"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says and return the exit status."""
+    assert __doc__
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition(":")[0])
+    verbs = parser.add_subparsers(required=True)
+    run = verbs.add_parser("run", help="measure")
+    run.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
+    run.add_argument("--only", default="", metavar="NAME,...", help="only these candidates")
+    run.add_argument("--out", type=Path, default=Path("measurements"), metavar="DIR")
+    run.add_argument("--here", type=Path, metavar="FILE", help=argparse.SUPPRESS)
+    run.add_argument("--tools", type=Path, help=argparse.SUPPRESS)
+    run.add_argument("--date", default="", help=argparse.SUPPRESS)
+    run.set_defaults(verb=_run)
+    parsed = parser.parse_args(arguments)
+    status: int = parsed.verb(parsed)
+    return status
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    unknown = set(parsed.scenarios) - SCENARIOS.keys()
+    if unknown:
+        print(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+        return 2
+    scenarios = [SCENARIOS[name] for name in parsed.scenarios or SCENARIOS]
+    try:
+        for scenario in scenarios:
+            chosen(scenario.candidates, parsed.only)
+    except LookupError as error:
+        print(error.args[0])
+        return 2
+    if parsed.here:
+        _measure(scenarios[0], parsed.only, parsed.here, parsed.tools, parsed.date)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="ipeql-bench-") as directory:
+        tools = Path(directory)
+        compiler = ("gcc", "-O2", "-o", tools / "sender", HERE / "sender.c")
+        subprocess.run(compiler, check=True, timeout=600)
+        measured = [_start(scenario, parsed.only, parsed.out, tools) for scenario in scenarios]
+    return 0 if all(measured) else 1
+
+
+def _start(scenario: Scenario, only: str, out: Path, tools: Path) -> bool:
+    """Measure a scenario where it belongs, and say whether a file came of it."""
+    now = datetime.now(UTC)
+    date = now.isoformat(timespec="seconds")
+    out.mkdir(parents=True, exist_ok=True)
+    file = out.resolve() / f"{scenario.name}-{now:%Y%m%dT%H%M%SZ}.json"
+    if scenario.emulated:
+        here = ("--here", str(file), "--tools", str(tools), "--date", date, "--only", only)
+        vm.run((sys.executable, "-m", "bench", "run", scenario.name, *here), file.parent)
+    else:
+        _measure(scenario, only, file, tools, date)
+    return file.exists()
+
+
+def _measure(scenario: Scenario, only: str, file: Path, tools: Path, date: str) -> None:
+    """Measure on the kernel that runs here; ``file`` has what is known after every row."""
+    clock = CLOCK if scenario.emulated else "real time"
+    rows: list[Row] = []
+    for row in scenario.measure(chosen(scenario.candidates, only), tools):
+        rows.append(row)
+        run = Run(date, platform.release(), machine(clock), tuple(rows))
+        file.write_text(run.to_json())
+        told = f"{row.value:10.1f}  {row.values}" if row.values else row.problem
+        print(f"{row.candidate:24} {row.case:12} {told}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

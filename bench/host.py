@@ -1,0 +1,54 @@
+"""A host of the bench: this machine itself, or a network namespace beside it.
+
+Nothing but iproute2 by subprocess: in an emulated kernel every import costs seconds.
+"""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Host:
+    """Where commands run: in the network namespace ``namespace``, empty: in this process's own."""
+
+    def __init__(self, namespace: str = "") -> None:
+        self.namespace = namespace
+
+    def command(self, *command: str) -> list[str]:
+        """Return the command that runs ``command`` in this host."""
+        entry = ("nsenter", f"--net=/run/netns/{self.namespace}", "--") if self.namespace else ()
+        return [*entry, *command]
+
+    def run(self, *command: str, timeout: float = 3600) -> str:
+        """Return the stdout of a command run here; RuntimeError with its stderr when it fails.
+
+        The time limit is generous: the instruction clock runs on while a disk is waited for.
+        """
+        done = subprocess.run(
+            self.command(*command), capture_output=True, text=True, timeout=timeout, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
+        return done.stdout
+
+    def ip(self, *lines: str) -> None:
+        """Have iproute2 do ``lines`` as one batch; RuntimeError where one of them fails."""
+        done = subprocess.run(
+            self.command("ip", "-batch", "-"),
+            input="".join(f"{line}\n" for line in lines),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"ip: {done.stderr.strip()}")
+
+    @contextmanager
+    def links(self, *names: str) -> Iterator[None]:
+        """Delete the links ``names`` when the context ends, those that are still there."""
+        try:
+            yield
+        finally:
+            present = self.run("ip", "-brief", "link", "show")
+            there = {line.split()[0].partition("@")[0] for line in present.splitlines()}
+            self.ip(*(f"link delete {name}" for name in names if name in there))

@@ -1,0 +1,102 @@
+"""What a run measured, as it is kept: one JSON file a run, with every single value."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one candidate did in one case of a scenario.
+
+    ``values``: one for each repetition, in the scenario's unit. ``beside``: what a plain link did
+    in turn with each of them, where the machine's mood counts. ``problem``: why there are none.
+    """
+
+    scenario: str
+    case: str
+    candidate: str
+    values: tuple[float, ...] = ()
+    beside: tuple[float, ...] = ()
+    problem: str = ""
+
+    @property
+    def value(self) -> float:
+        """Return the median; StatisticsError where there is none."""
+        return median(self.values)
+
+    @property
+    def ratio(self) -> float:
+        """Return the median of the ratios to the plain link measured in turn."""
+        return median(own / plain for own, plain in zip(self.values, self.beside, strict=True))
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Return what this row is about."""
+        return self.scenario, self.case, self.candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of one scenario: when (ISO 8601), where, and its rows."""
+
+    date: str
+    kernel: str
+    machine: str
+    rows: tuple[Row, ...] = field(default=())
+
+    def to_json(self) -> str:
+        """Return the run as a file has it."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
+
+
+def from_json(text: str) -> Run:
+    """Return the run a file has; ValueError or KeyError where it has none."""
+    document: dict[str, Any] = json.loads(text)
+    if document["format"] != FORMAT:
+        raise ValueError(f"format {document['format']} is not {FORMAT}")
+    rows = tuple(
+        Row(**{**row, "values": tuple(row["values"]), "beside": tuple(row["beside"])})
+        for row in document["rows"]
+    )
+    return Run(document["date"], document["kernel"], document["machine"], rows)
+
+
+def load(directory: Path) -> list[Run]:
+    """Return the runs kept in ``directory``, oldest first."""
+    runs = [from_json(path.read_text()) for path in directory.glob("*.json")]
+    return sorted(runs, key=lambda run: run.date)
+
+
+def latest(runs: Iterable[Run]) -> dict[tuple[str, str, str], Row]:
+    """Return the youngest row for each key, ``runs`` given oldest first.
+
+    A row that could not be measured does not hide an older one that was.
+    """
+    found: dict[tuple[str, str, str], Row] = {}
+    for run in runs:
+        for row in run.rows:
+            if row.values or not found.get(row.key, row).values:
+                found[row.key] = row
+    return found
+
+
+def machine(clock: str) -> str:
+    """Return what this run's figures were measured on, ``clock`` said after it."""
+    model = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+    return f"{model}, {len(os.sched_getaffinity(0))} CPUs, {platform.machine()}, {clock}"
+
+
+def spread(values: Sequence[float]) -> float:
+    """Return how far the values lie apart, as a share of their median."""
+    return (max(values) - min(values)) / median(values)

@@ -1,0 +1,42 @@
+"""What is measured: the scenarios, where each of them runs, and over whom."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import packet_cost
+from bench.candidates import COSTED, Candidate
+from bench.results import Row
+
+Measure = Callable[[Sequence[Candidate], Path], Iterator[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A measurement: ``measure`` yields its rows; ``unit`` is that of their values.
+
+    ``emulated``: it runs in an emulated kernel, whose clock counts instructions. Else it runs on
+    the running kernel, and its values count by their ratio to a plain link's.
+    """
+
+    name: str
+    title: str
+    unit: str
+    emulated: bool
+    candidates: tuple[Candidate, ...]
+    measure: Measure
+
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario(
+            packet_cost.NAME,
+            "What a packet costs",
+            "instructions per packet",
+            True,
+            COSTED,
+            packet_cost.measure,
+        ),
+    )
+}
