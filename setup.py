@@ -51,7 +51,7 @@ class BuildBpf(Command):
 
     def get_source_files(self) -> list[str]:
         """Return what the source distribution needs."""
-        return [str(SOURCE), str(SOURCE.with_name("ipeql_methods.h"))]
+        return [str(path) for path in sorted(SOURCE.parent.glob("*.[ch]"))]
 
     def get_outputs(self) -> list[str]:
         """Return what is made."""

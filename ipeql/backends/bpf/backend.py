@@ -1,12 +1,13 @@
 """The bpf backend as the reconciler sees it. It keeps nothing: all that counts is in the kernel."""
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
 import time
 from collections.abc import Sequence
-from ctypes import c_uint32, c_uint64
+from ctypes import c_uint32
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -30,6 +31,7 @@ from ipeql.state import (
 
 RANK = 20
 NUD_VALID = 0xDE
+NUD_PERMANENT = 0x80
 """The states in which a neighbour's link-layer address may be used; include/net/neighbour.h."""
 
 LACKS = {
@@ -99,11 +101,12 @@ class BpfBackend:
                 wanted = layout.incoming(table, before.origins(table))
                 for slave, place in zip(wanted.table.slave, places, strict=False):
                     slave.device = _locate(running, slave.ifindex)
-                    slave.resolves = await device.resolves(slave.ifindex)
+                    slave.link = await device.link_layer(slave.ifindex)
                     slave.counters = place
-                for place in set(places) - set(before.places):
-                    libbpf.clear_each_cpu(running["counters"], place, layout.Counters)
+                wanted.fresh = sum(1 << place for place in set(places) - set(before.places))
+                wanted.cpus = libbpf.cpus()
                 libbpf.update(running["incoming"], _ZERO, wanted)
+                await asyncio.to_thread(libbpf.wait_for_programs)
                 libbpf.run(running["configure"], libbpf.SkBuff(), bytes(60))
                 _write(running, _Known(before.ifindex, before.version, table, places))
                 await _learn_neighbours(running, [row.ifindex for row in table.slaves])
@@ -126,11 +129,12 @@ class BpfBackend:
             with Dataplane(bundle) as running:
                 known = _read(running)
                 rows = known.table.slaves if known.table else ()
+                lanes = libbpf.lookup_each_cpu(running["lanes"], layout.Lane)
                 slaves = tuple(
-                    self._statistics(bundle, row, _count(running, place))
+                    self._statistics(bundle, row, _count(lanes, place))
                     for row, place in zip(rows, known.places, strict=True)
                 )
-                dropped = _count(running, layout.BUNDLE_COUNTERS).dropped
+                dropped = _count(lanes, layout.BUNDLE_COUNTERS).dropped
         except OSError as error:
             raise ApplyError(_refused(bundle, error)) from error
         return BundleStatistics(slaves, {"no_slave": dropped} if dropped else {})
@@ -231,9 +235,10 @@ def _locate(running: Dataplane, ifindex: int) -> int:
     return int(location.device)
 
 
-def _count(running: Dataplane, place: int) -> layout.Counters:
+def _count(lanes: Sequence[layout.Lane], place: int) -> layout.Counters:
     total = layout.Counters()
-    for one in libbpf.lookup_each_cpu(running["counters"], place, layout.Counters):
+    for lane in lanes:
+        one = lane.counters[place]
         total.picks += one.picks
         total.packets += one.packets
         total.bytes += one.bytes
@@ -244,25 +249,30 @@ def _count(running: Dataplane, place: int) -> layout.Counters:
 async def _learn_neighbours(running: Dataplane, ifindices: Sequence[int]) -> None:
     """Tell the dataplane which neighbours were resolved before it followed them.
 
-    Looked at twice: one that was lost between the look and the writing is taken back.
+    Looked at twice: one that was lost between the look and the writing is taken back. Whether the
+    kernel wants to check one again is known of those alone that it never checks.
     """
     before: set[tuple[int, str]] = set()
     async with AsyncIPRoute() as kernel:
         for add in (True, False):
             valid = {
-                (neighbour["ifindex"], address)
+                (neighbour["ifindex"], address): neighbour
                 async for neighbour in await kernel.neigh("dump")
                 if neighbour["state"] & NUD_VALID
                 and neighbour["ifindex"] in ifindices
                 and (address := neighbour.get("dst"))
             }
-            for ifindex, address in valid if add else before - valid:
+            for ifindex, address in valid if add else before - valid.keys():
                 hop = layout.Hop(ifindex, layout.next_hop(ip_address(address)))
                 if add:
-                    libbpf.update(running["neighbours"], hop, c_uint64(0))
+                    found = valid[ifindex, address]
+                    fixed = bool(found["state"] & NUD_PERMANENT)
+                    known = layout.known(fixed, found.get("lladdr"))
+                    with contextlib.suppress(FileExistsError):
+                        libbpf.update(running["neighbours"], hop, known, libbpf.BPF_NOEXIST)
                 else:
                     libbpf.delete(running["neighbours"], hop)
-            before = valid
+            before = set(valid)
 
 
 def _refused(bundle: str, error: Exception) -> Problem:

@@ -19,14 +19,14 @@ from ipeql.backends.bpf import libbpf
 OBJECT = Path(__file__).with_name("ipeql.bpf.o")
 BPF_FS = Path("/sys/fs/bpf")
 BPF_FS_MAGIC = 0xCAFE4A11
-NEEDED_LINUX = (6, 2)
-"""The first with bpf_cast_to_kern_ctx, by which a packet's gateway is read from its route."""
+NEEDED_LINUX = (5, 19)
+"""The first with bpf_map_lookup_percpu_elem."""
 
 _NETNS = "netns:"
 _OLD = "%old"
 """Neither can be part of what a bundle's name is written as."""
 
-_MAPS = ("bundles", "incoming", "counters", "neighbours", "document")
+_MAPS = ("bundles", "lanes", "incoming", "neighbours", "document")
 _PROGRAMS = ("stripe", "resolve", "configure", "locate")
 _TRACES = ("neighbour_updated", "neighbour_timed", "neighbour_gone")
 _POINTS = {

@@ -11,13 +11,18 @@ from typing import Any
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from ipeql.backends.bpf.layout import Link
 from ipeql.state import ALIAS_PREFIX
 
 KINDS = ("dummy", "ifb", "bridge")
 IFF_NOARP = 0x80
 ARPHRD_ETHER = 1
 ARPHRD_INFINIBAND = 32
-"""Source of the numbers: include/uapi/linux/if.h and if_arp.h."""
+BARE = frozenset({519, 768, 769, 776, 778, 779, 823, 0xFFFE, 0xFFFF})
+"""Raw IP, tunnels, none, void: what dev_is_mac_header_xmit() of include/linux/if_arp.h excepts.
+
+Source of the numbers: include/uapi/linux/if.h and if_arp.h.
+"""
 
 
 def index(name: str) -> int:
@@ -66,12 +71,18 @@ async def _link(kernel: AsyncIPRoute, ifindex: int) -> Any:
     return (await kernel.link("get", index=ifindex))[0]
 
 
-async def resolves(ifindex: int) -> bool:
-    """Say whether next hops on a link have link-layer addresses that have to be asked for."""
+async def link_layer(ifindex: int) -> Link:
+    """Return how packets are addressed on a link."""
     async with AsyncIPRoute() as kernel:
         link = await _link(kernel, ifindex)
-        ether = link["ifi_type"] in (ARPHRD_ETHER, ARPHRD_INFINIBAND)
-        return ether and not link["flags"] & IFF_NOARP
+    kind = link["ifi_type"]
+    if kind in BARE:
+        return Link.BARE
+    if kind not in (ARPHRD_ETHER, ARPHRD_INFINIBAND):
+        return Link.NO_NEIGHBOURS
+    if kind == ARPHRD_INFINIBAND:
+        return Link.OTHER
+    return Link.FIXED if link["flags"] & IFF_NOARP else Link.ETHERNET
 
 
 async def limit_trains(name: str, segments: int) -> None:

@@ -14,7 +14,6 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
-#include <linux/tcp.h>
 #include <linux/types.h>
 #include <stdbool.h>
 
@@ -23,74 +22,13 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-#include "ipeql_methods.h"
-
-#define AF_INET 2
-#define AF_INET6 10
-#define LINK_UP (1 << 0)         /* __LINK_STATE_START of include/linux/netdevice.h */
-#define LINK_NO_CARRIER (1 << 2) /* __LINK_STATE_NOCARRIER */
-#define NUD_VALID 0xde           /* include/net/neighbour.h */
-#define NUD_FAILED 0x20
-#define RTF_GATEWAY 0x2
-#define NETDEV_HASHENTRIES 256
-#define RETRY_NS 1000000000 /* one packet in this time goes to a neighbour that does not answer */
-#define NEIGHBOURS 4096
+#include "bundle.h"
+#include "kernel.h"
+#include "packet.h"
+#include "slave.h"
+#include "neighbour.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-/* What is read of the kernel's own structures; CO-RE finds the offsets. */
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct hlist_node {
-	struct hlist_node *next;
-};
-struct hlist_head {
-	struct hlist_node *first;
-};
-struct net {
-	struct hlist_head *dev_index_head;
-};
-struct nsproxy {
-	struct net *net_ns;
-};
-struct task_struct {
-	struct nsproxy *nsproxy;
-};
-typedef struct {
-	struct net *net;
-} possible_net_t;
-struct net_device {
-	unsigned long state;
-	int ifindex;
-	possible_net_t nd_net;
-	struct hlist_node index_hlist;
-};
-struct neigh_table {
-	int family;
-};
-struct neighbour {
-	struct neigh_table *tbl;
-	__u8 nud_state;
-	struct net_device *dev;
-	__u8 primary_key[0];
-};
-struct sk_buff {
-	unsigned long _skb_refdst;
-};
-struct rtable {
-	__u8 rt_gw_family;
-	union {
-		__be32 rt_gw4;
-		struct in6_addr rt_gw6;
-	};
-};
-struct rt6_info {
-	struct in6_addr rt6i_gateway;
-	__u32 rt6i_flags;
-};
-#pragma clang attribute pop
-
-extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
-extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym;
 
 /*
  * Set for the differential test alone: the clock is the packet's tstamp, the set to choose from
@@ -98,262 +36,11 @@ extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym;
  */
 const volatile bool injected = false;
 
-/* An IPv4 address is mapped into IPv6 (::ffff:a.b.c.d). */
-struct address {
-	__u32 word[4];
-};
-
-/* How to reach a slave. */
-struct slave {
-	__u64 device; /* its struct net_device, 0: not looked at */
-	__u32 ifindex;
-	__u32 counters; /* its place in `counters`, which it keeps as long as it stays */
-	__u32 resolves; /* its next hops have link-layer addresses, which take asking for */
-	__u32 padding;
-	struct address via;  /* next hop of IPv4 packets, all 0: none given */
-	struct address via6; /* the same of IPv6 packets */
-};
-
-struct table {
-	struct ipeql_parameters parameters;
-	__u32 usable; /* by the word of whoever judges the slaves' health */
-	__u32 padding;
-	struct slave slave[IPEQL_MAX_SLAVES];
-};
-
-struct bundle {
-	struct bpf_spin_lock lock;
-	__u32 active;   /* which of the two tables is in force */
-	__u32 trouble;  /* a slave cannot be used: look at all of them for every packet */
-	__u32 padding;
-	struct table table[2];
-	struct ipeql_state state[2];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct bundle);
-} bundles SEC(".maps");
-
-/* What `configure` is to put into force. */
-struct incoming {
-	struct table table;
-	__u32 origin[IPEQL_MAX_SLAVES];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct incoming);
-} incoming SEC(".maps");
-
-struct counters {
-	__u64 picks;
-	__u64 packets;
-	__u64 bytes;
-	__u64 dropped; /* of the bundle: no slave was usable */
-};
-
-/* One for every slave, and the last for the bundle itself. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, IPEQL_MAX_SLAVES + 1);
-	__type(key, __u32);
-	__type(value, struct counters);
-} counters SEC(".maps");
-
-struct hop {
-	__u32 ifindex;
-	struct address address;
-};
-
-/* What the kernel knows of a next hop: 0: resolved, else when it was asked for or failed. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, NEIGHBOURS);
-	__type(key, struct hop);
-	__type(value, __u64);
-} neighbours SEC(".maps");
-
-/* The configuration in its own words, for whoever adopts the bundle. */
-#define DOCUMENT 16384
-struct document {
-	__u8 text[DOCUMENT];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct document);
-} document SEC(".maps");
-
-/* The network namespace of the bundle; found by `locate`. */
-struct net *home = 0;
-
-static __always_inline struct address mapped(__be32 ipv4)
-{
-	return (struct address){ { 0, 0, bpf_htonl(0xffff), ipv4 } };
-}
-
-static __always_inline bool is_given(const struct address *address)
-{
-	return address->word[0] | address->word[1] | address->word[2] | address->word[3];
-}
-
-/* ---- the packet ---- */
-
-struct view {
-	struct ipeql_packet packet;
-	struct address destination;
-	__u32 ipv6;
-	__u32 multicast;
-	volatile __u32 running;   /* of the slaves usable by the table, those whose link is up */
-	volatile __u32 reachable; /* and of these, those whose next hop is not waited for */
-	__u32 padding;
-	struct slave slave; /* the one chosen */
-};
-
-/* Return the bytes of the transport header that every segment of a train repeats. */
-static __always_inline __u32 transport_header(struct __sk_buff *skb, __u32 offset, __u8 protocol)
-{
-	__u8 length;
-
-	if (protocol == IPPROTO_UDP)
-		return 8;
-	if (protocol != IPPROTO_TCP || bpf_skb_load_bytes(skb, offset + 12, &length, 1))
-		return 0;
-	return (length >> 4) * 4;
-}
-
-static __always_inline int look_at(struct __sk_buff *skb, struct view *view)
-{
-	struct ipeql_packet *packet = &view->packet;
-
-	packet->now = injected ? skb->tstamp : bpf_ktime_get_ns();
-	packet->length = skb->len - ETH_HLEN;
-	packet->segments = skb->gso_segs > 1 ? skb->gso_segs : 1;
-	packet->header = 0;
-	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		struct iphdr ip;
-
-		if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
-			return -1;
-		view->ipv6 = 0;
-		view->destination = mapped(ip.daddr);
-		view->multicast = (ip.daddr & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
-				  ip.daddr == bpf_htonl(0xffffffff);
-		if (packet->segments > 1)
-			packet->header = ip.ihl * 4 + transport_header(skb, ETH_HLEN + ip.ihl * 4,
-								       ip.protocol);
-	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		struct ipv6hdr ip;
-
-		if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
-			return -1;
-		view->ipv6 = 1;
-		__builtin_memcpy(&view->destination, &ip.daddr, sizeof(view->destination));
-		view->multicast = ip.daddr.s6_addr[0] == 0xff;
-		if (packet->segments > 1)
-			packet->header = sizeof(ip) + transport_header(skb, ETH_HLEN + sizeof(ip),
-								       ip.nexthdr);
-	} else {
-		return -1;
-	}
-	return 0;
-}
-
-/* Replace the destination by the gateway of the route that the packet carries, if there is one. */
-static __always_inline void find_gateway(struct __sk_buff *skb, struct view *view)
-{
-	struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb);
-	void *route = (void *)(kernel->_skb_refdst & ~1UL);
-
-	if (!route)
-		return;
-	if (view->ipv6) {
-		struct rt6_info *route6 =
-			bpf_rdonly_cast(route, bpf_core_type_id_kernel(struct rt6_info));
-
-		if (route6->rt6i_flags & RTF_GATEWAY)
-			bpf_core_read(&view->destination, sizeof(view->destination),
-				      &route6->rt6i_gateway);
-	} else {
-		struct rtable *route4 =
-			bpf_rdonly_cast(route, bpf_core_type_id_kernel(struct rtable));
-
-		if (route4->rt_gw_family == AF_INET)
-			view->destination = mapped(route4->rt_gw4);
-		else if (route4->rt_gw_family == AF_INET6)
-			bpf_core_read(&view->destination, sizeof(view->destination),
-				      &route4->rt_gw6);
-	}
-}
-
-/* ---- the slaves ---- */
-
-static __always_inline bool is_running(const struct slave *slave)
-{
-	struct net_device *device;
-
-	if (!slave->device)
-		return true;
-	device = bpf_rdonly_cast((void *)slave->device,
-				 bpf_core_type_id_kernel(struct net_device));
-	/* What was freed may be anything by now, but not this interface. */
-	return device->ifindex == (int)slave->ifindex &&
-	       (device->state & (LINK_UP | LINK_NO_CARRIER)) == LINK_UP;
-}
-
-static __always_inline struct hop next_hop(const struct slave *slave, const struct view *view)
-{
-	const struct address *via = view->ipv6 ? &slave->via6 : &slave->via;
-
-	return (struct hop){ slave->ifindex, is_given(via) ? *via : view->destination };
-}
-
-enum reach { RESOLVED, UNKNOWN, WAITING };
-
-/* Say what is known of a packet's next hop on a slave. */
-static __always_inline enum reach reach_of(const struct slave *slave, const struct view *view)
-{
-	struct hop hop;
-	__u64 *asked;
-
-	if (!slave->resolves || view->multicast)
-		return RESOLVED;
-	hop = next_hop(slave, view);
-	asked = bpf_map_lookup_elem(&neighbours, &hop);
-	if (!asked)
-		return UNKNOWN;
-	if (!*asked)
-		return RESOLVED;
-	return view->packet.now - *asked < RETRY_NS ? WAITING : UNKNOWN;
-}
-
-/* Let the slave rest until its next hop is resolved: this packet is about to ask for it. */
-static __always_inline void ask(const struct slave *slave, const struct view *view)
-{
-	struct hop hop = next_hop(slave, view);
-	__u64 now = view->packet.now, *asked = bpf_map_lookup_elem(&neighbours, &hop), before;
-
-	if (!asked) {
-		bpf_map_update_elem(&neighbours, &hop, &now, BPF_NOEXIST);
-		return;
-	}
-	before = *asked;
-	if (before)
-		__sync_val_compare_and_swap(asked, before, now);
-}
-
 /*
  * Return the set of slaves that a packet can take, of those that the table calls usable. Global, so
- * that the verifier looks at it once; the sets live in `view` for the reason given in the header.
+ * that the verifier looks at it once.
  */
-__noinline __u32 survey(struct view *view)
+__noinline __u32 survey(struct view *view, __u64 now)
 {
 	__u32 zero = 0;
 	struct bundle *bundle = bpf_map_lookup_elem(&bundles, &zero);
@@ -369,7 +56,7 @@ __noinline __u32 survey(struct view *view)
 		if (!(table->usable >> i & 1) || !is_running(slave))
 			continue;
 		view->running |= 1U << i;
-		if (reach_of(slave, view) != WAITING)
+		if (reach_of(slave, view, now) != WAITING)
 			view->reachable |= 1U << i;
 	}
 	if (!view->reachable)
@@ -378,111 +65,172 @@ __noinline __u32 survey(struct view *view)
 	return view->reachable;
 }
 
-/* Choose one of the slaves of `set` and copy it, in one step with the account of it. */
-__noinline __u32 choose(struct view *view, __u32 set)
+/* bw_poll has one account for all CPUs. */
+__noinline __u32 choose_polled(__u32 set)
 {
-	__u32 zero = 0, index = IPEQL_NO_SLAVE, at;
+	__u32 zero = 0, index, active;
 	struct bundle *bundle = bpf_map_lookup_elem(&bundles, &zero);
-	struct ipeql_state *state;
-	struct table *table;
+	struct lane *lane = bpf_map_lookup_elem(&lanes, &zero);
 
-	if (!bundle || !view)
+	if (!bundle || !lane)
 		return IPEQL_NO_SLAVE;
+	active = bundle->active & 1;
 	bpf_spin_lock(&bundle->lock);
-	table = &bundle->table[bundle->active & 1];
-	state = &bundle->state[bundle->active & 1];
-	set &= table->usable;
-	if (view->multicast) {
-		for (__u32 i = 0; i < IPEQL_MAX_SLAVES; i++)
-			if (set >> i & 1) {
-				index = i;
-				break;
-			}
-	} else {
-		index = ipeql_pick(&table->parameters, state, set, &view->packet);
-	}
-	if (index < IPEQL_MAX_SLAVES) {
-		at = index;
-		barrier_var(at); /* or clang drops the mask that the verifier wants to see */
-		view->slave = table->slave[IPEQL_AT(at)];
-	}
+	index = ipeql_weighted(&bundle->table[active].parameters, &bundle->state[active], set,
+			       &lane->packet);
 	bpf_spin_unlock(&bundle->lock);
 	return index;
 }
 
-static __always_inline int redirect(const struct hop *hop)
+__noinline __u32 choose_unlocked(const struct ipeql_parameters *table, struct ipeql_state *state,
+				 __u32 set, struct ipeql_packet *packet)
 {
-	struct bpf_redir_neigh next = {};
-
-	if (hop->address.word[0] == 0 && hop->address.word[1] == 0 &&
-	    hop->address.word[2] == bpf_htonl(0xffff)) {
-		next.nh_family = AF_INET;
-		next.ipv4_nh = hop->address.word[3];
-	} else {
-		next.nh_family = AF_INET6;
-		__builtin_memcpy(next.ipv6_nh, &hop->address, sizeof(hop->address));
-	}
-	return bpf_redirect_neigh(hop->ifindex, &next, sizeof(next), 0);
+	if (!table || !state || !packet)
+		return IPEQL_NO_SLAVE;
+	return ipeql_pick(table, state, set, packet);
 }
 
-static __always_inline void count(__u32 index, const struct ipeql_packet *packet)
+/* Choose one of the slaves of `set` and account for it. */
+static __always_inline __u32 choose(struct bundle *bundle, struct lane *lane, __u32 set)
 {
-	struct counters *counter = bpf_map_lookup_elem(&counters, &index);
+	__u32 active = bundle->active & 1;
+	const struct ipeql_parameters *table = &bundle->table[active].parameters;
 
-	if (!counter)
-		return;
-	if (index == IPEQL_MAX_SLAVES) {
-		counter->dropped += packet->segments;
-		return;
+	switch (table->method) {
+	case IPEQL_ROUND_ROBIN:
+		return set ? ipeql_round_robin(table, &lane->state[active], set) : IPEQL_NO_SLAVE;
+	case IPEQL_BW_LOAD:
+		return choose_unlocked(table, &lane->state[active], set, &lane->packet);
+	case IPEQL_BW_POLL:
+		return choose_polled(set);
 	}
+	return choose_unlocked(table, &bundle->state[active], set, &lane->packet);
+}
+
+static __always_inline void count(struct lane *lane, const struct slave *slave)
+{
+	struct counters *counter = &lane->counters[IPEQL_AT(slave->counters)];
+
 	counter->picks++;
-	counter->packets += packet->segments;
-	counter->bytes += ipeql_bytes(packet);
+	counter->packets += lane->packet.segments;
+	counter->bytes += ipeql_bytes(&lane->packet);
 }
 
-SEC("tc")
-int stripe(struct __sk_buff *skb)
+/* Send with the link header that is remembered. */
+static __always_inline int send(struct __sk_buff *skb, const struct last_hop *last)
 {
-	__u32 zero = 0, index;
-	struct bundle *bundle = bpf_map_lookup_elem(&bundles, &zero);
-	enum reach reach = UNKNOWN;
-	struct view view = {};
-	struct hop hop;
+	__u32 *data = (void *)(long)skb->data;
 
-	if (!bundle || look_at(skb, &view))
+	if (data + 3 > (__u32 *)(long)skb->data_end)
 		return TC_ACT_SHOT;
-	if (injected) {
-		skb->cb[0] = choose(&view, skb->cb[0]);
-		return TC_ACT_OK;
-	}
-	find_gateway(skb, &view);
-	index = choose(&view, bundle->trouble ? survey(&view) : ~0U);
+	data[0] = last->header[0];
+	data[1] = last->header[1];
+	data[2] = last->header[2];
+	return bpf_redirect(last->hop.ifindex, 0);
+}
+
+/*
+ * Send a packet that the fast way does not serve: to a group, while a slave cannot be used, or to a
+ * next hop that is not the last one or not resolved. `index`: the slave chosen for it already.
+ */
+static __noinline int send_slowly(struct __sk_buff *skb, struct bundle *bundle, struct lane *lane,
+				  struct view *view, __u32 index)
+{
+	const struct table *table = &bundle->table[bundle->active & 1];
+	__u64 now = bpf_ktime_get_ns();
+	const struct slave *slave;
+	enum reach reach = UNKNOWN;
+	struct hop hop;
+	__u32 set;
+
 	if (index < IPEQL_MAX_SLAVES) {
-		reach = reach_of(&view.slave, &view);
-		if (reach == WAITING || !is_running(&view.slave)) {
-			index = choose(&view, survey(&view));
-			reach = reach_of(&view.slave, &view);
-		}
+		slave = &table->slave[IPEQL_AT(index)];
+		reach = reach_of(slave, view, now);
+		if (view->group || reach == WAITING || !is_running(slave))
+			index = IPEQL_NO_SLAVE;
 	}
 	if (index >= IPEQL_MAX_SLAVES) {
-		count(IPEQL_MAX_SLAVES, &view.packet);
-		return TC_ACT_SHOT;
+		set = survey(view, now);
+		if (!set || !view->group)
+			index = choose(bundle, lane, set);
+		else
+			index = ipeql_lowest(set);
+		if (index >= IPEQL_MAX_SLAVES) {
+			lane->counters[IPEQL_MAX_SLAVES].dropped += lane->packet.segments;
+			return TC_ACT_SHOT;
+		}
+		slave = &table->slave[IPEQL_AT(index)];
+		reach = reach_of(slave, view, now);
 	}
-	count(view.slave.counters, &view.packet);
-	hop = next_hop(&view.slave, &view);
-	/* bpf_redirect_neigh drops frames to a group; it writes the address anew anyway. */
-	if (view.multicast)
+	slave = &table->slave[IPEQL_AT(index)];
+	count(lane, slave);
+	hop = next_hop(slave, view);
+	if (view->group) {
+		/* bpf_redirect_neigh() drops frames to a group; it writes the address anew. */
 		bpf_skb_store_bytes(skb, 0, (__u8[ETH_ALEN]){ 0 }, ETH_ALEN, 0);
-	if (reach == RESOLVED)
 		return redirect(&hop);
+	}
+	if (reach == RESOLVED) {
+		if (find_header(slave, &hop, &lane->last_hop[IPEQL_AT(index)]))
+			return send(skb, &lane->last_hop[IPEQL_AT(index)]);
+		return redirect(&hop);
+	}
 	if (reach == UNKNOWN)
-		ask(&view.slave, &view);
+		ask(&hop, now);
 	skb->cb[0] = hop.ifindex;
 	skb->cb[1] = hop.address.word[0];
 	skb->cb[2] = hop.address.word[1];
 	skb->cb[3] = hop.address.word[2];
 	skb->cb[4] = hop.address.word[3];
 	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
+/* Say whether what is remembered of a slave holds for the packet. */
+static __always_inline bool holds(const struct last_hop *last, const struct slave *slave,
+				  const struct view *view)
+{
+	const struct address *via = via_of(slave, view);
+
+	if (last->generation != generation || last->hop.ifindex != slave->ifindex)
+		return false;
+	if (slave->link < LINK_ETHERNET)
+		return is_running(slave);
+	/* A device that goes takes its neighbours along, which changes the generation. */
+	return is_same(&last->hop.address, is_given(via) ? via : &view->destination) &&
+	       is_up(slave);
+}
+
+SEC("tc")
+int stripe(struct __sk_buff *skb)
+{
+	__u32 zero = 0, index = IPEQL_NO_SLAVE;
+	struct bundle *bundle = bpf_map_lookup_elem(&bundles, &zero);
+	struct lane *lane = bpf_map_lookup_elem(&lanes, &zero);
+	const struct table *table;
+	const struct slave *slave;
+	struct last_hop *last;
+	struct view view;
+
+	if (!bundle || !lane || look_at(skb, &lane->packet, &view))
+		return TC_ACT_SHOT;
+	table = &bundle->table[bundle->active & 1];
+	if (injected) {
+		lane->packet.now = skb->tstamp;
+		skb->cb[0] = choose(bundle, lane, skb->cb[0] & table->usable);
+		return TC_ACT_OK;
+	}
+	if (table->parameters.method >= IPEQL_BW_POLL)
+		lane->packet.now = bpf_ktime_get_ns();
+	find_gateway(skb, &view);
+	if (bundle->trouble || view.group)
+		return send_slowly(skb, bundle, lane, &view, IPEQL_NO_SLAVE);
+	index = choose(bundle, lane, table->usable);
+	slave = &table->slave[IPEQL_AT(index)];
+	last = &lane->last_hop[IPEQL_AT(index)];
+	if (index >= IPEQL_MAX_SLAVES || !holds(last, slave, &view))
+		return send_slowly(skb, bundle, lane, &view, index);
+	count(lane, slave);
+	return send(skb, last);
 }
 
 SEC("tc")
@@ -493,93 +241,56 @@ int resolve(struct __sk_buff *skb)
 	return redirect(&hop);
 }
 
-/* ---- the neighbours ---- */
-
-static __always_inline bool hop_of(struct neighbour *neighbour, struct hop *hop)
-{
-	struct net_device *device = neighbour->dev;
-	__u8 *key = (void *)neighbour + bpf_core_field_offset(neighbour->primary_key);
-	__be32 ipv4;
-
-	if (device->nd_net.net != home)
-		return false;
-	hop->ifindex = device->ifindex;
-	if (neighbour->tbl->family == AF_INET6)
-		return !bpf_probe_read_kernel(&hop->address, sizeof(hop->address), key);
-	if (neighbour->tbl->family != AF_INET || bpf_probe_read_kernel(&ipv4, sizeof(ipv4), key))
-		return false;
-	hop->address = mapped(ipv4);
-	return true;
-}
-
-static __always_inline int learn(struct neighbour *neighbour)
-{
-	struct hop hop;
-	__u64 state = 0;
-
-	if (!hop_of(neighbour, &hop))
-		return 0;
-	if (neighbour->nud_state & NUD_FAILED)
-		state = bpf_ktime_get_ns();
-	if (neighbour->nud_state & (NUD_VALID | NUD_FAILED))
-		bpf_map_update_elem(&neighbours, &hop, &state, BPF_ANY);
-	return 0;
-}
-
-SEC("tp_btf/neigh_update_done")
-int BPF_PROG(neighbour_updated, struct neighbour *neighbour)
-{
-	return learn(neighbour);
-}
-
-SEC("tp_btf/neigh_timer_handler")
-int BPF_PROG(neighbour_timed, struct neighbour *neighbour)
-{
-	return learn(neighbour);
-}
-
-SEC("tp_btf/neigh_cleanup_and_release")
-int BPF_PROG(neighbour_gone, struct neighbour *neighbour)
-{
-	struct hop hop;
-
-	if (hop_of(neighbour, &hop))
-		bpf_map_delete_elem(&neighbours, &hop);
-	return 0;
-}
-
 /* ---- run by the control plane ---- */
+
+/* Prepare a CPU's lane for the incoming table. */
+__noinline int prepare(__u32 cpu)
+{
+	__u32 zero = 0, now, next;
+	struct bundle *bundle = bpf_map_lookup_elem(&bundles, &zero);
+	struct incoming *wanted = bpf_map_lookup_elem(&incoming, &zero);
+	struct lane *lane = bpf_map_lookup_percpu_elem(&lanes, &zero, cpu);
+
+	if (!bundle || !wanted || !lane)
+		return 1;
+	now = bundle->active & 1;
+	next = now ^ 1;
+	ipeql_inherit(&wanted->table.parameters, &lane->state[next],
+		      &bundle->table[now].parameters, &lane->state[now], wanted->origin);
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES; i++)
+		if (wanted->fresh >> i & 1)
+			lane->counters[i] = (struct counters){};
+	return 0;
+}
+
+static long prepare_one(__u32 cpu, void *context)
+{
+	prepare(cpu);
+	return 0;
+}
 
 /* Put `incoming` into force in one step. */
 SEC("tc")
 int configure(struct __sk_buff *skb)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, now, next;
 	struct bundle *bundle = bpf_map_lookup_elem(&bundles, &zero);
 	struct incoming *wanted = bpf_map_lookup_elem(&incoming, &zero);
 
 	if (!bundle || !wanted)
 		return TC_ACT_SHOT;
+	bpf_loop(wanted->cpus, prepare_one, 0, 0);
+	now = bundle->active & 1;
+	next = now ^ 1;
+	/* A plain copy would be a call of memcpy(). */
+	bpf_probe_read_kernel(&bundle->table[next], sizeof(wanted->table), &wanted->table);
 	bpf_spin_lock(&bundle->lock);
-	__u32 now = bundle->active & 1, next = now ^ 1;
-	struct table *table = &bundle->table[next];
-
-	table->usable = wanted->table.usable;
-	table->parameters.method = wanted->table.parameters.method;
-	table->parameters.count = wanted->table.parameters.count;
-	table->parameters.packets_per_slave = wanted->table.parameters.packets_per_slave;
-	table->parameters.count_packets = wanted->table.parameters.count_packets;
-	table->parameters.poll_interval = wanted->table.parameters.poll_interval;
-	for (__u32 i = 0; i < IPEQL_MAX_SLAVES; i++) {
-		table->parameters.order[i] = wanted->table.parameters.order[i];
-		table->parameters.path[i] = wanted->table.parameters.path[i];
-		table->slave[i] = wanted->table.slave[i];
-	}
-	ipeql_inherit(&table->parameters, &bundle->state[next], &bundle->table[now].parameters,
-		      &bundle->state[now], wanted->origin);
-	bundle->active = next;
-	bundle->trouble = 1;
+	ipeql_inherit(&wanted->table.parameters, &bundle->state[next],
+		      &bundle->table[now].parameters, &bundle->state[now], wanted->origin);
 	bpf_spin_unlock(&bundle->lock);
+	bundle->trouble = 1;
+	__sync_fetch_and_add(&generation, 1);
+	__sync_lock_test_and_set(&bundle->active, next);
 	return TC_ACT_OK;
 }
 

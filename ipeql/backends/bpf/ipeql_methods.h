@@ -1,19 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The striping methods that hold no packets, exactly as docs/methods.md has them: the C twin of
- * ipeql/methods/. Plain C on 64-bit integers, for eBPF and for the kernel alike; whoever includes
- * it brings the __u32 family of types and serialises the calls for one bundle.
- * Units: times ns, lengths bytes, rates bit/s.
+ * The striping methods, exactly as docs/methods.md has them: the C twin of ipeql/methods/. Plain C
+ * on 64-bit integers, for eBPF and for the kernel module alike; whoever includes it brings the __u32
+ * family of types. Units: times ns, lengths bytes, rates bit/s.
+ *
+ * Who may call ipeql_pick() at the same time for one state:
+ *   round_robin, bw_load    nobody; but every CPU may have a state of its own
+ *   bw_poll, bw_lag_eq      nobody; there is one state
+ *   bw_lag, bw_lag_val      everybody: the virtual queues grow by compare-and-swap
+ *   auto_bw                 everybody: there is no state
  */
 #ifndef IPEQL_METHODS_H
 #define IPEQL_METHODS_H
 
 #define IPEQL_MAX_SLAVES 32
 #define IPEQL_NO_SLAVE IPEQL_MAX_SLAVES
+#define IPEQL_QUEUE_FULL (IPEQL_MAX_SLAVES + 1)
 #define IPEQL_NSPB_SHIFT 16
 #define IPEQL_HIGHEST 0x7fffffffffffffffLL
 #define IPEQL_PACKET 1500 /* bytes that one packet stands for where packets are counted */
 #define IPEQL_BITS_NS (8ULL * 1000000000) /* bit/s x ns in one byte */
+
+/* On 64 bits; a kernel has its own names for them. */
+#ifndef IPEQL_CMPXCHG
+#define IPEQL_CMPXCHG(where, old, new) __sync_val_compare_and_swap(where, old, new)
+#define IPEQL_ADD(where, value) __sync_fetch_and_add(where, value)
+#endif
 
 /* An index that the eBPF verifier knows to be within an array of IPEQL_MAX_SLAVES. */
 #define IPEQL_AT(i) ((i) & (IPEQL_MAX_SLAVES - 1))
@@ -24,6 +36,8 @@ enum ipeql_method {
 	IPEQL_BW_POLL,
 	IPEQL_BW_LAG,
 	IPEQL_BW_LAG_VAL,
+	IPEQL_AUTO_BW,
+	IPEQL_BW_LAG_EQ,
 };
 
 /* What a method knows of one slave; divisions were done by the control plane. */
@@ -43,34 +57,42 @@ struct ipeql_parameters {
 	__u32 packets_per_slave; /* round_robin */
 	__u32 count_packets;     /* bw_load, bw_poll: packets rather than bytes */
 	__u64 poll_interval;     /* bw_poll */
+	__u64 queue_limit;       /* bw_lag_eq */
+	__u64 max_hold;          /* bw_lag_eq */
 	__u32 order[IPEQL_MAX_SLAVES]; /* indices in lag order */
 	struct ipeql_path path[IPEQL_MAX_SLAVES];
 };
 
 struct ipeql_state {
 	__s64 priority[IPEQL_MAX_SLAVES]; /* bw_load, bw_poll */
-	__u64 busy[IPEQL_MAX_SLAVES];     /* bw_lag, bw_lag_val: when the virtual queue drains */
+	__u64 busy[IPEQL_MAX_SLAVES];     /* bw_lag*: when the virtual queue drains */
 	__u64 polled;                     /* bw_poll: when the priorities last decayed, 0: never */
-	__u32 usable;                     /* the set that the priorities are of */
-	__u32 sum;                        /* of its weights */
+	__u64 longest;                    /* bw_lag_eq: the lag that all packets are brought to */
+	__u32 usable;                     /* the set that priorities and longest are of */
+	__u32 expected;                   /* bw_lag_eq: and those it waits for besides */
+	__u32 paths;                      /* bw_lag_eq: the usable slaves within max_hold */
+	__u32 sum;                        /* bw_load, bw_poll: of the usable slaves' weights */
 	__u32 last;                       /* round_robin: the slave picked last */
 	__u32 left;                       /* and how many packets it still gets */
-	/*
-	 * The search for a minimum under way. It lives here because the eBPF verifier would follow
-	 * every course of local variables through the loop, and give up; what it reads from memory
-	 * it takes for unknown.
-	 */
-	volatile __u64 least;
-	volatile __u64 finish;
-	volatile __u32 best;
-	__u32 padding;
 };
 
+/* A packet to be placed, and the decision. */
 struct ipeql_packet {
 	__u64 now;      /* CLOCK_MONOTONIC */
 	__u32 length;   /* of the IP packet */
 	__u32 segments; /* wire packets it becomes */
 	__u32 header;   /* bytes each of them after the first repeats */
+	__u32 expected; /* bw_lag_eq: slaves about to be usable, their next hop being asked for */
+	__u64 release;  /* out: when to hand it over; now unless bw_lag_eq holds it */
+	/*
+	 * The search for a minimum under way. The eBPF verifier would follow every course of local
+	 * variables through the loop, and give up; what it reads from memory it takes for unknown.
+	 */
+	volatile __u64 least;
+	volatile __u64 finish;
+	volatile __u32 best;
+	__u32 padding;
+	__u32 queued[IPEQL_MAX_SLAVES]; /* auto_bw: packets each slave has not sent yet */
 };
 
 static __always_inline __u32 ipeql_bytes(const struct ipeql_packet *packet)
@@ -78,26 +100,44 @@ static __always_inline __u32 ipeql_bytes(const struct ipeql_packet *packet)
 	return packet->length + (packet->segments - 1) * packet->header;
 }
 
+/* Return the lowest member of a set that is not empty. */
+static __always_inline __u32 ipeql_lowest(__u32 set)
+{
+	__u32 at = 0;
+
+	if (!(set & 0xffff)) {
+		set >>= 16;
+		at += 16;
+	}
+	if (!(set & 0xff)) {
+		set >>= 8;
+		at += 8;
+	}
+	if (!(set & 0xf)) {
+		set >>= 4;
+		at += 4;
+	}
+	if (!(set & 3)) {
+		set >>= 2;
+		at += 2;
+	}
+	return at + !(set & 1);
+}
+
 static __always_inline __u32 ipeql_round_robin(const struct ipeql_parameters *table,
 					       struct ipeql_state *state, __u32 usable)
 {
-	__u32 later;
+	__u32 last = IPEQL_AT(state->last), later;
 
-	if (!state->left || !(usable >> IPEQL_AT(state->last) & 1)) {
+	if (!state->left || !(usable >> last & 1)) {
 		/* The next usable slave after the last one, or else the first. */
-		later = usable & ~((2ULL << IPEQL_AT(state->last)) - 1);
-		if (!later)
-			later = usable;
-		state->last = 0;
-		for (__u32 i = 0; i < IPEQL_MAX_SLAVES; i++)
-			if (later >> i & 1) {
-				state->last = i;
-				break;
-			}
+		later = usable & ~((2ULL << last) - 1);
+		last = ipeql_lowest(later ? later : usable);
+		state->last = last;
 		state->left = table->packets_per_slave;
 	}
 	state->left--;
-	return state->last;
+	return last;
 }
 
 static __always_inline __s64 ipeql_decayed(__s64 priority, __u64 decay, __u64 times)
@@ -132,83 +172,151 @@ static __always_inline void ipeql_poll(const struct ipeql_parameters *table,
 
 static __always_inline __u32 ipeql_bw_load(const struct ipeql_parameters *table,
 					   struct ipeql_state *state, __u32 usable,
-					   const struct ipeql_packet *packet)
+					   struct ipeql_packet *packet)
 {
 	__s64 unit = table->count_packets ? 1 : ipeql_bytes(packet);
 
-	state->least = IPEQL_HIGHEST;
-	state->best = 0;
+	packet->least = IPEQL_HIGHEST;
+	packet->best = 0;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
 		if (!(usable >> i & 1))
 			continue;
 		state->priority[i] -= table->path[i].weight * unit;
-		if (state->priority[i] < (__s64)state->least) {
-			state->least = state->priority[i];
-			state->best = i;
+		if (state->priority[i] < (__s64)packet->least) {
+			packet->least = state->priority[i];
+			packet->best = i;
 		}
 	}
-	state->priority[IPEQL_AT(state->best)] = state->least + unit * state->sum;
-	return state->best;
+	state->priority[IPEQL_AT(packet->best)] = packet->least + unit * state->sum;
+	return packet->best;
 }
 
-/* When slave i has sent the packet, were it given to it. */
+/* Return the time that slave i takes to send the packet. */
+static __always_inline __u64 ipeql_tx(const struct ipeql_parameters *table, __u32 i,
+				      const struct ipeql_packet *packet)
+{
+	const struct ipeql_path *path = &table->path[IPEQL_AT(i)];
+	__u64 charge = ipeql_bytes(packet) + (__u64)packet->segments * path->overhead;
+
+	return charge * path->nspb >> IPEQL_NSPB_SHIFT;
+}
+
+/* Return when slave i has sent the packet, were it given to it. */
 static __always_inline __u64 ipeql_sent(const struct ipeql_parameters *table,
 					const struct ipeql_state *state, __u32 i,
 					const struct ipeql_packet *packet)
 {
-	const struct ipeql_path *path = &table->path[IPEQL_AT(i)];
 	__u64 drained = state->busy[IPEQL_AT(i)];
-	__u64 charge = ipeql_bytes(packet) + (__u64)packet->segments * path->overhead;
 
-	return (drained > packet->now ? drained : packet->now) +
-	       (charge * path->nspb >> IPEQL_NSPB_SHIFT);
+	return (drained > packet->now ? drained : packet->now) + ipeql_tx(table, i, packet);
+}
+
+/*
+ * Put the packet into slave i's virtual queue. Where another CPU has put one there since the choice
+ * was made, the queue is longer by both, though the choice knew only of one.
+ */
+static __always_inline void ipeql_queue(const struct ipeql_parameters *table,
+					struct ipeql_state *state, __u32 i,
+					const struct ipeql_packet *packet)
+{
+	__u64 *busy = &state->busy[IPEQL_AT(i)], drained = *busy;
+	__u64 tx = ipeql_tx(table, i, packet);
+	__u64 sent = (drained > packet->now ? drained : packet->now) + tx;
+
+	if (IPEQL_CMPXCHG(busy, drained, sent) != drained)
+		IPEQL_ADD(busy, tx);
 }
 
 static __always_inline __u32 ipeql_bw_lag(const struct ipeql_parameters *table,
 					  struct ipeql_state *state, __u32 usable,
-					  const struct ipeql_packet *packet)
+					  struct ipeql_packet *packet)
 {
-	state->least = ~0ULL;
-	state->best = 0;
+	packet->least = ~0ULL;
+	packet->best = 0;
 	for (__u32 k = 0; k < IPEQL_MAX_SLAVES && k < table->count; k++) {
 		__u32 i = IPEQL_AT(table->order[k]);
+		__u64 drained = state->busy[i];
 
-		if (!(usable >> i & 1) || state->busy[i] >= state->least)
+		if (!(usable >> i & 1) || drained >= packet->least)
 			continue;
-		state->least = state->busy[i];
-		state->best = i;
-		if (state->least <= packet->now)
+		packet->least = drained;
+		packet->best = i;
+		if (drained <= packet->now)
 			break;
 	}
-	state->busy[IPEQL_AT(state->best)] = ipeql_sent(table, state, state->best, packet);
-	return state->best;
+	ipeql_queue(table, state, packet->best, packet);
+	return packet->best;
 }
 
 static __always_inline __u32 ipeql_bw_lag_val(const struct ipeql_parameters *table,
 					      struct ipeql_state *state, __u32 usable,
-					      const struct ipeql_packet *packet)
+					      struct ipeql_packet *packet)
 {
-	state->least = ~0ULL;
-	state->best = 0;
+	packet->least = ~0ULL;
+	packet->best = 0;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
-		__u64 sent;
+		__u64 arrival;
 
 		if (!(usable >> i & 1))
 			continue;
-		sent = ipeql_sent(table, state, i, packet);
-		if (sent + table->path[i].lag < state->least) {
-			state->least = sent + table->path[i].lag;
-			state->finish = sent;
-			state->best = i;
+		arrival = ipeql_sent(table, state, i, packet) + table->path[i].lag;
+		if (arrival < packet->least) {
+			packet->least = arrival;
+			packet->best = i;
 		}
 	}
-	state->busy[IPEQL_AT(state->best)] = state->finish;
-	return state->best;
+	ipeql_queue(table, state, packet->best, packet);
+	return packet->best;
 }
 
-/* Start the priorities anew for another usable set. */
-static __always_inline void ipeql_use(const struct ipeql_parameters *table,
-				      struct ipeql_state *state, __u32 usable)
+static __always_inline __u32 ipeql_auto_bw(const struct ipeql_parameters *table, __u32 usable,
+					   struct ipeql_packet *packet)
+{
+	packet->least = ~0ULL;
+	packet->best = 0;
+	for (__u32 k = 0; k < IPEQL_MAX_SLAVES && k < table->count; k++) {
+		__u32 i = IPEQL_AT(table->order[k]);
+
+		if (!(usable >> i & 1) || packet->queued[i] >= packet->least)
+			continue;
+		packet->least = packet->queued[i];
+		packet->best = i;
+	}
+	return packet->best;
+}
+
+static __always_inline __u32 ipeql_bw_lag_eq(const struct ipeql_parameters *table,
+					     struct ipeql_state *state,
+					     struct ipeql_packet *packet)
+{
+	__u64 start;
+	__u32 best;
+
+	packet->least = ~0ULL;
+	packet->best = 0;
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
+		__u64 sent;
+
+		if (!(state->paths >> i & 1))
+			continue;
+		sent = ipeql_sent(table, state, i, packet);
+		if (sent < packet->least) {
+			packet->least = sent;
+			packet->best = i;
+		}
+	}
+	best = IPEQL_AT(packet->best);
+	start = state->busy[best] > packet->now ? state->busy[best] : packet->now;
+	if (start - packet->now > table->queue_limit)
+		return IPEQL_QUEUE_FULL;
+	state->busy[best] = packet->least;
+	packet->release = start + state->longest - table->path[best].lag;
+	return best;
+}
+
+/* bw_load, bw_poll: start the priorities anew for another usable set. */
+static __always_inline void ipeql_share(const struct ipeql_parameters *table,
+					struct ipeql_state *state, __u32 usable)
 {
 	state->usable = usable;
 	state->sum = 0;
@@ -219,32 +327,76 @@ static __always_inline void ipeql_use(const struct ipeql_parameters *table,
 	}
 }
 
-/* Place one packet on one of the usable slaves (bit i: slave i) and account for it. */
-static __always_inline __u32 ipeql_pick(const struct ipeql_parameters *table,
-					struct ipeql_state *state, __u32 usable,
-					const struct ipeql_packet *packet)
+static __always_inline __u32 ipeql_weighted(const struct ipeql_parameters *table,
+					    struct ipeql_state *state, __u32 usable,
+					    struct ipeql_packet *packet)
 {
-	usable &= (1ULL << table->count) - 1;
 	if (usable != state->usable)
-		ipeql_use(table, state, usable);
+		ipeql_share(table, state, usable);
 	if (!usable)
 		return IPEQL_NO_SLAVE;
+	if (table->method == IPEQL_BW_POLL)
+		ipeql_poll(table, state, packet->now);
+	return ipeql_bw_load(table, state, usable, packet);
+}
+
+/* bw_lag_eq: find the slaves within max_hold of the lowest lag, and the longest lag of these. */
+static __always_inline void ipeql_equalise(const struct ipeql_parameters *table,
+					   struct ipeql_state *state, __u32 usable, __u32 expected)
+{
+	__u64 bound = ~0ULL;
+
+	state->usable = usable;
+	state->expected = expected;
+	state->longest = state->paths = 0;
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++)
+		if ((usable >> i & 1) && table->path[i].lag < bound)
+			bound = table->path[i].lag;
+	bound += table->max_hold;
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
+		if (!((usable | expected) >> i & 1) || table->path[i].lag > bound)
+			continue;
+		if (usable >> i & 1)
+			state->paths |= 1U << i;
+		if (table->path[i].lag > state->longest)
+			state->longest = table->path[i].lag;
+	}
+}
+
+/*
+ * Place one packet on one of the usable slaves (bit i: slave i) and account for it. Returns its
+ * index, IPEQL_NO_SLAVE or IPEQL_QUEUE_FULL.
+ */
+static __always_inline __u32 ipeql_pick(const struct ipeql_parameters *table,
+					struct ipeql_state *state, __u32 usable,
+					struct ipeql_packet *packet)
+{
+	__u32 expected;
+
+	usable &= (1ULL << table->count) - 1;
+	packet->release = packet->now;
 	switch (table->method) {
 	case IPEQL_ROUND_ROBIN:
-		return ipeql_round_robin(table, state, usable);
+		return usable ? ipeql_round_robin(table, state, usable) : IPEQL_NO_SLAVE;
 	case IPEQL_BW_LAG:
-		return ipeql_bw_lag(table, state, usable, packet);
+		return usable ? ipeql_bw_lag(table, state, usable, packet) : IPEQL_NO_SLAVE;
 	case IPEQL_BW_LAG_VAL:
-		return ipeql_bw_lag_val(table, state, usable, packet);
-	case IPEQL_BW_POLL:
-		ipeql_poll(table, state, packet->now);
+		return usable ? ipeql_bw_lag_val(table, state, usable, packet) : IPEQL_NO_SLAVE;
+	case IPEQL_AUTO_BW:
+		return usable ? ipeql_auto_bw(table, usable, packet) : IPEQL_NO_SLAVE;
+	case IPEQL_BW_LAG_EQ:
+		expected = packet->expected & ~usable;
+		if (usable != state->usable || expected != state->expected)
+			ipeql_equalise(table, state, usable, expected);
+		return usable ? ipeql_bw_lag_eq(table, state, packet) : IPEQL_NO_SLAVE;
 	}
-	return ipeql_bw_load(table, state, usable, packet);
+	return ipeql_weighted(table, state, usable, packet);
 }
 
 static __always_inline int ipeql_has_queues(const struct ipeql_parameters *table)
 {
-	return table->method == IPEQL_BW_LAG || table->method == IPEQL_BW_LAG_VAL;
+	return table->method == IPEQL_BW_LAG || table->method == IPEQL_BW_LAG_VAL ||
+	       table->method == IPEQL_BW_LAG_EQ;
 }
 
 /*
@@ -258,8 +410,7 @@ static __always_inline void ipeql_inherit(const struct ipeql_parameters *table,
 {
 	int queues = ipeql_has_queues(table) && ipeql_has_queues(before);
 
-	state->least = IPEQL_MAX_SLAVES;
-	state->polled = state->usable = state->sum = state->left = 0;
+	state->longest = IPEQL_MAX_SLAVES; /* until the end: how far back the last slave found is */
 	state->last = IPEQL_AT(table->count - 1);
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES; i++) {
 		__u32 from = origin[i], back;
@@ -273,11 +424,13 @@ static __always_inline void ipeql_inherit(const struct ipeql_parameters *table,
 			continue;
 		/* The last slave, or the nearest before it that stays. */
 		back = old->last >= from ? old->last - from : old->last + before->count - from;
-		if (back < state->least) {
-			state->least = back;
+		if (back < state->longest) {
+			state->longest = back;
 			state->last = i;
 		}
 	}
+	state->polled = state->longest = 0;
+	state->usable = state->expected = state->paths = state->sum = state->left = 0;
 }
 
 #endif

@@ -1,10 +1,11 @@
-"""The structures that user space shares with ``ipeql.bpf.c``, and the way into them from a table.
+"""The structures that user space shares with ``bundle.h``, and the way into them from a table.
 
 The divisions that the methods need are done here, once (docs/methods.md, Terms).
 """
 
 from collections.abc import Sequence
-from ctypes import Structure, c_uint8, c_uint32, c_uint64
+from ctypes import Structure, c_int64, c_uint8, c_uint32, c_uint64
+from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 
 from ipeql.methods import MAX_SLAVES, SlaveParameters
@@ -19,7 +20,9 @@ METHODS = ("round_robin", "bw_load", "bw_poll", "bw_lag", "bw_lag_val")
 
 DOCUMENT_BYTES = 16384
 BUNDLE_COUNTERS = MAX_SLAVES
-"""The place in ``counters`` that is the bundle's own."""
+"""The place in a lane's ``counters`` that is the bundle's own."""
+
+ETH_ALEN = 6
 
 _DECAY_BITS = 45
 """A decay beyond this many bits is any priority's end: those have 2 x 17 + 5 at most."""
@@ -47,9 +50,44 @@ class Parameters(Structure):
         ("packets_per_slave", c_uint32),
         ("count_packets", c_uint32),
         ("poll_interval", c_uint64),
+        ("queue_limit", c_uint64),
+        ("max_hold", c_uint64),
         ("order", c_uint32 * MAX_SLAVES),
         ("path", Path * MAX_SLAVES),
     )
+
+
+class State(Structure):
+    """struct ipeql_state."""
+
+    _fields_ = (
+        ("priority", c_int64 * MAX_SLAVES),
+        ("busy", c_uint64 * MAX_SLAVES),
+        *((name, c_uint64) for name in ("polled", "longest")),
+        *((name, c_uint32) for name in ("usable", "expected", "paths", "sum", "last", "left")),
+    )
+
+
+class Packet(Structure):
+    """struct ipeql_packet."""
+
+    _fields_ = (
+        ("now", c_uint64),
+        *((name, c_uint32) for name in ("length", "segments", "header", "expected")),
+        *((name, c_uint64) for name in ("release", "least", "finish")),
+        *((name, c_uint32) for name in ("best", "padding")),
+        ("queued", c_uint32 * MAX_SLAVES),
+    )
+
+
+class Link(IntEnum):
+    """enum link: how a slave's link layer is addressed."""
+
+    BARE = 0
+    FIXED = 1
+    NO_NEIGHBOURS = 2
+    ETHERNET = 3
+    OTHER = 4
 
 
 class NextHop(Structure):
@@ -65,7 +103,7 @@ class Slave(Structure):
         ("device", c_uint64),
         ("ifindex", c_uint32),
         ("counters", c_uint32),
-        ("resolves", c_uint32),
+        ("link", c_uint32),
         ("padding", c_uint32),
         ("via", NextHop),
         ("via6", NextHop),
@@ -86,7 +124,12 @@ class Table(Structure):
 class Incoming(Structure):
     """struct incoming."""
 
-    _fields_ = (("table", Table), ("origin", c_uint32 * MAX_SLAVES))
+    _fields_ = (
+        ("table", Table),
+        ("origin", c_uint32 * MAX_SLAVES),
+        ("fresh", c_uint32),
+        ("cpus", c_uint32),
+    )
 
 
 class Counters(Structure):
@@ -99,6 +142,34 @@ class Hop(Structure):
     """struct hop."""
 
     _fields_ = (("ifindex", c_uint32), ("address", NextHop))
+
+
+class LastHop(Structure):
+    """struct last_hop."""
+
+    _fields_ = (("generation", c_uint64), ("hop", Hop), ("header", c_uint32 * 3))
+
+
+class Lane(Structure):
+    """struct lane."""
+
+    _fields_ = (
+        ("state", State * 2),
+        ("packet", Packet),
+        ("last_hop", LastHop * MAX_SLAVES),
+        ("counters", Counters * (MAX_SLAVES + 1)),
+    )
+
+
+class Known(Structure):
+    """struct known."""
+
+    _fields_ = (
+        ("asked", c_uint64),
+        ("lladdr", c_uint8 * ETH_ALEN),
+        ("connected", c_uint8),
+        ("padding", c_uint8),
+    )
 
 
 class Document(Structure):
@@ -121,8 +192,15 @@ def next_hop(address: IPv4Address | IPv6Address | None) -> NextHop:
     return NextHop((c_uint8 * 16)(*prefix, *address.packed))
 
 
+def known(fixed: bool, lladdr: str | None) -> Known:
+    """Return a resolved neighbour; ``fixed``: its address is never checked."""
+    octets = bytes.fromhex((lladdr or "").replace(":", ""))
+    usable = fixed and len(octets) == ETH_ALEN
+    return Known(lladdr=(c_uint8 * ETH_ALEN)(*octets[:ETH_ALEN]), connected=usable)
+
+
 def incoming(table: BundleTable, origins: Sequence[int | None]) -> Incoming:
-    """Return ``table`` for the dataplane; the slaves' devices and counters are still to be set.
+    """Return ``table`` for the dataplane; the slaves' devices, links, counters are still to be set.
 
     ``origins[i]``: the index slave i has in the table in force, None where it is new.
     """

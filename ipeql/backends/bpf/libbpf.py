@@ -7,6 +7,8 @@ laid out here up to the fields in use, as their size field allows.
 import contextlib
 import ctypes
 import os
+import platform
+import time
 from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,13 @@ BPF_TC_EGRESS = 2
 
 
 BPF_TC_F_REPLACE = 1
+BPF_ANY = 0
+BPF_NOEXIST = 1
+
+SYS_MEMBARRIER = 324 if platform.machine() == "x86_64" else 283
+MEMBARRIER_CMD_GLOBAL = 1
+GRACE_S = 0.1
+"""Where the kernel refuses membarrier(2), as it does with nohz_full: far beyond any program."""
 
 
 class SkBuff(Structure):
@@ -242,23 +251,31 @@ def lookup(descriptor: int, key: Structure | c_uint32, value: S) -> S:
     return value
 
 
-def lookup_each_cpu(descriptor: int, key: int, kind: type[S]) -> list[S]:
-    """Return the values of a per-CPU array, whose size is a multiple of 8, at ``key``."""
-    values = (kind * _checked(library().libbpf_num_possible_cpus()))()
-    _checked(library().bpf_map_lookup_elem(descriptor, byref(c_uint32(key)), byref(values)))
+def cpus() -> int:
+    """Return how many values a per-CPU map has."""
+    return _checked(library().libbpf_num_possible_cpus())
+
+
+def lookup_each_cpu(descriptor: int, kind: type[S]) -> list[S]:
+    """Return the values of a per-CPU array, whose size is a multiple of 8, at 0."""
+    values = (kind * cpus())()
+    _checked(library().bpf_map_lookup_elem(descriptor, byref(c_uint32(0)), byref(values)))
     return list(values)
 
 
-def clear_each_cpu(descriptor: int, key: int, kind: type[S]) -> None:
-    """Zero the values of a per-CPU array at ``key``."""
-    values = (kind * _checked(library().libbpf_num_possible_cpus()))()
-    _checked(library().bpf_map_update_elem(descriptor, byref(c_uint32(key)), byref(values), 0))
+def wait_for_programs() -> None:
+    """Wait until every program that runs now has ended: for an RCU grace period, membarrier(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(SYS_MEMBARRIER, MEMBARRIER_CMD_GLOBAL, 0, 0):
+        time.sleep(GRACE_S)
 
 
-def update(descriptor: int, key: Structure | c_uint32, value: Structure | c_uint64) -> None:
-    """Write a map's value."""
+def update(
+    descriptor: int, key: Structure | c_uint32, value: Structure, flags: int = BPF_ANY
+) -> None:
+    """Write a map's value; OSError EEXIST with ``BPF_NOEXIST`` where there is one."""
     library().bpf_map_update_elem.argtypes = [c_int, c_void_p, c_void_p, c_uint64]
-    _checked(library().bpf_map_update_elem(descriptor, byref(key), byref(value), 0))
+    _checked(library().bpf_map_update_elem(descriptor, byref(key), byref(value), flags))
 
 
 def delete(descriptor: int, key: Structure) -> None:

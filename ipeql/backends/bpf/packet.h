@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What counts of a packet: its size, where it goes. */
+#ifndef IPEQL_PACKET_H
+#define IPEQL_PACKET_H
+
+#include "bundle.h"
+#include "kernel.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+
+struct view {
+	struct address destination; /* or the gateway, where find_gateway() has found one */
+	__u32 ipv6;
+	__u32 group; /* multicast or broadcast */
+	/* The sets that survey() finds; in memory for the reason that ipeql_methods.h gives. */
+	volatile __u32 running;
+	volatile __u32 reachable;
+};
+
+/* Return the bytes of the transport header that every segment of a train repeats. */
+static __always_inline __u32 transport_header(struct __sk_buff *skb, __u32 offset, __u8 protocol)
+{
+	__u8 length;
+
+	if (protocol == IPPROTO_UDP)
+		return 8;
+	if (protocol != IPPROTO_TCP || bpf_skb_load_bytes(skb, offset + 12, &length, 1))
+		return 0;
+	return (length >> 4) * 4;
+}
+
+static __always_inline int look_at_ipv4(struct __sk_buff *skb, const struct iphdr *ip,
+					struct ipeql_packet *packet, struct view *view)
+{
+	__u32 length = ip->ihl * 4;
+
+	view->ipv6 = 0;
+	view->destination = mapped(ip->daddr);
+	view->group = (ip->daddr & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
+		      ip->daddr == bpf_htonl(0xffffffff);
+	if (packet->segments > 1)
+		packet->header =
+			length + transport_header(skb, ETH_HLEN + length, ip->protocol);
+	return 0;
+}
+
+static __always_inline int look_at_ipv6(struct __sk_buff *skb, const struct ipv6hdr *ip,
+					struct ipeql_packet *packet, struct view *view)
+{
+	view->ipv6 = 1;
+	__builtin_memcpy(&view->destination, &ip->daddr, sizeof(view->destination));
+	view->group = ip->daddr.s6_addr[0] == 0xff;
+	if (packet->segments > 1)
+		packet->header =
+			sizeof(*ip) + transport_header(skb, ETH_HLEN + sizeof(*ip), ip->nexthdr);
+	return 0;
+}
+
+/* Fill in what a decision needs, but for the clock; -1: not an IP packet. */
+static __always_inline int look_at(struct __sk_buff *skb, struct ipeql_packet *packet,
+				   struct view *view)
+{
+	const void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	union {
+		struct iphdr ipv4;
+		struct ipv6hdr ipv6;
+	} copy;
+
+	packet->length = skb->len - ETH_HLEN;
+	packet->segments = skb->gso_segs > 1 ? skb->gso_segs : 1;
+	packet->header = 0;
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		if (data + ETH_HLEN + sizeof(copy.ipv4) <= end)
+			return look_at_ipv4(skb, data + ETH_HLEN, packet, view);
+		if (!bpf_skb_load_bytes(skb, ETH_HLEN, &copy.ipv4, sizeof(copy.ipv4)))
+			return look_at_ipv4(skb, &copy.ipv4, packet, view);
+	} else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		if (data + ETH_HLEN + sizeof(copy.ipv6) <= end)
+			return look_at_ipv6(skb, data + ETH_HLEN, packet, view);
+		if (!bpf_skb_load_bytes(skb, ETH_HLEN, &copy.ipv6, sizeof(copy.ipv6)))
+			return look_at_ipv6(skb, &copy.ipv6, packet, view);
+	}
+	return -1;
+}
+
+/* Replace the destination by the gateway of the route that the packet carries, if there is one. */
+static __always_inline void find_gateway(struct __sk_buff *skb, struct view *view)
+{
+	unsigned long route = 0;
+	__u32 flags = 0;
+	__u8 family = 0;
+	__be32 ipv4;
+
+	read_kernel(&route, sk_buff, skb, _skb_refdst);
+	route &= ~1UL; /* SKB_DST_NOREF */
+	if (!route)
+		return;
+	if (view->ipv6) {
+		read_kernel(&flags, rt6_info, route, rt6i_flags);
+		if (flags & RTF_GATEWAY)
+			read_kernel(&view->destination, rt6_info, route, rt6i_gateway);
+		return;
+	}
+	read_kernel(&flags, rtable, route, rt_flags);
+	if (flags & RTCF_BROADCAST) {
+		view->group = 1;
+		return;
+	}
+	read_kernel(&family, rtable, route, rt_gw_family);
+	if (family == AF_INET6) {
+		read_kernel(&view->destination, rtable, route, rt_gw6);
+	} else if (family == AF_INET && !read_kernel(&ipv4, rtable, route, rt_gw4)) {
+		view->destination = mapped(ipv4);
+	}
+}
+
+#endif
