@@ -88,8 +88,8 @@ def _measure(scenario: Scenario, only: str, file: Path, tools: Path, date: str) 
         rows.append(row)
         run = Run(date, platform.release(), machine(clock), tuple(rows))
         file.write_text(run.to_json())
-        told = f"{row.value:10.1f}  {row.values}" if row.values else row.problem
-        print(f"{row.candidate:24} {row.case:12} {told}", flush=True)
+        told = f"{row.value:10g}  {row.values}" if row.values else row.problem
+        print(f"{row.candidate:24} {row.case:26} {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -16,31 +16,27 @@ from ipeql.state import BundleTable, SlaveRow
 BUNDLE = "ipeql0"
 
 
-def candidate_over(
-    site: Site, candidate: Candidate, rates: Sequence[int], lags: Sequence[int], runtime: Path
-) -> AbstractContextManager[None]:
+def candidate_over(site: Site, candidate: Candidate, runtime: Path) -> AbstractContextManager[None]:
     """Return a context in which what is sent to ``RECEIVER`` goes by ``candidate``.
 
-    ``rates`` (bit/s) and ``lags`` (ns) are those of the links; ``runtime`` is a directory for what
-    a dataplane keeps while it runs. LookupError where this kernel or this installation has no such
-    candidate. The sender is in this process's own network namespace.
+    ``runtime`` is a directory for what a dataplane keeps while it runs. LookupError where this
+    kernel or this installation has no such candidate. The sender is this process's own network
+    namespace.
     """
     if candidate.kind in PEERS:
         return PEERS[candidate.kind](site)
-    return _bundle(site, candidate, rates, lags, runtime)
+    return _bundle(site, candidate, runtime)
 
 
 @contextmanager
-def _bundle(
-    site: Site, candidate: Candidate, rates: Sequence[int], lags: Sequence[int], runtime: Path
-) -> Iterator[None]:
+def _bundle(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None]:
     backend = _backend(candidate.kind, runtime)
     reason = backend.capabilities().reason
     if reason:
         raise LookupError(reason)
     rows = tuple(
-        SlaveRow(socket.if_nametoindex(link), link, bandwidth=rate, lag=lag)
-        for link, rate, lag in zip(site.links, rates, lags, strict=True)
+        SlaveRow(socket.if_nametoindex(link), link, bandwidth=path.rate, lag=path.delay)
+        for link, path in zip(site.links, site.paths, strict=True)
     )
     loop = asyncio.new_event_loop()
     try:

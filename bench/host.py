@@ -4,7 +4,7 @@ Nothing but iproute2 by subprocess: in an emulated kernel every import costs sec
 """
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -19,6 +19,12 @@ class Host:
         entry = ("nsenter", f"--net=/run/netns/{self.namespace}", "--") if self.namespace else ()
         return [*entry, *command]
 
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command here whose stdout is to be read."""
+        return subprocess.Popen(
+            self.command(*command), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
     def run(self, *command: str, timeout: float = 3600) -> str:
         """Return the stdout of a command run here; RuntimeError with its stderr when it fails.
 
@@ -32,16 +38,23 @@ class Host:
         return done.stdout
 
     def ip(self, *lines: str) -> None:
-        """Have iproute2 do ``lines`` as one batch; RuntimeError where one of them fails."""
+        """Have iproute2's ip do ``lines`` as one batch; RuntimeError where one of them fails."""
+        self._batch("ip", lines)
+
+    def tc(self, *lines: str) -> None:
+        """Have iproute2's tc do ``lines`` as one batch; RuntimeError where one of them fails."""
+        self._batch("tc", lines)
+
+    def _batch(self, program: str, lines: Sequence[str]) -> None:
         done = subprocess.run(
-            self.command("ip", "-batch", "-"),
+            self.command(program, "-batch", "-"),
             input="".join(f"{line}\n" for line in lines),
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"ip: {done.stderr.strip()}")
+            raise RuntimeError(f"{program}: {done.stderr.strip()}")
 
     @contextmanager
     def links(self, *names: str) -> Iterator[None]:
@@ -49,6 +62,10 @@ class Host:
         try:
             yield
         finally:
-            present = self.run("ip", "-brief", "link", "show")
-            there = {line.split()[0].partition("@")[0] for line in present.splitlines()}
-            self.ip(*(f"link delete {name}" for name in names if name in there))
+            self.forget(names)
+
+    def forget(self, links: Sequence[str]) -> None:
+        """Delete those of ``links`` that there are."""
+        shown = self.run("ip", "-brief", "link", "show")
+        there = {line.split()[0].partition("@")[0] for line in shown.splitlines()}
+        self.ip(*(f"link delete {link}" for link in links if link in there))

@@ -23,8 +23,6 @@ WARM_UP, PACKETS, ROUNDS = "3000", "8000", "5"
 SETTLE_S = 3
 """New links keep the kernel busy for a while; the instruction clock skips the wait."""
 
-_RATE, _LAG = 10**9, 10**6
-
 
 def measure(candidates: Sequence[Candidate], tools: Path) -> Iterator[Row]:
     """Yield a row for every candidate and case: ns a datagram, instructions by the guest's clock.
@@ -51,8 +49,7 @@ def _site(case: str, a: Host, b: Host, links: int) -> AbstractContextManager[Sit
 
 
 def _cost(site: Site, candidate: Candidate, tools: Path) -> tuple[float, ...]:
-    rates, lags = [_RATE] * len(site.links), [_LAG] * len(site.links)
-    with candidate_over(site, candidate, rates, lags, tools):
+    with candidate_over(site, candidate, tools):
         time.sleep(SETTLE_S)
         told = site.a.run(str(tools / "sender"), RECEIVER, WARM_UP, PACKETS, ROUNDS)
     return tuple(float(value) for value in told.split())

@@ -6,7 +6,7 @@ Every function is a context: inside, what is sent to ``site.RECEIVER`` goes over
 import fcntl
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from ctypes import addressof, create_string_buffer
 
@@ -16,6 +16,7 @@ from bench.site import RECEIVER, SENDER, Site
 STRANGER = "02:00:00:00:00:02"
 """The link address of a receiver that is not there."""
 
+_TEAM_MODE = ("teamnl", "team0", "setoption", "mode", "roundrobin")
 _EQL_ENSLAVE = 0x89F0
 """SIOCDEVPRIVATE; include/uapi/linux/if_eql.h."""
 
@@ -32,24 +33,36 @@ def plain(site: Site) -> Iterator[None]:
 def bonding(site: Site) -> Iterator[None]:
     """Have balance-rr with miimon at both ends (Documentation/networking/bonding.rst)."""
     make = "link add bond0 type bond mode balance-rr miimon 100"
-    with _masters(site, "bond0", make):
+    with _masters(site, "bond0", make, make):
+        yield
+
+
+@contextmanager
+def bonding_arp(site: Site) -> Iterator[None]:
+    """Have balance-rr that asks the far end by ARP every 100 ms, over every slave."""
+    make = "link add bond0 type bond mode balance-rr arp_interval 100 arp_ip_target"
+    with _masters(site, "bond0", f"{make} {RECEIVER}", f"{make} {SENDER}"):
         yield
 
 
 @contextmanager
 def team(site: Site) -> Iterator[None]:
     """Have mode roundrobin at both ends, as teamd.conf(5) calls it, without a teamd."""
-    with _masters(site, "team0", "link add team0 type team", ("teamnl", "team0", "setoption")):
+    make = "link add team0 type team"
+    with _masters(site, "team0", make, make, _TEAM_MODE):
         yield
 
 
 @contextmanager
-def _masters(site: Site, master: str, make: str, option: tuple[str, ...] = ()) -> Iterator[None]:
+def _masters(
+    site: Site, master: str, near: str, far: str, option: Sequence[str] = ()
+) -> Iterator[None]:
+    """Make ``master`` at both ends, by ``near`` and ``far``, and give it the links."""
     with _deleted(site, master):
-        for host, address in site.ends:
+        for (host, address), make in zip(site.ends, (near, far), strict=False):
             host.ip(make)
             if option:
-                host.run(*option, "mode", "roundrobin")
+                host.run(*option)
             host.ip(
                 *(f"address flush dev {link}" for link in site.links),
                 *(f"link set {link} down" for link in site.links),
@@ -85,11 +98,13 @@ def teql(site: Site) -> Iterator[None]:
 
 @contextmanager
 def ecmp(site: Site) -> Iterator[None]:
-    """Have one route over all links, by flow (net.ipv4.fib_multipath_hash_policy 1)."""
-    lines = []
-    for number, link in enumerate(site.links, start=1):
-        lines.append(f"nexthop via 10.77.{number}.2 dev {link}")
-    route = f"route replace {RECEIVER} src {SENDER} " + " ".join(lines)
+    """Have one route over all links, by flow and speed (net.ipv4.fib_multipath_hash_policy 1)."""
+    slowest = min(site.rates)
+    hops = [
+        f"nexthop via 10.77.{number}.2 dev {link} weight {round(rate / slowest)}"
+        for number, (link, rate) in enumerate(zip(site.links, site.rates, strict=True), start=1)
+    ]
+    route = f"route replace {RECEIVER} src {SENDER} " + " ".join(hops)
     with _loopback(site.a, SENDER):
         site.a.run("sysctl", "-q", "-w", "net.ipv4.fib_multipath_hash_policy=1")
         site.a.ip(route)
@@ -98,22 +113,64 @@ def ecmp(site: Site) -> Iterator[None]:
 
 
 @contextmanager
-def eql(site: Site) -> Iterator[None]:
-    """Use the driver eql (Documentation/networking/eql.rst).
+def mptcp(site: Site) -> Iterator[None]:
+    """Have a subflow over every link: the receiver tells of its other addresses (ip-mptcp(8)).
 
-    It works in the first network namespace alone. LookupError over links with a link header.
+    Only what is run by ``mptcpize run`` uses it.
     """
-    if site.b:
-        raise LookupError("it sends no link header, which Ethernet slaves need")
+    further = [
+        f"mptcp endpoint add 10.77.{number}.2 dev {link} signal"
+        for number, link in enumerate(site.links[1:], start=2)
+    ]
+    limits = f"mptcp limits set subflow {len(further)} add_addr_accepted {len(further)}"
+    with plain(site):
+        for host, _ in site.ends:
+            host.ip(limits)
+        if site.b:
+            site.b.ip(*further)
+        try:
+            yield
+        finally:
+            for host, _ in site.ends:
+                host.ip("mptcp endpoint flush")
+
+
+@contextmanager
+def eql(site: Site) -> Iterator[None]:
+    """Use the driver eql, a slave's speed as its priority (Documentation/networking/eql.rst).
+
+    It sends no link header: over Ethernet its slaves are ipip tunnels. It works in the first
+    network namespace alone.
+    """
     site.a.run("modprobe", "eql")
-    try:
-        site.a.ip("link set eql up", f"address add {SENDER}/32 peer {RECEIVER} dev eql")
-        for link in site.links:
-            _enslave_eql(link, 115200)
-        yield
-    finally:
-        site.a.ip("link set eql down")
-        site.a.run("rmmod", "eql")
+    with _tunnels(site) as slaves, plain_end(site):
+        try:
+            site.a.ip(
+                "link set eql mtu 1480",
+                "link set eql up",
+                f"address add {SENDER}/32 peer {RECEIVER} dev eql",
+            )
+            for slave, rate in zip(slaves, site.rates, strict=True):
+                _enslave_eql(slave, rate)
+            yield
+        finally:
+            site.a.ip("link set eql down")
+            site.a.run("rmmod", "eql")
+
+
+@contextmanager
+def _tunnels(site: Site) -> Iterator[Sequence[str]]:
+    """Have an ipip tunnel over every link, where the links have an other end."""
+    if site.b is None:
+        yield site.links
+        return
+    names = [f"tunnel{number}" for number in range(1, len(site.links) + 1)]
+    with site.a.links(*names), site.b.links(*names):
+        for host, here, there in ((site.a, 1, 2), (site.b, 2, 1)):
+            for number, name in enumerate(names, start=1):
+                ends = f"local 10.77.{number}.{here} remote 10.77.{number}.{there}"
+                host.ip(f"link add {name} type ipip {ends}", f"link set {name} up")
+        yield names
 
 
 def _enslave_eql(link: str, bits: int) -> None:
@@ -161,9 +218,11 @@ def _know_stranger(site: Site, device: str) -> None:
 PEERS: dict[str, Callable[[Site], AbstractContextManager[None]]] = {
     "plain": plain,
     "bonding": bonding,
+    "bonding-arp": bonding_arp,
     "team": team,
     "teql": teql,
     "ecmp": ecmp,
+    "mptcp": mptcp,
     "eql": eql,
 }
 """How each kind is set up."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import packet_cost
+from bench import failover, goodput, packet_cost
 from bench.candidates import COSTED, Candidate
 from bench.results import Row
 
@@ -37,6 +37,22 @@ SCENARIOS = {
             True,
             COSTED,
             packet_cost.measure,
+        ),
+        Scenario(
+            goodput.NAME,
+            "What one TCP flow brings over shaped links",
+            "share of the links' payload capacity",
+            True,
+            goodput.CANDIDATES,
+            goodput.measure,
+        ),
+        Scenario(
+            failover.NAME,
+            "What is lost when one of two links dies",
+            "datagrams of 1000 a second",
+            True,
+            failover.CANDIDATES,
+            failover.measure,
         ),
     )
 }

@@ -1,19 +1,25 @@
 """Two hosts and the links between them, as the candidates find them."""
 
 import ctypes
-import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from bench.host import Host
+from ipeql.lab.scenarios import Path as LinkPath
+
+T = TypeVar("T")
 
 SENDER = "10.9.0.1"
 RECEIVER = "10.9.0.2"
 PORT = 9
+
+FAST = LinkPath(10**9, 0)
+"""What is said of links that nothing shapes."""
 
 _FORWARDING = ("net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
 _QUIET = ("net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
@@ -22,7 +28,7 @@ _CLONE_NEWNET = 0x40000000
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Host ``a`` sends to host ``b`` over ``links``, called alike in both.
+    """Host ``a`` sends to host ``b`` over links called alike in both, with ``paths`` behind them.
 
     Link n has 10.77.n.1/24 in a and 10.77.n.2/24 in b. ``b`` None: what is sent over the links
     ends there.
@@ -31,6 +37,12 @@ class Site:
     a: Host
     b: Host | None
     links: Sequence[str]
+    paths: Sequence[LinkPath]
+
+    @property
+    def rates(self) -> list[int]:
+        """Return the rate of every link, bit/s."""
+        return [path.rate for path in self.paths]
 
     @property
     def ends(self) -> Iterator[tuple[Host, str]]:
@@ -47,7 +59,7 @@ def receiver(namespace: str) -> Iterator[Host]:
     Host().ip(f"netns add {namespace}")
     try:
         prepare(host)
-        with _unread_socket(namespace):
+        with inside(host, _unread_socket):
             yield host
     finally:
         Host().ip(f"netns delete {namespace}")
@@ -59,54 +71,59 @@ def prepare(host: Host) -> None:
     host.run("sysctl", "-q", "-w", *_FORWARDING, *_QUIET)
 
 
-def _unread_socket(namespace: str) -> socket.socket:
-    found: list[socket.socket] = []
+def _unread_socket() -> socket.socket:
+    found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    found.bind(("", PORT))
+    return found
 
-    def bind() -> None:  # the thread ends inside the namespace, the others stay where they are
-        handle = os.open(Path("/run/netns", namespace), os.O_RDONLY)
-        try:
-            if ctypes.CDLL(None, use_errno=True).setns(handle, _CLONE_NEWNET):
+
+def inside(host: Host, function: Callable[[], T]) -> T:
+    """Return ``function()`` as run in the namespace of ``host``, by a thread that ends there."""
+    results: list[T] = []
+
+    def body() -> None:
+        with Path("/run/netns", host.namespace).open() as namespace:
+            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns")
-        finally:
-            os.close(handle)
-        found.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        found[0].bind(("", PORT))
+        results.append(function())
 
-    thread = threading.Thread(target=bind)
+    thread = threading.Thread(target=body)
     thread.start()
     thread.join()
-    if not found:
-        raise RuntimeError(f"no socket in {namespace}")
-    return found[0]
+    if not results:
+        raise RuntimeError(f"nothing came of what was to be done in {host.namespace}")
+    return results[0]
 
 
 @contextmanager
 def dead_ends(a: Host, count: int) -> Iterator[Site]:
     """Join ``count`` dummy links to a host: what is sent over them is sent and no more."""
-    links = _names(count)
+    links = names(count)
     with a.links(*links):
-        a.ip(*(f"link add {link} type dummy" for link in links), *_addresses(links, 1))
-        yield Site(a, None, links)
+        a.ip(*(f"link add {link} type dummy" for link in links), *addresses(links, 1))
+        yield Site(a, None, links, [FAST] * count)
 
 
 @contextmanager
 def pairs(a: Host, b: Host, count: int) -> Iterator[Site]:
     """Join two hosts by ``count`` veth pairs."""
-    links = _names(count)
+    links = names(count)
     with a.links(*links):
         a.ip(
             *(f"link add {link} type veth peer name {link} netns {b.namespace}" for link in links),
-            *_addresses(links, 1),
+            *addresses(links, 1),
         )
-        b.ip(*_addresses(links, 2))
-        yield Site(a, b, links)
+        b.ip(*addresses(links, 2))
+        yield Site(a, b, links, [FAST] * count)
 
 
-def _names(count: int) -> list[str]:
+def names(count: int) -> list[str]:
+    """Return what ``count`` links are called."""
     return [f"eth{number}" for number in range(1, count + 1)]
 
 
-def _addresses(links: Sequence[str], last: int) -> Iterator[str]:
+def addresses(links: Sequence[str], last: int) -> Iterator[str]:
+    """Yield what gives a host its addresses on the links and sets them up."""
     for number, link in enumerate(links, start=1):
         yield f"address add 10.77.{number}.{last}/24 dev {link}"
         yield f"link set {link} up"
