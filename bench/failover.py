@@ -21,6 +21,7 @@ BEFORE, AFTER = 1500, 3500
 """Datagrams sent before the link dies, and after."""
 PORT = 10
 BUFFER_BYTES = 16 << 20
+SO_RCVBUFFORCE = 33
 
 
 def _down(site: Site) -> None:
@@ -88,7 +89,7 @@ def _lost(a: Host, b: Host, candidate: Candidate, kill: Callable[[Site], None], 
 
 def _receiver() -> socket.socket:
     found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUFFORCE, BUFFER_BYTES)
+    found.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
     found.bind(("", PORT))
     return found
 
