@@ -19,7 +19,7 @@ from ipeql.lab.scenarios import capacity
 
 NAME = "goodput"
 ROUNDS = 3
-SECONDS = 10
+SECONDS = 8
 WARM_UP_S = 2
 
 MBIT, MS = 10**6, 10**6

@@ -46,8 +46,9 @@ class Host:
         self._batch("tc", lines)
 
     def _batch(self, program: str, lines: Sequence[str]) -> None:
+        place = ("-netns", self.namespace) if self.namespace else ()
         done = subprocess.run(
-            self.command(program, "-batch", "-"),
+            (program, *place, "-batch", "-"),
             input="".join(f"{line}\n" for line in lines),
             capture_output=True,
             text=True,

@@ -1,5 +1,6 @@
 """Links with a rate, a queue and a delay, by the kernel's own means."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -8,8 +9,8 @@ from bench.site import Site, addresses, names
 from ipeql.lab.scenarios import Path
 
 MIDDLE = "middle"
-BURST_BYTES = 6000
-QUEUE_BYTES = 150_000
+QUEUE = "burst 6000 limit 150000"
+"""Of the token bucket, bytes."""
 
 
 @contextmanager
@@ -23,20 +24,12 @@ def shaped(a: Host, b: Host, paths: Sequence[Path]) -> Iterator[Site]:
     middle = Host(MIDDLE)
     a.ip(f"netns add {MIDDLE}")
     try:
-        for number, (link, path) in enumerate(zip(links, paths, strict=True), start=1):
-            left, right, inner, outer = (f"{end}{number}" for end in "abio")
-            a.ip(f"link add {link} type veth peer name {left} netns {MIDDLE}")
-            b.ip(f"link add {link} type veth peer name {right} netns {MIDDLE}")
-            middle.ip(
-                f"link add {inner} type veth peer name {outer}",
-                *(f"link set {end} up" for end in (left, right, inner, outer)),
-            )
-            middle.tc(*_pass(left, inner), *_pass(outer, right), *_limit(inner, path.rate))
-            middle.tc(*_pass(right, outer), *_pass(inner, left), *_limit(outer, path.rate))
-            if path.delay:
-                middle.tc(*_delay(left, path.delay), *_delay(right, path.delay))
-            for host in (a, b):
-                host.run("ethtool", "-K", link, "tso", "off", "gso", "off", "gro", "off")
+        a.ip(*(f"link add {link} type veth peer name a{link} netns {MIDDLE}" for link in links))
+        b.ip(*(f"link add {link} type veth peer name b{link} netns {MIDDLE}" for link in links))
+        middle.ip(*itertools.chain(*map(_inner_pair, links)))
+        middle.tc(*itertools.chain(*map(_both_ways, links, paths)))
+        for host, link in itertools.product((a, b), links):
+            host.run("ethtool", "-K", link, "tso", "off", "gso", "off", "gro", "off")
         a.ip(*addresses(links, 1))
         b.ip(*addresses(links, 2))
         yield Site(a, b, links, paths)
@@ -46,17 +39,25 @@ def shaped(a: Host, b: Host, paths: Sequence[Path]) -> Iterator[Site]:
         a.ip(f"netns delete {MIDDLE}")
 
 
+def _inner_pair(link: str) -> Iterator[str]:
+    """Join the two ends of a link by one more pair, where the queues are."""
+    yield f"link add i{link} type veth peer name o{link}"
+    for end in "abio":
+        yield f"link set {end}{link} up"
+
+
+def _both_ways(link: str, path: Path) -> Iterator[str]:
+    near, far, inner, outer = (f"{end}{link}" for end in "abio")
+    for enters, queue, out, leaves in ((near, inner, outer, far), (far, outer, inner, near)):
+        yield from _pass(enters, queue)
+        yield f"qdisc add dev {queue} root tbf rate {path.rate}bit {QUEUE}"
+        yield from _pass(out, leaves)
+        if path.delay:
+            yield f"qdisc add dev {leaves} root netem delay {path.delay // 1000}us limit 10000"
+
+
 def _pass(source: str, destination: str) -> Iterator[str]:
     """Hand what comes in at ``source`` on to ``destination``."""
     yield f"qdisc add dev {source} clsact"
     action = f"action mirred egress redirect dev {destination}"
     yield f"filter add dev {source} ingress protocol all matchall {action}"
-
-
-def _limit(device: str, rate: int) -> Iterator[str]:
-    limits = f"rate {rate}bit burst {BURST_BYTES} limit {QUEUE_BYTES}"
-    yield f"qdisc add dev {device} root tbf {limits}"
-
-
-def _delay(device: str, delay: int) -> Iterator[str]:
-    yield f"qdisc add dev {device} root netem delay {delay // 1000}us limit 10000"
