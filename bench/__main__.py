@@ -86,7 +86,7 @@ def _measure(scenario: Scenario, only: str, file: Path, tools: Path, date: str) 
     rows: list[Row] = []
     for row in scenario.measure(chosen(scenario.candidates, only), tools):
         rows.append(row)
-        run = Run(date, platform.release(), machine(clock), tuple(rows))
+        run = Run(scenario.name, date, platform.release(), machine(clock), tuple(rows))
         file.write_text(run.to_json())
         told = f"{row.value:10g}  {row.values}" if row.values else row.problem
         print(f"{row.candidate:24} {row.case:26} {told}", flush=True)

@@ -3,12 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ipeql.backends.bpf.layout import METHODS as BPF_METHODS
-from ipeql.methods import METHODS
-
-IPEQL = ("bpf", "kmod", "tun")
-"""Kinds that are backends of ours."""
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -53,18 +47,3 @@ def chosen(candidates: Sequence[Candidate], only: str) -> tuple[Candidate, ...]:
 
 def _means(name: str, candidate: Candidate) -> bool:
     return f"{candidate.name}/".startswith(f"{name}/")
-
-
-NUMBERS = (2, 8, 32)
-
-COSTED: tuple[Candidate, ...] = (
-    PLAIN,
-    Candidate("bonding"),
-    Candidate("team"),
-    Candidate("teql"),
-    Candidate("ecmp"),
-    Candidate("eql"),
-    *sweep("bpf", BPF_METHODS, NUMBERS),
-    *sweep("kmod", METHODS, NUMBERS),
-)
-"""Whose cost of a packet is counted."""

@@ -14,7 +14,6 @@ from bench.results import Row
 from bench.site import RECEIVER, Site, inside, pairs, prepare, receiver
 from ipeql.errors import IpeqlError
 
-NAME = "failover"
 ROUNDS = 3
 INTERVAL_NS = 10**6
 BEFORE, AFTER = 1500, 3500
@@ -49,11 +48,6 @@ CASES: dict[str, Callable[[Site], None]] = {
 }
 """What becomes of the link, as the sender sees it."""
 
-CANDIDATES = (
-    *(Candidate(kind) for kind in ("bonding", "bonding-arp", "team", "teql", "ecmp", "eql")),
-    *(Candidate(kind, "round_robin") for kind in ("bpf", "kmod", "tun")),
-)
-
 
 def measure(candidates: Sequence[Candidate], tools: Path) -> Iterator[Row]:
     """Yield a row for every candidate and case: how many datagrams were lost."""
@@ -64,9 +58,9 @@ def measure(candidates: Sequence[Candidate], tools: Path) -> Iterator[Row]:
             for case, kill in CASES.items():
                 try:
                     values = [_lost(a, b, candidate, kill, tools) for _ in range(ROUNDS)]
-                    yield Row(NAME, case, candidate.name, tuple(values))
+                    yield Row(case, candidate.name, tuple(values))
                 except (OSError, RuntimeError, LookupError, IpeqlError) as error:
-                    yield Row(NAME, case, candidate.name, problem=str(error))
+                    yield Row(case, candidate.name, problem=str(error))
 
 
 def _lost(a: Host, b: Host, candidate: Candidate, kill: Callable[[Site], None], tools: Path) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.bundle import candidate_over
-from bench.candidates import PLAIN, Candidate
+from bench.candidates import Candidate
 from bench.host import Host
 from bench.results import Row
 from bench.shaped import shaped
@@ -17,7 +17,6 @@ from ipeql.errors import IpeqlError
 from ipeql.lab.scenarios import Path as LinkPath
 from ipeql.lab.scenarios import capacity
 
-NAME = "goodput"
 ROUNDS = 3
 SECONDS = 8
 WARM_UP_S = 2
@@ -51,18 +50,6 @@ CASES = (
     _case("10+10 Mbit/s, 5 and 50 ms", "bw_lag_val bw_lag_eq", (10, 5), (10, 50)),
 )
 
-PEERS = tuple(Candidate(kind) for kind in ("bonding", "team", "teql", "ecmp", "mptcp", "eql"))
-BUNDLES = tuple(
-    Candidate(kind, method)
-    for kind, methods in (
-        ("bpf", ("round_robin", "bw_load", "bw_lag_val")),
-        ("kmod", ("round_robin", "bw_load", "bw_lag_val", "bw_lag_eq")),
-        ("tun", ("bw_lag_eq",)),
-    )
-    for method in methods
-)
-CANDIDATES = (PLAIN, *PEERS, *BUNDLES)
-
 
 def measure(candidates: Sequence[Candidate], tools: Path) -> Iterator[Row]:
     """Yield a row for every case and candidate: the flow's share of all links' payload capacity."""
@@ -83,8 +70,8 @@ def _row(a: Host, b: Host, case: Case, candidate: Candidate, tools: Path) -> Row
                 goodput = _goodput(site, candidate.kind == "mptcp")
                 values.append(round(goodput / capacity(*case.paths), 4))
     except (OSError, RuntimeError, LookupError, IpeqlError) as error:
-        return Row(NAME, case.name, candidate.name, problem=str(error))
-    return Row(NAME, case.name, candidate.name, tuple(values))
+        return Row(case.name, candidate.name, problem=str(error))
+    return Row(case.name, candidate.name, tuple(values))
 
 
 def _goodput(site: Site, mptcp: bool) -> float:

@@ -12,7 +12,6 @@ from bench.results import Row
 from bench.site import RECEIVER, Site, dead_ends, pairs, prepare, receiver
 from ipeql.errors import IpeqlError
 
-NAME = "packet-cost"
 TX_ONLY = "tx only"
 DELIVERED = "delivered"
 CASES = {
@@ -39,9 +38,9 @@ def measure(candidates: Sequence[Candidate], tools: Path) -> Iterator[Row]:
                 try:
                     with _site(case, a, b, candidate.slaves) as site:
                         values = _cost(site, candidate, tools)
-                    yield Row(NAME, case, candidate.name, values)
+                    yield Row(case, candidate.name, values)
                 except (OSError, RuntimeError, LookupError, IpeqlError) as error:
-                    yield Row(NAME, case, candidate.name, problem=str(error))
+                    yield Row(case, candidate.name, problem=str(error))
 
 
 def _site(case: str, a: Host, b: Host, links: int) -> AbstractContextManager[Site]:

@@ -14,13 +14,12 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one candidate did in one case of a scenario.
+    """What one candidate did in one case of the run's scenario.
 
     ``values``: one for each repetition, in the scenario's unit. ``beside``: what a plain link did
     in turn with each of them, where the machine's mood counts. ``problem``: why there are none.
     """
 
-    scenario: str
     case: str
     candidate: str
     values: tuple[float, ...] = ()
@@ -37,16 +36,12 @@ class Row:
         """Return the median of the ratios to the plain link measured in turn."""
         return median(own / plain for own, plain in zip(self.values, self.beside, strict=True))
 
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """Return what this row is about."""
-        return self.scenario, self.case, self.candidate
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run of one scenario: when (ISO 8601), where, and its rows."""
 
+    scenario: str
     date: str
     kernel: str
     machine: str
@@ -66,7 +61,9 @@ def from_json(text: str) -> Run:
         Row(**{**row, "values": tuple(row["values"]), "beside": tuple(row["beside"])})
         for row in document["rows"]
     )
-    return Run(document["date"], document["kernel"], document["machine"], rows)
+    return Run(
+        document["scenario"], document["date"], document["kernel"], document["machine"], rows
+    )
 
 
 def load(directory: Path) -> list[Run]:
@@ -75,16 +72,17 @@ def load(directory: Path) -> list[Run]:
     return sorted(runs, key=lambda run: run.date)
 
 
-def latest(runs: Iterable[Run]) -> dict[tuple[str, str, str], Row]:
-    """Return the youngest row for each key, ``runs`` given oldest first.
+def latest(runs: Iterable[Run], scenario: str) -> dict[tuple[str, str], Row]:
+    """Return the youngest row of a scenario by case and candidate, ``runs`` given oldest first.
 
-    A row that could not be measured does not hide an older one that was.
+    One that could not be measured does not hide an older one that was.
     """
-    found: dict[tuple[str, str, str], Row] = {}
+    found: dict[tuple[str, str], Row] = {}
     for run in runs:
-        for row in run.rows:
-            if row.values or not found.get(row.key, row).values:
-                found[row.key] = row
+        for row in run.rows if run.scenario == scenario else ():
+            key = row.case, row.candidate
+            if row.values or not found.get(key, row).values:
+                found[key] = row
     return found
 
 
