@@ -31,7 +31,7 @@ def program() -> Iterator[libbpf.Object]:
     cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cpus)})  # every CPU has a state of its own
     try:
-        with libbpf.Object(dataplane.OBJECT, injected=True) as program:
+        with libbpf.Object(dataplane.OBJECT, True, dataplane.left_out()) as program:
             yield program
     finally:
         os.sched_setaffinity(0, cpus)

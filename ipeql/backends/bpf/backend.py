@@ -105,6 +105,7 @@ class BpfBackend:
                     slave.counters = place
                 wanted.fresh = sum(1 << place for place in set(places) - set(before.places))
                 wanted.cpus = libbpf.cpus()
+                wanted.table.watched = running.watched
                 libbpf.update(running["incoming"], _ZERO, wanted)
                 await asyncio.to_thread(libbpf.wait_for_programs)
                 libbpf.run(running["configure"], libbpf.SkBuff(), bytes(60))
@@ -263,7 +264,7 @@ async def _learn_neighbours(running: Dataplane, ifindices: Sequence[int]) -> Non
                 and (address := neighbour.get("dst"))
             }
             for ifindex, address in valid if add else before - valid.keys():
-                hop = layout.Hop(ifindex, layout.next_hop(ip_address(address)))
+                hop = layout.Hop(ifindex, 0, layout.next_hop(ip_address(address)))
                 if add:
                     found = valid[ifindex, address]
                     fixed = bool(found["state"] & NUD_PERMANENT)

@@ -7,7 +7,10 @@
 
 /* An IPv4 address is mapped into IPv6 (::ffff:a.b.c.d). */
 struct address {
-	__u32 word[4];
+	union {
+		__u32 word[4];
+		__u64 half[2];
+	};
 };
 
 enum link {
@@ -21,6 +24,7 @@ enum link {
 /* A next hop on a link. */
 struct hop {
 	__u32 ifindex;
+	__u32 padding;
 	struct address address;
 };
 
@@ -30,15 +34,14 @@ struct slave {
 	__u32 ifindex;
 	__u32 counters; /* its place in a lane's counters, which it keeps as long as it stays */
 	__u32 link;
-	__u32 padding;
-	struct address via;  /* next hop of IPv4 packets, all 0: none given */
-	struct address via6; /* the same of IPv6 packets */
+	__u32 vias;            /* which of these are given, a bit each */
+	struct address via[2]; /* next hop of IPv4 packets, and of IPv6 packets */
 };
 
 struct table {
 	struct ipeql_parameters parameters;
-	__u32 usable; /* by the word of whoever judges the slaves' health */
-	__u32 padding;
+	__u32 usable;  /* by the word of whoever judges the slaves' health */
+	__u32 watched; /* links and routes: what happens to them is a change */
 	struct slave slave[IPEQL_MAX_SLAVES];
 };
 
@@ -47,20 +50,25 @@ struct table {
  * before it has `configure` write there.
  */
 struct bundle {
-	struct bpf_spin_lock lock; /* of the state of bw_poll */
-	__u32 active;              /* which of the two tables is in force */
-	__u32 trouble;             /* a slave cannot be used: look at all of them for every packet */
+	__u64 settled; /* the count of changes at which every slave could be used */
+	__u32 active;  /* which of the two tables is in force */
 	__u32 padding;
 	struct table table[2];
-	struct ipeql_state state[2]; /* of the methods that have one for all CPUs */
+	struct ipeql_state state[2]; /* of the methods that all CPUs share without a lock */
+} bundle;
+
+struct polled {
+	struct bpf_spin_lock lock;
+	__u32 padding;
+	struct ipeql_state state[2]; /* of bw_poll */
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct bundle);
-} bundles SEC(".maps");
+	__type(value, struct polled);
+} polled SEC(".maps");
 
 struct counters {
 	__u64 picks;
@@ -69,11 +77,14 @@ struct counters {
 	__u64 dropped; /* of the bundle: no slave was usable */
 };
 
-/* The next hop of the last packet to a slave, and the link header's addresses. */
+/* Where the last packet to a slave went, and its link header's addresses. */
 struct last_hop {
-	__u64 generation; /* of what is known of neighbours */
-	struct hop hop;
+	__u64 changes; /* how many there had been: it holds until the next */
+	__u32 ifindex;
+	__u32 any;          /* for all packets of IPv4 (bit 0), IPv6 (bit 1) */
+	struct address key; /* for those whose key is this */
 	__u32 header[3];
+	__u32 padding;
 };
 
 /* What a CPU keeps for itself. Programs at an egress are not interrupted by others there. */
@@ -119,20 +130,32 @@ struct {
 	__type(value, struct document);
 } document SEC(".maps");
 
-static __always_inline struct address mapped(__be32 ipv4)
+/* Counts what may change a packet's way: links that go down, neighbours, routes, the table. */
+__u64 changes = 1;
+
+static __always_inline __u64 count_changes(void)
 {
-	return (struct address){ { 0, 0, bpf_htonl(0xffff), ipv4 } };
+	return *(volatile __u64 *)&changes;
 }
 
-static __always_inline bool is_given(const struct address *address)
+static __always_inline void note_change(void)
 {
-	return address->word[0] | address->word[1] | address->word[2] | address->word[3];
+	__sync_fetch_and_add(&changes, 1);
+}
+
+static __always_inline struct address mapped(__be32 ipv4)
+{
+	return (struct address){ { .word = { 0, 0, bpf_htonl(0xffff), ipv4 } } };
+}
+
+static __always_inline bool is_ipv4(const struct address *address)
+{
+	return address->half[0] == 0 && address->word[2] == bpf_htonl(0xffff);
 }
 
 static __always_inline bool is_same(const struct address *one, const struct address *other)
 {
-	return one->word[3] == other->word[3] && one->word[2] == other->word[2] &&
-	       one->word[1] == other->word[1] && one->word[0] == other->word[0];
+	return one->half[1] == other->half[1] && one->half[0] == other->half[0];
 }
 
 #endif

@@ -26,9 +26,12 @@ _NETNS = "netns:"
 _OLD = "%old"
 """Neither can be part of what a bundle's name is written as."""
 
-_MAPS = ("bundles", "lanes", "incoming", "neighbours", "document")
+_MAPS = ("lanes", "incoming", "neighbours", "document")
 _PROGRAMS = ("stripe", "resolve", "configure", "locate")
 _TRACES = ("neighbour_updated", "neighbour_timed", "neighbour_gone")
+_WATCHES = ("carrier_lost", "link_set_down", "routes_changed")
+"""Where a kernel cannot have them (on arm64 before 6.4), links and routes are read for every packet.
+"""
 _POINTS = {
     "stripe": (libbpf.BPF_TCX_EGRESS, libbpf.BPF_TC_EGRESS),
     "resolve": (libbpf.BPF_TCX_INGRESS, libbpf.BPF_TC_INGRESS),
@@ -48,10 +51,21 @@ def unavailable() -> str:
     except OSError:
         return "libbpf.so.1 is not installed; install libbpf1"
     try:
-        with libbpf.Object(OBJECT):
-            return ""
+        left_out()
     except OSError as error:
         return f"the kernel does not load the programs: {error.strerror}"
+    return ""
+
+
+@cache
+def left_out() -> tuple[str, ...]:
+    """Return the programs to do without here, by trial; OSError where none can be loaded."""
+    try:
+        with libbpf.Object(OBJECT):
+            return ()
+    except OSError:
+        with libbpf.Object(OBJECT, without=_WATCHES):
+            return _WATCHES
 
 
 @cache
@@ -141,6 +155,8 @@ class Dataplane:
     def __init__(self, bundle: str) -> None:
         self._descriptors: dict[str, int] = {}
         path = pins(bundle)
+        self.watched = all((path / name).exists() for name in _WATCHES)
+        """Whether the kernel tells the programs of links that go down."""
         try:
             for name in (*_MAPS, *_PROGRAMS):
                 self._descriptors[name] = libbpf.get(path / name)
@@ -173,13 +189,16 @@ def create(bundle: str, ifindex: int) -> None:
     path = pins(bundle)
     try:
         path.mkdir(mode=0o700, parents=True)
-        with libbpf.Object(OBJECT) as loaded:
+        with libbpf.Object(OBJECT, without=left_out()) as loaded:
             for name in _MAPS:
                 libbpf.pin(loaded.map(name), path / name)
             for name in _PROGRAMS:
                 libbpf.pin(loaded.program(name), path / name)
             for name in _TRACES:
                 _pin_link(loaded.trace(name), path / name)
+            with contextlib.suppress(OSError):
+                for name in set(_WATCHES) - set(left_out()):
+                    _pin_link(loaded.trace(name), path / name)
             for name in _POINTS:
                 _attach(loaded.program(name), ifindex, name, path)
     except OSError:

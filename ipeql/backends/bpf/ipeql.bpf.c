@@ -42,13 +42,11 @@ const volatile bool injected = false;
  */
 __noinline __u32 survey(struct view *view, __u64 now)
 {
-	__u32 zero = 0;
-	struct bundle *bundle = bpf_map_lookup_elem(&bundles, &zero);
-	const struct table *table;
+	__u64 changes = count_changes();
+	const struct table *table = &bundle.table[bundle.active & 1];
 
-	if (!bundle || !view)
+	if (!view)
 		return 0;
-	table = &bundle->table[bundle->active & 1];
 	view->running = view->reachable = 0;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->parameters.count; i++) {
 		const struct slave *slave = &table->slave[i];
@@ -61,50 +59,44 @@ __noinline __u32 survey(struct view *view, __u64 now)
 	}
 	if (!view->reachable)
 		view->reachable = view->running;
-	bundle->trouble = view->reachable != table->usable;
+	bundle.settled = view->reachable == table->usable ? changes : 0;
 	return view->reachable;
 }
 
 /* bw_poll has one account for all CPUs. */
-__noinline __u32 choose_polled(__u32 set)
+__noinline __u32 choose_polled(struct ipeql_packet *packet, __u32 set)
 {
-	__u32 zero = 0, index, active;
-	struct bundle *bundle = bpf_map_lookup_elem(&bundles, &zero);
-	struct lane *lane = bpf_map_lookup_elem(&lanes, &zero);
+	__u32 zero = 0, index, active = bundle.active & 1;
+	struct polled *account = bpf_map_lookup_elem(&polled, &zero);
 
-	if (!bundle || !lane)
+	if (!account || !packet)
 		return IPEQL_NO_SLAVE;
-	active = bundle->active & 1;
-	bpf_spin_lock(&bundle->lock);
-	index = ipeql_weighted(&bundle->table[active].parameters, &bundle->state[active], set,
-			       &lane->packet);
-	bpf_spin_unlock(&bundle->lock);
+	bpf_spin_lock(&account->lock);
+	index = ipeql_weighted(&bundle.table[active].parameters, &account->state[active], set,
+			       packet);
+	bpf_spin_unlock(&account->lock);
 	return index;
 }
 
-__noinline __u32 choose_unlocked(const struct ipeql_parameters *table, struct ipeql_state *state,
-				 __u32 set, struct ipeql_packet *packet)
+__noinline __u32 choose_unlocked(struct ipeql_state *state, struct ipeql_packet *packet, __u32 set)
 {
-	if (!table || !state || !packet)
+	if (!state || !packet)
 		return IPEQL_NO_SLAVE;
-	return ipeql_pick(table, state, set, packet);
+	return ipeql_pick(&bundle.table[bundle.active & 1].parameters, state, set, packet);
 }
 
 /* Choose one of the slaves of `set` and account for it. */
-static __always_inline __u32 choose(struct bundle *bundle, struct lane *lane, __u32 set)
+static __always_inline __u32 choose(struct lane *lane, __u32 active, __u32 set)
 {
-	__u32 active = bundle->active & 1;
-	const struct ipeql_parameters *table = &bundle->table[active].parameters;
+	const struct ipeql_parameters *table = &bundle.table[active].parameters;
 
-	switch (table->method) {
-	case IPEQL_ROUND_ROBIN:
+	if (table->method == IPEQL_ROUND_ROBIN)
 		return set ? ipeql_round_robin(table, &lane->state[active], set) : IPEQL_NO_SLAVE;
-	case IPEQL_BW_LOAD:
-		return choose_unlocked(table, &lane->state[active], set, &lane->packet);
-	case IPEQL_BW_POLL:
-		return choose_polled(set);
-	}
-	return choose_unlocked(table, &bundle->state[active], set, &lane->packet);
+	if (table->method == IPEQL_BW_LOAD)
+		return choose_unlocked(&lane->state[active], &lane->packet, set);
+	if (table->method == IPEQL_BW_POLL)
+		return choose_polled(&lane->packet, set);
+	return choose_unlocked(&bundle.state[active], &lane->packet, set);
 }
 
 static __always_inline void count(struct lane *lane, const struct slave *slave)
@@ -126,23 +118,25 @@ static __always_inline int send(struct __sk_buff *skb, const struct last_hop *la
 	data[0] = last->header[0];
 	data[1] = last->header[1];
 	data[2] = last->header[2];
-	return bpf_redirect(last->hop.ifindex, 0);
+	return bpf_redirect(last->ifindex, 0);
 }
 
 /*
  * Send a packet that the fast way does not serve: to a group, while a slave cannot be used, or to a
  * next hop that is not the last one or not resolved. `index`: the slave chosen for it already.
  */
-static __noinline int send_slowly(struct __sk_buff *skb, struct bundle *bundle, struct lane *lane,
-				  struct view *view, __u32 index)
+static __noinline int send_slowly(struct __sk_buff *skb, struct lane *lane, struct view *view,
+				  __u32 index)
 {
-	const struct table *table = &bundle->table[bundle->active & 1];
+	__u32 active = bundle.active & 1, set;
+	const struct table *table = &bundle.table[active];
 	__u64 now = bpf_ktime_get_ns();
 	const struct slave *slave;
 	enum reach reach = UNKNOWN;
 	struct hop hop;
-	__u32 set;
 
+	if (!view->routed)
+		find_gateway(skb, view);
 	if (index < IPEQL_MAX_SLAVES) {
 		slave = &table->slave[IPEQL_AT(index)];
 		reach = reach_of(slave, view, now);
@@ -152,7 +146,7 @@ static __noinline int send_slowly(struct __sk_buff *skb, struct bundle *bundle, 
 	if (index >= IPEQL_MAX_SLAVES) {
 		set = survey(view, now);
 		if (!set || !view->group)
-			index = choose(bundle, lane, set);
+			index = choose(lane, active, set);
 		else
 			index = ipeql_lowest(set);
 		if (index >= IPEQL_MAX_SLAVES) {
@@ -171,7 +165,7 @@ static __noinline int send_slowly(struct __sk_buff *skb, struct bundle *bundle, 
 		return redirect(&hop);
 	}
 	if (reach == RESOLVED) {
-		if (find_header(slave, &hop, &lane->last_hop[IPEQL_AT(index)]))
+		if (find_header(slave, &hop, view, &lane->last_hop[IPEQL_AT(index)]))
 			return send(skb, &lane->last_hop[IPEQL_AT(index)]);
 		return redirect(&hop);
 	}
@@ -185,50 +179,37 @@ static __noinline int send_slowly(struct __sk_buff *skb, struct bundle *bundle, 
 	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 }
 
-/* Say whether what is remembered of a slave holds for the packet. */
-static __always_inline bool holds(const struct last_hop *last, const struct slave *slave,
-				  const struct view *view)
-{
-	const struct address *via = via_of(slave, view);
-
-	if (last->generation != generation || last->hop.ifindex != slave->ifindex)
-		return false;
-	if (slave->link < LINK_ETHERNET)
-		return is_running(slave);
-	/* A device that goes takes its neighbours along, which changes the generation. */
-	return is_same(&last->hop.address, is_given(via) ? via : &view->destination) &&
-	       is_up(slave);
-}
-
 SEC("tc")
 int stripe(struct __sk_buff *skb)
 {
-	__u32 zero = 0, index = IPEQL_NO_SLAVE;
-	struct bundle *bundle = bpf_map_lookup_elem(&bundles, &zero);
+	__u32 zero = 0, index, active = bundle.active & 1;
 	struct lane *lane = bpf_map_lookup_elem(&lanes, &zero);
-	const struct table *table;
+	const struct table *table = &bundle.table[active];
 	const struct slave *slave;
 	struct last_hop *last;
 	struct view view;
 
-	if (!bundle || !lane || look_at(skb, &lane->packet, &view))
+	if (!lane || look_at(skb, &lane->packet, &view))
 		return TC_ACT_SHOT;
-	table = &bundle->table[bundle->active & 1];
 	if (injected) {
 		lane->packet.now = skb->tstamp;
-		skb->cb[0] = choose(bundle, lane, skb->cb[0] & table->usable);
+		skb->cb[0] = choose(lane, active, skb->cb[0] & table->usable);
 		return TC_ACT_OK;
 	}
 	if (table->parameters.method >= IPEQL_BW_POLL)
 		lane->packet.now = bpf_ktime_get_ns();
-	find_gateway(skb, &view);
-	if (bundle->trouble || view.group)
-		return send_slowly(skb, bundle, lane, &view, IPEQL_NO_SLAVE);
-	index = choose(bundle, lane, table->usable);
+	view.routed = !table->watched || custom_rules || view.ipv6;
+	if (view.routed)
+		find_gateway(skb, &view);
+	if (bundle.settled != changes || view.group)
+		return send_slowly(skb, lane, &view, IPEQL_NO_SLAVE);
+	index = choose(lane, active, table->usable);
 	slave = &table->slave[IPEQL_AT(index)];
 	last = &lane->last_hop[IPEQL_AT(index)];
-	if (index >= IPEQL_MAX_SLAVES || !holds(last, slave, &view))
-		return send_slowly(skb, bundle, lane, &view, index);
+	if (index >= IPEQL_MAX_SLAVES || last->changes != changes ||
+	    last->ifindex != slave->ifindex || (!table->watched && !is_running(slave)) ||
+	    !(last->any >> view.ipv6 & 1 || is_same(&last->key, key_of(&view))))
+		return send_slowly(skb, lane, &view, index);
 	count(lane, slave);
 	return send(skb, last);
 }
@@ -236,7 +217,10 @@ int stripe(struct __sk_buff *skb)
 SEC("tc")
 int resolve(struct __sk_buff *skb)
 {
-	struct hop hop = { skb->cb[0], { { skb->cb[1], skb->cb[2], skb->cb[3], skb->cb[4] } } };
+	struct hop hop = {
+		.ifindex = skb->cb[0],
+		.address.word = { skb->cb[1], skb->cb[2], skb->cb[3], skb->cb[4] },
+	};
 
 	return redirect(&hop);
 }
@@ -246,17 +230,14 @@ int resolve(struct __sk_buff *skb)
 /* Prepare a CPU's lane for the incoming table. */
 __noinline int prepare(__u32 cpu)
 {
-	__u32 zero = 0, now, next;
-	struct bundle *bundle = bpf_map_lookup_elem(&bundles, &zero);
+	__u32 zero = 0, now = bundle.active & 1, next = now ^ 1;
 	struct incoming *wanted = bpf_map_lookup_elem(&incoming, &zero);
 	struct lane *lane = bpf_map_lookup_percpu_elem(&lanes, &zero, cpu);
 
-	if (!bundle || !wanted || !lane)
-		return 1;
-	now = bundle->active & 1;
-	next = now ^ 1;
+	if (!wanted || !lane)
+		return 0;
 	ipeql_inherit(&wanted->table.parameters, &lane->state[next],
-		      &bundle->table[now].parameters, &lane->state[now], wanted->origin);
+		      &bundle.table[now].parameters, &lane->state[now], wanted->origin);
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES; i++)
 		if (wanted->fresh >> i & 1)
 			lane->counters[i] = (struct counters){};
@@ -273,24 +254,20 @@ static long prepare_one(__u32 cpu, void *context)
 SEC("tc")
 int configure(struct __sk_buff *skb)
 {
-	__u32 zero = 0, now, next;
-	struct bundle *bundle = bpf_map_lookup_elem(&bundles, &zero);
+	__u32 zero = 0, now = bundle.active & 1, next = now ^ 1;
 	struct incoming *wanted = bpf_map_lookup_elem(&incoming, &zero);
+	struct polled *account = bpf_map_lookup_elem(&polled, &zero);
 
-	if (!bundle || !wanted)
+	if (!wanted || !account)
 		return TC_ACT_SHOT;
 	bpf_loop(wanted->cpus, prepare_one, 0, 0);
-	now = bundle->active & 1;
-	next = now ^ 1;
 	/* A plain copy would be a call of memcpy(). */
-	bpf_probe_read_kernel(&bundle->table[next], sizeof(wanted->table), &wanted->table);
-	bpf_spin_lock(&bundle->lock);
-	ipeql_inherit(&wanted->table.parameters, &bundle->state[next],
-		      &bundle->table[now].parameters, &bundle->state[now], wanted->origin);
-	bpf_spin_unlock(&bundle->lock);
-	bundle->trouble = 1;
-	__sync_fetch_and_add(&generation, 1);
-	__sync_lock_test_and_set(&bundle->active, next);
+	bpf_probe_read_kernel(&bundle.table[next], sizeof(wanted->table), &wanted->table);
+	ipeql_inherit(&wanted->table.parameters, &bundle.state[next],
+		      &bundle.table[now].parameters, &bundle.state[now], wanted->origin);
+	ipeql_begin(&account->state[next]);
+	__sync_lock_test_and_set(&bundle.active, next);
+	note_change();
 	return TC_ACT_OK;
 }
 
@@ -309,6 +286,7 @@ int locate(struct location *location)
 	struct hlist_node *node = 0;
 
 	home = BPF_CORE_READ(task, nsproxy, net_ns);
+	custom_rules = BPF_CORE_READ(home, ipv4.fib_has_custom_rules);
 	bucket = BPF_CORE_READ(home, dev_index_head) + location->ifindex % NETDEV_HASHENTRIES;
 	bpf_probe_read_kernel(&node, sizeof(node), bucket);
 	location->device = 0;

@@ -54,8 +54,10 @@ struct ipeql_path {
 struct ipeql_parameters {
 	__u32 method;
 	__u32 count;             /* slaves */
+	__u32 every;             /* the set of them all */
 	__u32 packets_per_slave; /* round_robin */
 	__u32 count_packets;     /* bw_load, bw_poll: packets rather than bytes */
+	__u32 padding;
 	__u64 poll_interval;     /* bw_poll */
 	__u64 queue_limit;       /* bw_lag_eq */
 	__u64 max_hold;          /* bw_lag_eq */
@@ -132,7 +134,10 @@ static __always_inline __u32 ipeql_round_robin(const struct ipeql_parameters *ta
 	if (!state->left || !(usable >> last & 1)) {
 		/* The next usable slave after the last one, or else the first. */
 		later = usable & ~((2ULL << last) - 1);
-		last = ipeql_lowest(later ? later : usable);
+		if (usable != table->every)
+			last = ipeql_lowest(later ? later : usable);
+		else if (++last >= table->count)
+			last = 0;
 		state->last = last;
 		state->left = table->packets_per_slave;
 	}
@@ -399,6 +404,12 @@ static __always_inline int ipeql_has_queues(const struct ipeql_parameters *table
 	       table->method == IPEQL_BW_LAG_EQ;
 }
 
+static __always_inline void ipeql_begin(struct ipeql_state *state)
+{
+	state->polled = state->longest = 0;
+	state->usable = state->expected = state->paths = state->sum = state->left = 0;
+}
+
 /*
  * Give the state of table, which replaces before, what outlives that: the virtual queues of staying
  * slaves, and whose turn it is. origin[i] is the index slave i had, IPEQL_NO_SLAVE: it is new.
@@ -429,8 +440,7 @@ static __always_inline void ipeql_inherit(const struct ipeql_parameters *table,
 			state->last = i;
 		}
 	}
-	state->polled = state->longest = 0;
-	state->usable = state->expected = state->paths = state->sum = state->left = 0;
+	ipeql_begin(state);
 }
 
 #endif

@@ -23,8 +23,12 @@ struct hlist_node {
 struct hlist_head {
 	struct hlist_node *first;
 };
+struct netns_ipv4 {
+	bool fib_has_custom_rules;
+};
 struct net {
 	struct hlist_head *dev_index_head;
+	struct netns_ipv4 ipv4;
 };
 struct nsproxy {
 	struct net *net_ns;

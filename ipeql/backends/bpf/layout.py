@@ -47,8 +47,10 @@ class Parameters(Structure):
     _fields_ = (
         ("method", c_uint32),
         ("count", c_uint32),
+        ("every", c_uint32),
         ("packets_per_slave", c_uint32),
         ("count_packets", c_uint32),
+        ("padding", c_uint32),
         ("poll_interval", c_uint64),
         ("queue_limit", c_uint64),
         ("max_hold", c_uint64),
@@ -91,7 +93,7 @@ class Link(IntEnum):
 
 
 class NextHop(Structure):
-    """struct address: an IPv4 address is mapped into IPv6."""
+    """struct address: an IPv4 address is mapped into IPv6. It lies at a multiple of 8."""
 
     _fields_ = (("octets", c_uint8 * 16),)
 
@@ -104,9 +106,8 @@ class Slave(Structure):
         ("ifindex", c_uint32),
         ("counters", c_uint32),
         ("link", c_uint32),
-        ("padding", c_uint32),
-        ("via", NextHop),
-        ("via6", NextHop),
+        ("vias", c_uint32),
+        ("via", NextHop * 2),
     )
 
 
@@ -116,7 +117,7 @@ class Table(Structure):
     _fields_ = (
         ("parameters", Parameters),
         ("usable", c_uint32),
-        ("padding", c_uint32),
+        ("watched", c_uint32),
         ("slave", Slave * MAX_SLAVES),
     )
 
@@ -141,13 +142,18 @@ class Counters(Structure):
 class Hop(Structure):
     """struct hop."""
 
-    _fields_ = (("ifindex", c_uint32), ("address", NextHop))
+    _fields_ = (("ifindex", c_uint32), ("padding", c_uint32), ("address", NextHop))
 
 
 class LastHop(Structure):
     """struct last_hop."""
 
-    _fields_ = (("generation", c_uint64), ("hop", Hop), ("header", c_uint32 * 3))
+    _fields_ = (
+        ("changes", c_uint64),
+        ("hop", Hop),
+        ("header", c_uint32 * 3),
+        ("padding", c_uint32),
+    )
 
 
 class Lane(Structure):
@@ -209,9 +215,12 @@ def incoming(table: BundleTable, origins: Sequence[int | None]) -> Incoming:
     parameters = wanted.table.parameters
     parameters.method = METHODS.index(table.method)
     parameters.count = len(table.slaves)
+    parameters.every = (1 << len(table.slaves)) - 1
     parameters.packets_per_slave = int(given.get("packets_per_slave", 1))
     parameters.count_packets = given.get("count") == "packets"
     parameters.poll_interval = table.poll_interval
+    parameters.queue_limit = int(given.get("queue_limit", 0))
+    parameters.max_hold = int(given.get("max_hold", 0))
     slaves = [SlaveParameters(row.bandwidth, row.lag, row.overhead) for row in table.slaves]
     for place, index in enumerate(lag_order(slaves)):
         parameters.order[place] = index
@@ -226,7 +235,9 @@ def incoming(table: BundleTable, origins: Sequence[int | None]) -> Incoming:
             quotient, path.decay_remainder = divmod(row.bandwidth * table.poll_interval, unit)
             path.decay_quotient = min(quotient, 1 << _DECAY_BITS)
         slave.ifindex = row.ifindex
-        slave.via, slave.via6 = next_hop(row.via), next_hop(row.via6)
+        for bit, via in enumerate((row.via, row.via6)):
+            slave.via[bit] = next_hop(via)
+            slave.vias |= (via is not None) << bit
         wanted.table.usable |= row.usable << index
         origin = origins[index]
         wanted.origin[index] = MAX_SLAVES if origin is None else origin

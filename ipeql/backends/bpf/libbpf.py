@@ -9,6 +9,7 @@ import ctypes
 import os
 import platform
 import time
+from collections.abc import Sequence
 from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
@@ -147,17 +148,19 @@ def _pointer(value: int | None) -> c_void_p:
 class Object:
     """An object file's programs and maps, loaded into the kernel; a context manager.
 
-    ``injected``: build the variant for the differential test. Descriptors end with the context;
-    what was pinned or attached stays. Raises OSError: ENOENT without the file, EPERM, or what the
-    kernel has against a program.
+    ``injected``: build the variant for the differential test; ``without``: the programs to leave
+    out. Descriptors end with the context; what was pinned or attached stays. Raises OSError: ENOENT
+    without the file, EPERM, or what the kernel has against a program.
     """
 
-    def __init__(self, path: Path, injected: bool = False) -> None:
+    def __init__(self, path: Path, injected: bool = False, without: Sequence[str] = ()) -> None:
         lib = library()
         self._object = _pointer(lib.bpf_object__open_file(c_char_p(os.fsencode(path)), None))
         try:
             if injected:
                 self._inject()
+            for name in without:
+                _checked(lib.bpf_program__set_autoload(self._find(name), ctypes.c_bool(False)))
             _checked(lib.bpf_object__load(self._object))
         except OSError:
             self.close()
@@ -186,9 +189,11 @@ class Object:
 
     def program(self, name: str) -> int:
         """Return the descriptor of a program."""
-        lib = library()
-        found = _pointer(lib.bpf_object__find_program_by_name(self._object, name.encode()))
-        return _checked(lib.bpf_program__fd(found))
+        return _checked(library().bpf_program__fd(self._find(name)))
+
+    def _find(self, name: str) -> c_void_p:
+        found = library().bpf_object__find_program_by_name(self._object, name.encode())
+        return _pointer(found)
 
     def map(self, name: str) -> int:
         """Return the descriptor of a map."""
@@ -199,8 +204,7 @@ class Object:
     def trace(self, name: str) -> int:
         """Attach a tracing program where its section says; return a descriptor of the link."""
         lib = library()
-        program = _pointer(lib.bpf_object__find_program_by_name(self._object, name.encode()))
-        link = _pointer(lib.bpf_program__attach(program))
+        link = _pointer(lib.bpf_program__attach(self._find(name)))
         try:
             return os.dup(_checked(lib.bpf_link__fd(link)))
         finally:

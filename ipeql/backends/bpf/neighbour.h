@@ -24,12 +24,6 @@ struct {
 	__type(value, struct known);
 } neighbours SEC(".maps");
 
-/* Counts the changes to `neighbours` and to the slaves: a lane's last hop is as old as this. */
-__u64 generation = 1;
-
-/* The network namespace of the bundle; found by `locate`. */
-struct net *home = 0;
-
 enum reach { RESOLVED, UNKNOWN, WAITING };
 
 /* Say what is known of a packet's next hop on a slave. */
@@ -67,12 +61,12 @@ static __always_inline void ask(const struct hop *hop, __u64 now)
 
 /*
  * Find the link header's addresses for a hop and remember them in `last`. False: the kernel has to
- * send it. A neighbour that changes after the generation was read outdates what is remembered.
+ * send it. Whatever changes after the changes were counted outdates what is remembered.
  */
 static __always_inline bool find_header(const struct slave *slave, const struct hop *hop,
-					struct last_hop *last)
+					const struct view *view, struct last_hop *last)
 {
-	__u64 read_at = *(volatile __u64 *)&generation;
+	__u64 changes = count_changes();
 	__u8 header[2 * ETH_ALEN] = {};
 	const struct known *known;
 	void *own = 0;
@@ -91,8 +85,13 @@ static __always_inline bool find_header(const struct slave *slave, const struct 
 		__builtin_memcpy(header, known->lladdr, ETH_ALEN);
 	}
 	__builtin_memcpy(last->header, header, sizeof(header));
-	last->hop = *hop;
-	last->generation = read_at;
+	if (slave->link != LINK_ETHERNET)
+		last->any = 3;
+	else
+		last->any = has_via(slave, view) << view->ipv6;
+	last->key = *key_of(view);
+	last->ifindex = slave->ifindex;
+	last->changes = changes;
 	return true;
 }
 
@@ -105,6 +104,7 @@ static __always_inline bool hop_of(struct neighbour *neighbour, struct hop *hop)
 	if (device->nd_net.net != home)
 		return false;
 	hop->ifindex = device->ifindex;
+	hop->padding = 0;
 	if (neighbour->tbl->family == AF_INET6)
 		return !bpf_probe_read_kernel(&hop->address, sizeof(hop->address), key);
 	if (neighbour->tbl->family != AF_INET || bpf_probe_read_kernel(&ipv4, sizeof(ipv4), key))
@@ -125,7 +125,7 @@ static __always_inline int learn(struct neighbour *neighbour)
 	known.connected = !!(neighbour->nud_state & NUD_CONNECTED);
 	bpf_probe_read_kernel(known.lladdr, sizeof(known.lladdr), neighbour->ha);
 	bpf_map_update_elem(&neighbours, &hop, &known, BPF_ANY);
-	__sync_fetch_and_add(&generation, 1);
+	note_change();
 	return 0;
 }
 
@@ -149,7 +149,7 @@ int BPF_PROG(neighbour_gone, struct neighbour *neighbour)
 	if (!hop_of(neighbour, &hop))
 		return 0;
 	bpf_map_delete_elem(&neighbours, &hop);
-	__sync_fetch_and_add(&generation, 1);
+	note_change();
 	return 0;
 }
 

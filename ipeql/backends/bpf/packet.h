@@ -9,10 +9,18 @@
 #define AF_INET 2
 #define AF_INET6 10
 
+/* The network namespace of the bundle; found by `locate`. */
+struct net *home;
+
+/* Whether the gateway of an IPv4 packet may depend on more than its destination. */
+bool custom_rules = true;
+
 struct view {
-	struct address destination; /* or the gateway, where find_gateway() has found one */
-	__u32 ipv6;
-	__u32 group; /* multicast or broadcast */
+	struct address destination;
+	struct address gateway; /* or the destination itself; where routed */
+	__u32 ipv6;   /* 1, or 0: IPv4 */
+	__u32 group;  /* multicast or broadcast */
+	__u32 routed; /* the gateway is known, and depends on more than the destination */
 	/* The sets that survey() finds; in memory for the reason that ipeql_methods.h gives. */
 	volatile __u32 running;
 	volatile __u32 reachable;
@@ -37,8 +45,7 @@ static __always_inline int look_at_ipv4(struct __sk_buff *skb, const struct iphd
 
 	view->ipv6 = 0;
 	view->destination = mapped(ip->daddr);
-	view->group = (ip->daddr & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
-		      ip->daddr == bpf_htonl(0xffffffff);
+	view->group = bpf_ntohl(ip->daddr) >= 0xe0000000;
 	if (packet->segments > 1)
 		packet->header =
 			length + transport_header(skb, ETH_HLEN + length, ip->protocol);
@@ -84,14 +91,25 @@ static __always_inline int look_at(struct __sk_buff *skb, struct ipeql_packet *p
 	return -1;
 }
 
-/* Replace the destination by the gateway of the route that the packet carries, if there is one. */
+/* The part of an IPv4 route from its flags on. */
+struct route {
+	__u8 bytes[40];
+};
+#define AFTER_FLAGS(member)                                                                        \
+	(bpf_core_field_offset(struct rtable, member) -                                            \
+	 bpf_core_field_offset(struct rtable, rt_flags))
+
+/*
+ * Find the gateway of the route that the packet carries.
+ */
 static __always_inline void find_gateway(struct __sk_buff *skb, struct view *view)
 {
 	unsigned long route = 0;
+	struct route ipv4;
 	__u32 flags = 0;
-	__u8 family = 0;
-	__be32 ipv4;
+	__u8 family;
 
+	view->gateway = view->destination;
 	read_kernel(&route, sk_buff, skb, _skb_refdst);
 	route &= ~1UL; /* SKB_DST_NOREF */
 	if (!route)
@@ -99,20 +117,34 @@ static __always_inline void find_gateway(struct __sk_buff *skb, struct view *vie
 	if (view->ipv6) {
 		read_kernel(&flags, rt6_info, route, rt6i_flags);
 		if (flags & RTF_GATEWAY)
-			read_kernel(&view->destination, rt6_info, route, rt6i_gateway);
+			read_kernel(&view->gateway, rt6_info, route, rt6i_gateway);
 		return;
 	}
-	read_kernel(&flags, rtable, route, rt_flags);
-	if (flags & RTCF_BROADCAST) {
-		view->group = 1;
-		return;
-	}
-	read_kernel(&family, rtable, route, rt_gw_family);
-	if (family == AF_INET6) {
-		read_kernel(&view->destination, rtable, route, rt_gw6);
-	} else if (family == AF_INET && !read_kernel(&ipv4, rtable, route, rt_gw4)) {
-		view->destination = mapped(ipv4);
-	}
+	/* In one go: a call for each member would cost more than all of them. */
+	read_kernel(&ipv4, rtable, route, rt_flags);
+	view->group = view->group || *(__u32 *)ipv4.bytes & RTCF_BROADCAST;
+	family = ipv4.bytes[AFTER_FLAGS(rt_gw_family)];
+	if (family == AF_INET6)
+		__builtin_memcpy(&view->gateway, ipv4.bytes + AFTER_FLAGS(rt_gw6),
+				 sizeof(view->gateway));
+	else if (family == AF_INET)
+		view->gateway = mapped(*(__be32 *)(ipv4.bytes + AFTER_FLAGS(rt_gw4)));
+}
+
+/* Return what two packets to one next hop have in common. */
+static __always_inline const struct address *key_of(const struct view *view)
+{
+	return view->routed ? &view->gateway : &view->destination;
+}
+
+SEC("fexit/rt_cache_flush")
+int BPF_PROG(routes_changed, struct net *net)
+{
+	if (net != home)
+		return 0;
+	custom_rules = net->ipv4.fib_has_custom_rules;
+	note_change();
+	return 0;
 }
 
 #endif

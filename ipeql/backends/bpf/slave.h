@@ -7,39 +7,49 @@
 #include "kernel.h"
 #include "packet.h"
 
-static __always_inline const struct address *via_of(const struct slave *slave,
-						    const struct view *view)
+static __always_inline bool has_via(const struct slave *slave, const struct view *view)
 {
-	return view->ipv6 ? &slave->via6 : &slave->via;
+	return slave->vias >> view->ipv6 & 1;
 }
 
 static __always_inline struct hop next_hop(const struct slave *slave, const struct view *view)
 {
-	const struct address *via = via_of(slave, view);
+	struct hop hop = { .ifindex = slave->ifindex };
 
-	return (struct hop){ slave->ifindex, is_given(via) ? *via : view->destination };
+	hop.address = has_via(slave, view) ? slave->via[view->ipv6 & 1] : view->gateway;
+	return hop;
 }
 
 /* Say whether the link is up, by the device's own word, as bonding asks it for every packet. */
-static __always_inline bool is_up(const struct slave *slave)
-{
-	unsigned long state = 0;
-
-	if (!slave->device)
-		return true;
-	read_kernel(&state, net_device, slave->device, state);
-	return (state & (LINK_UP | LINK_NO_CARRIER)) == LINK_UP;
-}
-
-/* The same, where the device may be gone: what was freed may be anything, but not this interface. */
 static __always_inline bool is_running(const struct slave *slave)
 {
+	unsigned long state = 0;
 	int ifindex = 0;
 
 	if (!slave->device)
 		return true;
+	read_kernel(&state, net_device, slave->device, state);
 	read_kernel(&ifindex, net_device, slave->device, ifindex);
-	return ifindex == (int)slave->ifindex && is_up(slave);
+	/* What was freed may be anything by now, but not this interface. */
+	return ifindex == (int)slave->ifindex && (state & (LINK_UP | LINK_NO_CARRIER)) == LINK_UP;
+}
+
+/*
+ * A link goes down by either; both are there since 2.6. The first is seen when it has cleared the
+ * carrier, the second before it takes away what the link sends through.
+ */
+SEC("fexit/netif_carrier_off")
+int BPF_PROG(carrier_lost)
+{
+	note_change();
+	return 0;
+}
+
+SEC("fentry/dev_deactivate_many")
+int BPF_PROG(link_set_down)
+{
+	note_change();
+	return 0;
 }
 
 /* Send by the kernel's neighbour code, which asks for the address where it has to. */
@@ -47,8 +57,7 @@ static __always_inline int redirect(const struct hop *hop)
 {
 	struct bpf_redir_neigh next = {};
 
-	if (hop->address.word[0] == 0 && hop->address.word[1] == 0 &&
-	    hop->address.word[2] == bpf_htonl(0xffff)) {
+	if (is_ipv4(&hop->address)) {
 		next.nh_family = AF_INET;
 		next.ipv4_nh = hop->address.word[3];
 	} else {
