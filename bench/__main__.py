@@ -1,27 +1,34 @@
 """``python -m bench``: run scenarios, report what runs have measured. Needs root.
 
     python -m bench run [SCENARIO...] [--only NAME,...] [--out DIR]
-    python -m bench report DIR
+    python -m bench report DIR [--docs DIR]
 
 ``--only bpf/round_robin/2,plain`` measures these candidates alone. A run writes one JSON file per
 scenario into DIR.
 """
 
 import argparse
+import contextlib
 import platform
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import vm
 from bench.candidates import chosen
-from bench.results import Row, Run, machine
+from bench.relatives import put_into, side_by_side
+from bench.report import report
+from bench.results import Row, Run, from_json, load, machine
 from bench.scenarios import SCENARIOS, Scenario
+from ipeql.errors import IpeqlError
+from ipeql.lab import vm
 
 HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs"
+TIMEOUT_S = 4 * 3600
 CLOCK = "its clock counts instructions"
 
 
@@ -38,8 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--tools", type=Path, help=argparse.SUPPRESS)
     run.add_argument("--date", default="", help=argparse.SUPPRESS)
     run.set_defaults(verb=_run)
+    reporter = verbs.add_parser("report", help="write what was measured into the documentation")
+    reporter.add_argument("directory", type=Path, metavar="DIR", help="where runs lie")
+    reporter.add_argument("--docs", type=Path, default=DOCS, metavar="DIR", help="%(default)s")
+    reporter.set_defaults(verb=_report)
     parsed = parser.parse_args(arguments)
-    status: int = parsed.verb(parsed)
+    try:
+        status: int = parsed.verb(parsed)
+    except IpeqlError as error:
+        print(error, file=sys.stderr)
+        return 1
     return status
 
 
@@ -74,10 +89,41 @@ def _start(scenario: Scenario, only: str, out: Path, tools: Path) -> bool:
     file = out.resolve() / f"{scenario.name}-{now:%Y%m%dT%H%M%SZ}.json"
     if scenario.emulated:
         here = ("--here", str(file), "--tools", str(tools), "--date", date, "--only", only)
-        vm.run((sys.executable, "-m", "bench", "run", scenario.name, *here), file.parent)
-    else:
-        _measure(scenario, only, file, tools, date)
-    return file.exists()
+        command = (sys.executable, "-m", "bench", "run", scenario.name, *here)
+        return _emulate(command, file)
+    _measure(scenario, only, file, tools, date)
+    return True
+
+
+def _emulate(command: Sequence[str], file: Path) -> bool:
+    """Run ``command`` in an emulated kernel, show the rows it writes, say whether all went well."""
+    guest = vm.machine(instruction_clock=True)
+    ended = threading.Event()
+    follower = threading.Thread(target=_follow, args=(file, ended))
+    follower.start()
+    try:
+        outcome = vm.run(guest, command, timeout=TIMEOUT_S, writable=[file.parent])
+    finally:
+        ended.set()
+        follower.join()
+    if outcome.status:
+        print(outcome.output)
+    for warning in outcome.warnings:
+        print(f"the kernel warns: {warning}")
+    return not outcome.status and not outcome.warnings
+
+
+def _follow(file: Path, ended: threading.Event) -> None:
+    """Print the rows of a file as they come, until ``ended``."""
+    shown = 0
+    last = False
+    while not last:
+        last = ended.wait(1)
+        with contextlib.suppress(OSError, ValueError):  # not there yet, or half written
+            rows = from_json(file.read_text()).rows
+            for row in rows[shown:]:
+                _show(row)
+            shown = len(rows)
 
 
 def _measure(scenario: Scenario, only: str, file: Path, tools: Path, date: str) -> None:
@@ -88,8 +134,27 @@ def _measure(scenario: Scenario, only: str, file: Path, tools: Path, date: str) 
         rows.append(row)
         run = Run(scenario.name, date, platform.release(), machine(clock), tuple(rows))
         file.write_text(run.to_json())
-        told = f"{row.value:10g}  {row.values}" if row.values else row.problem
-        print(f"{row.candidate:24} {row.case:26} {told}", flush=True)
+        if not scenario.emulated:
+            _show(row)
+
+
+def _show(row: Row) -> None:
+    told = f"{row.value:10g}  {row.values}" if row.values else row.problem
+    print(f"{row.candidate:24} {row.case:26} {told}", flush=True)
+
+
+def _report(parsed: argparse.Namespace) -> int:
+    from bench import plot  # noqa: PLC0415  matplotlib takes long, and is not needed to measure
+
+    runs = load(parsed.directory)
+    if not runs:
+        print(f"{parsed.directory} has no runs; python -m bench run --out {parsed.directory}")
+        return 1
+    page = parsed.docs / "relatives.md"
+    page.write_text(put_into(page.read_text(), side_by_side(runs)))
+    (parsed.docs / "measurements.md").write_text(report(runs))
+    plot.draw(parsed.docs / "measurements.png", runs)
+    return 0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ ROUNDS = 3
 INTERVAL_NS = 10**6
 BEFORE, AFTER = 1500, 3500
 """Datagrams sent before the link dies, and after."""
+SETTLE_S = 3
 PORT = 10
 BUFFER_BYTES = 16 << 20
 SO_RCVBUFFORCE = 33
@@ -71,7 +72,7 @@ def _lost(a: Host, b: Host, candidate: Candidate, kill: Callable[[Site], None], 
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near,
     ):
         near.connect((RECEIVER, PORT))
-        time.sleep(1)  # bonding's miimon and the neighbours settle
+        time.sleep(SETTLE_S)  # bonding's miimon and the neighbours settle
         _send(near, BEFORE)
         killer = threading.Thread(target=kill, args=(site,))
         killer.start()
