@@ -1,6 +1,7 @@
 """A candidate put over a site's links: a peer, or a bundle of ours by its backend's contract."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,12 +9,14 @@ from importlib import import_module
 from pathlib import Path
 
 from bench.candidates import Candidate
+from bench.host import Host
 from bench.peers import PEERS, plain_end
 from bench.site import SENDER, Site
 from ipeql.backends.base import Backend
 from ipeql.state import BundleTable, SlaveRow
 
 BUNDLE = "ipeql0"
+MODULES = {"tun": "tun", "kmod": "ipeql"}
 
 
 def candidate_over(site: Site, candidate: Candidate, runtime: Path) -> AbstractContextManager[None]:
@@ -30,6 +33,7 @@ def candidate_over(site: Site, candidate: Candidate, runtime: Path) -> AbstractC
 
 @contextmanager
 def _bundle(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None]:
+    _load_module(site.a, candidate.kind)
     backend = _backend(candidate.kind, runtime)
     reason = backend.capabilities().reason
     if reason:
@@ -50,6 +54,13 @@ def _bundle(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None]:
     finally:
         loop.run_until_complete(backend.destroy(BUNDLE))
         loop.close()
+
+
+def _load_module(host: Host, kind: str) -> None:
+    """Load the kernel module of a kind that has one; where it is not, the backend says so."""
+    if kind in MODULES:
+        with contextlib.suppress(RuntimeError):
+            host.run("modprobe", MODULES[kind])
 
 
 def _backend(kind: str, runtime: Path) -> Backend:

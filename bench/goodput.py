@@ -97,6 +97,7 @@ def _wait_listening(host: Host) -> None:
 
 def received(report: dict[str, Any], since: float) -> float:
     """Return the bit/s an iperf3 server read in its whole intervals from ``since`` s on."""
-    sums = [one["sum"] for one in report["intervals"] if one["sum"]["start"] >= since - 0.5]
+    sums = [one["sum"] for one in report["intervals"]]
+    sums = [one for one in sums if one["start"] > since - 0.5 and one["seconds"] > 0.5]
     seconds = sum(one["seconds"] for one in sums)
     return sum(one["bytes"] for one in sums) * 8 / seconds if seconds else 0.0

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from ctypes import addressof, create_string_buffer
+from dataclasses import replace
 
 from bench.host import Host
 from bench.site import RECEIVER, SENDER, Site
@@ -159,6 +160,16 @@ def eql(site: Site) -> Iterator[None]:
 
 
 @contextmanager
+def ipip(site: Site) -> Iterator[None]:
+    """Use one of the tunnels that eql is given; LookupError where they would lead nowhere."""
+    if site.b is None:
+        raise LookupError("a tunnel needs another end")
+    with _tunnels(replace(site, links=site.links[:1])) as names, plain_end(site):
+        site.a.ip(f"address add {SENDER}/32 peer {RECEIVER} dev {names[0]}")
+        yield
+
+
+@contextmanager
 def _tunnels(site: Site) -> Iterator[Sequence[str]]:
     """Have an ipip tunnel over every link, where the links have an other end."""
     if site.b is None:
@@ -224,5 +235,6 @@ PEERS: dict[str, Callable[[Site], AbstractContextManager[None]]] = {
     "ecmp": ecmp,
     "mptcp": mptcp,
     "eql": eql,
+    "ipip": ipip,
 }
 """How each kind is set up."""

@@ -52,6 +52,7 @@ _TABLE = (
         (
             PLAIN,
             *_peers("bonding", "team", "teql", "ecmp", "eql"),
+            Candidate("ipip", slaves=1),
             *sweep("bpf", BPF_METHODS, (2, 8, 32)),
             *sweep("kmod", METHODS, (2, 8, 32)),
         ),
