@@ -10,14 +10,15 @@ from typing import Any
 from bench.bundle import candidate_over
 from bench.candidates import Candidate
 from bench.host import Host
-from bench.results import Row
+from bench.results import Row, spread
 from bench.shaped import shaped
 from bench.site import RECEIVER, Site, prepare, receiver
 from ipeql.errors import IpeqlError
 from ipeql.lab.scenarios import Path as LinkPath
 from ipeql.lab.scenarios import capacity
 
-ROUNDS = 3
+ROUNDS, MORE_ROUNDS, LIKE = 2, 5, 0.01
+"""Flows, and how many where they do not come out alike, within this share."""
 SECONDS = 8
 WARM_UP_S = 2
 
@@ -63,10 +64,10 @@ def measure(candidates: Sequence[Candidate], tools: Path) -> Iterator[Row]:
 
 
 def _row(a: Host, b: Host, case: Case, candidate: Candidate, tools: Path) -> Row:
-    values = []
+    values: list[float] = []
     try:
         with shaped(a, b, case.paths) as site, candidate_over(site, candidate, tools):
-            for _ in range(ROUNDS):
+            while len(values) < ROUNDS or (spread(values) > LIKE and len(values) < MORE_ROUNDS):
                 goodput = _goodput(site, candidate.kind == "mptcp")
                 values.append(round(goodput / capacity(*case.paths), 4))
     except (OSError, RuntimeError, LookupError, IpeqlError) as error:

@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from subprocess import PIPE
+from subprocess import PIPE, Popen
 
 from bench.candidates import Candidate
 from bench.results import Row
@@ -43,8 +43,13 @@ def _rate(lab: Lab, address: str, senders: int, tools: Path) -> float:
     before = _arrived(lab)
     command = (str(tools / "sender"), address, "0", str(PACKETS), "1")
     started = [lab.a.popen(*command, stdout=PIPE) for _ in range(senders)]
-    longest = max(float(process.communicate()[0]) for process in started) * PACKETS
+    longest = max(float(_said(process)) for process in started) * PACKETS
     return (_arrived(lab) - before) / longest * 1e6
+
+
+def _said(process: Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.read()
 
 
 def _arrived(lab: Lab) -> int:

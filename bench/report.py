@@ -35,7 +35,7 @@ through ipip tunnels, which its figure includes; `ipip` is one alone.""",
 One TCP flow (CUBIC, iperf3) to an unmodified Linux receiver; goodput after the first 2 s, as a
 share of the payload that all links together can carry. Each link has a token bucket with a queue
 of 150 kB in the middle, so that the sender feels no back-pressure, and the delay both ways.
-Segmentation offload is off. Three flows each; where they differ by a hundredth or more: least and
+Segmentation offload is off. Two flows each, five where those differ by a hundredth: then least and
 most.""",
     "failover": """\
 UDP at 1000 datagrams a second over two links, of which the first dies: *set down* by the sender,
