@@ -226,7 +226,9 @@ class Settings(_Keys):
         1, description="fewer usable slaves: the bundle is degraded; none: down"
     )
     mtu: Annotated[int | str, _auto_or(_whole(576, 65535, "an MTU"))] = Field(
-        "auto", description="bytes in the largest IP packet; auto: the smallest MTU of the slaves"
+        "auto",
+        description="bytes in the largest IP packet; "
+        "auto, and at most: the smallest MTU of the slaves",
     )
     stripe_unit: Annotated[str, _choice("burst", "packet", what="stripe unit")] = Field(
         "burst",

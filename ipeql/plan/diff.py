@@ -94,9 +94,9 @@ def _bundle(
     before = running.table if running else None
     if before != table:
         yield ConfigureBundle(bundle=spec.name, backend=backend, before=before, after=table)
-    mtu = spec.mtu or min((slave.link.mtu for slave in slaves), default=None)
+    mtus = [slave.link.mtu for slave in slaves] + ([spec.mtu] if spec.mtu else [])
     routes = tuple(with_metric(route) for route in spec.routes)
-    wanted = Device(mtu, True, spec.addresses, routes)
+    wanted = Device(min(mtus, default=None), True, spec.addresses, routes)
     yield from device_actions(spec.name, wanted, observe_device(link, observed))
     yield from _release(spec.name, slaves, observed)
 

@@ -28,6 +28,11 @@ class Namespace:
             timeout=20,
         )
 
+    def run_program(self, *command: str) -> None:
+        """Run a program inside."""
+        entry = ["nsenter", f"--net={netns.RUN / self.name}", "--", *command]
+        subprocess.run(entry, check=True, timeout=20)
+
     def run(self, body: Callable[[], Coroutine[None, None, None]], timeout: float = 20) -> None:
         """Run the coroutine function ``body`` in a thread inside, at most ``timeout`` seconds."""
         netns.inside(self.name, lambda: asyncio.run(asyncio.wait_for(body(), timeout)))

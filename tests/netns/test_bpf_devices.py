@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 
 import pytest
 from pyroute2.netlink.exceptions import NetlinkError
@@ -170,5 +171,34 @@ def test_a_foreign_device_of_that_name_is_left_alone(namespace: Namespace) -> No
         await backend.destroy(BUNDLE)
         assert device.index(BUNDLE)
         assert dataplane.pinned() == []
+
+    namespace.run(body)
+
+
+def test_auto_bw_reads_the_queues_of_the_slaves(namespace: Namespace) -> None:
+    namespace.ip(*TWO_LINKS)
+    shape = "tc qdisc replace dev eth1 root tbf rate 8kbit burst 1540 limit 100000"
+    payload = bytes(1000)
+
+    def send_large(count: int) -> None:
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+            for _ in range(count):
+                sock.sendto(payload, ("10.9.0.2", 9))
+
+    async def body() -> None:
+        async with bundle(namespace, replace(TABLE, method="auto_bw")) as backend:
+
+            async def carried() -> list[int]:
+                return [slave.packets for slave in (await backend.statistics(BUNDLE)).slaves]
+
+            before = await carried()
+            send_large(20)
+            first, second = await carried()
+            assert (first - before[0], second) == (20, before[1]), "no queue: the first in order"
+            await asyncio.to_thread(namespace.run_program, *shape.split())
+            send_large(20)
+            now = await carried()
+            assert now[0] - first <= 3, "one that waits is enough to take the other"
+            assert sum(now) == first + second + 20
 
     namespace.run(body)

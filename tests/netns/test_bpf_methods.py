@@ -123,15 +123,19 @@ class Twins:
         libbpf.update(self._program.map("incoming"), c_uint32(0), wanted)
         libbpf.run(self._program.program("configure"), libbpf.SkBuff(), bytes(60))
 
-    def compare(self, now: int, mask: int, packet: Packet) -> None:
+    def compare(self, now: int, mask: int, packet: Packet, queued: int) -> None:
+        """Let both decide; ``queued`` has 4 bits a slave."""
         assert self._scheduler and self._table
         usable = sum(1 << i for i, row in enumerate(self._table.slaves) if row.usable)
         self._scheduler.set_usable(mask & usable)
         if mask & usable:
             self._poll(now)
-        wanted = self._scheduler.pick(now, packet.length, packet.segments, packet.header)
+        lengths = [queued >> 4 * slave & 15 for slave in range(MAX_SLAVES)]
+        wanted = self._scheduler.pick(now, packet.length, packet.segments, packet.header, lengths)
         context = libbpf.SkBuff(tstamp=now, gso_segs=packet.segments)
         context.cb[0] = mask
+        for word in range(4):
+            context.cb[1 + word] = queued >> 32 * word & 0xFFFFFFFF
         libbpf.run(self._program.program("stripe"), context, packet.data)
         found = None if context.cb[0] == MAX_SLAVES else context.cb[0]
         self._count += 1
@@ -168,7 +172,7 @@ def test_every_decision_is_the_reference_s(program: libbpf.Object, method: str) 
         if dice.random() < 1 / 50:
             mask = dice.choice((0xFFFFFFFF, 0xFFFFFFFF, dice.getrandbits(32)))
         now += dice.choice((0, 1, 1000, 10**5, dice.randint(0, 10**9)))
-        twins.compare(now, mask, dice.choice(packets))
+        twins.compare(now, mask, dice.choice(packets), dice.getrandbits(128))
 
 
 def test_object_is_built_from_these_sources() -> None:

@@ -35,7 +35,6 @@ NUD_PERMANENT = 0x80
 """The states in which a neighbour's link-layer address may be used; include/net/neighbour.h."""
 
 LACKS = {
-    "auto_bw": "it does not read the slaves' queues",
     "bw_lag_eq": "it cannot hold packets: a redirected one is still accounted to its socket",
     "packet": "a packet train reaches the program whole",
 }

@@ -30,8 +30,7 @@ _MAPS = ("lanes", "incoming", "neighbours", "document")
 _PROGRAMS = ("stripe", "resolve", "configure", "locate")
 _TRACES = ("neighbour_updated", "neighbour_timed", "neighbour_gone")
 _WATCHES = ("carrier_lost", "link_set_down", "routes_changed")
-"""Where a kernel cannot have them (on arm64 before 6.4), links and routes are read for every packet.
-"""
+"""Where a kernel cannot have them (arm64 before 6.4), links and routes are read each time."""
 _POINTS = {
     "stripe": (libbpf.BPF_TCX_EGRESS, libbpf.BPF_TC_EGRESS),
     "resolve": (libbpf.BPF_TCX_INGRESS, libbpf.BPF_TC_INGRESS),

@@ -27,14 +27,24 @@
 #include "packet.h"
 #include "slave.h"
 #include "neighbour.h"
+#include "queue.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
 /*
  * Set for the differential test alone: the clock is the packet's tstamp, the set to choose from
- * stands in cb, and so does the choice afterwards.
+ * stands in cb, as does the choice afterwards, and the slaves' queues, 4 bits each.
  */
 const volatile bool injected = false;
+
+static __always_inline void inject(const struct __sk_buff *skb, struct ipeql_packet *packet)
+{
+	__u32 queues[] = { skb->cb[1], skb->cb[2], skb->cb[3], skb->cb[4] };
+
+	packet->now = skb->tstamp;
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES; i++)
+		packet->queued[i] = queues[i / 8] >> i % 8 * 4 & 15;
+}
 
 /*
  * Return the set of slaves that a packet can take, of those that the table calls usable. Global, so
@@ -96,6 +106,8 @@ static __always_inline __u32 choose(struct lane *lane, __u32 active, __u32 set)
 		return choose_unlocked(&lane->state[active], &lane->packet, set);
 	if (table->method == IPEQL_BW_POLL)
 		return choose_polled(&lane->packet, set);
+	if (table->method == IPEQL_AUTO_BW && !injected)
+		measure(&lane->packet, set);
 	return choose_unlocked(&bundle.state[active], &lane->packet, set);
 }
 
@@ -192,7 +204,7 @@ int stripe(struct __sk_buff *skb)
 	if (!lane || look_at(skb, &lane->packet, &view))
 		return TC_ACT_SHOT;
 	if (injected) {
-		lane->packet.now = skb->tstamp;
+		inject(skb, &lane->packet);
 		skb->cb[0] = choose(lane, active, skb->cb[0] & table->usable);
 		return TC_ACT_OK;
 	}

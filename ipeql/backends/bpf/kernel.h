@@ -39,8 +39,24 @@ struct task_struct {
 typedef struct {
 	struct net *net;
 } possible_net_t;
+struct qdisc_skb_head {
+	__u32 qlen;
+};
+struct Qdisc {
+	struct qdisc_skb_head q;
+};
+struct dql {
+	unsigned int num_queued;
+	unsigned int num_completed;
+};
+struct netdev_queue {
+	struct Qdisc *qdisc;
+	struct dql dql;
+};
 struct net_device {
 	unsigned long state;
+	struct netdev_queue *_tx;
+	unsigned int real_num_tx_queues;
 	int ifindex;
 	const unsigned char *dev_addr;
 	possible_net_t nd_net;

@@ -15,8 +15,8 @@ from ipeql.methods.bw_poll import BITS_NS, PACKET
 from ipeql.methods.virtual_queue import nanoseconds_per_byte
 from ipeql.state import BundleTable
 
-METHODS = ("round_robin", "bw_load", "bw_poll", "bw_lag", "bw_lag_val")
-"""In the order of ``enum ipeql_method``."""
+METHODS = ("round_robin", "bw_load", "bw_poll", "bw_lag", "bw_lag_val", "auto_bw")
+"""What holds no packets, in the order of ``enum ipeql_method``."""
 
 DOCUMENT_BYTES = 16384
 BUNDLE_COUNTERS = MAX_SLAVES
