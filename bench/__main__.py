@@ -10,7 +10,6 @@ scenario into DIR.
 import argparse
 import contextlib
 import platform
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,11 +22,13 @@ from bench.relatives import put_into, side_by_side
 from bench.report import report
 from bench.results import Row, Run, from_json, load, machine
 from bench.scenarios import SCENARIOS, Scenario
+from bench.tools import KMOD
+from bench.tools import module as compile_module
+from bench.tools import sender as compile_sender
 from ipeql.errors import IpeqlError
 from ipeql.lab import vm
 
-HERE = Path(__file__).parent
-DOCS = HERE.parent / "docs"
+DOCS = Path(__file__).parent.parent / "docs"
 TIMEOUT_S = 4 * 3600
 CLOCK = "its clock counts instructions"
 
@@ -75,8 +76,7 @@ def _run(parsed: argparse.Namespace) -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="ipeql-bench-") as directory:
         tools = Path(directory)
-        compiler = ("gcc", "-O2", "-o", tools / "sender", HERE / "sender.c")
-        subprocess.run(compiler, check=True, timeout=600)
+        compile_sender(tools)
         measured = [_start(scenario, parsed.only, parsed.out, tools) for scenario in scenarios]
     return 0 if all(measured) else 1
 
@@ -90,14 +90,16 @@ def _start(scenario: Scenario, only: str, out: Path, tools: Path) -> bool:
     if scenario.emulated:
         here = ("--here", str(file), "--tools", str(tools), "--date", date, "--only", only)
         command = (sys.executable, "-m", "bench", "run", scenario.name, *here)
-        return _emulate(command, file)
+        return _emulate(command, file, tools)
     _measure(scenario, only, file, tools, date)
     return True
 
 
-def _emulate(command: Sequence[str], file: Path) -> bool:
+def _emulate(command: Sequence[str], file: Path, tools: Path) -> bool:
     """Run ``command`` in an emulated kernel, show the rows it writes, say whether all went well."""
     guest = vm.machine(instruction_clock=True)
+    if KMOD.exists():
+        compile_module(tools, guest.kernel)
     ended = threading.Event()
     follower = threading.Thread(target=_follow, args=(file, ended))
     follower.start()

@@ -1,7 +1,6 @@
 """A candidate put over a site's links: a peer, or a bundle of ours by its backend's contract."""
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,11 +11,11 @@ from bench.candidates import Candidate
 from bench.host import Host
 from bench.peers import PEERS, plain_end
 from bench.site import SENDER, Site
+from bench.tools import MODULE
 from ipeql.backends.base import Backend
 from ipeql.state import BundleTable, SlaveRow
 
 BUNDLE = "ipeql0"
-MODULES = {"tun": "tun", "kmod": "ipeql"}
 
 
 def candidate_over(site: Site, candidate: Candidate, runtime: Path) -> AbstractContextManager[None]:
@@ -33,7 +32,8 @@ def candidate_over(site: Site, candidate: Candidate, runtime: Path) -> AbstractC
 
 @contextmanager
 def _bundle(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None]:
-    _load_module(site.a, candidate.kind)
+    if candidate.kind == "kmod":
+        _load_module(site.a, runtime / MODULE)
     backend = _backend(candidate.kind, runtime)
     reason = backend.capabilities().reason
     if reason:
@@ -56,11 +56,10 @@ def _bundle(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None]:
         loop.close()
 
 
-def _load_module(host: Host, kind: str) -> None:
-    """Load the kernel module of a kind that has one; where it is not, the backend says so."""
-    if kind in MODULES:
-        with contextlib.suppress(RuntimeError):
-            host.run("modprobe", MODULES[kind])
+def _load_module(host: Host, module: Path) -> None:
+    """Load our kernel module unless it is; where there is none, the backend says so."""
+    if module.exists() and not Path("/sys/module/ipeql").exists():
+        host.run("insmod", str(module))
 
 
 def _backend(kind: str, runtime: Path) -> Backend:
