@@ -22,7 +22,7 @@ def draw(path: Path, runs: Sequence[Run]) -> None:
     OSError where ``path`` cannot be written.
     """
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        canvas = Figure(figsize=(11, 7), layout="constrained")
+        canvas = Figure(figsize=(11, 9), layout="constrained")
         left, right = canvas.subplots(1, 2)
         _bars(left, "packet-cost", latest(runs, "packet-cost"), relative=True)
         left.set_xlabel("instructions added to the plain link's")
@@ -54,4 +54,5 @@ def _bars(axes: Axes, scenario: str, rows: Rows, relative: bool) -> None:
         axes.barh(places, lengths, height=width, color=COLOURS[number % len(COLOURS)], label=case)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
+    if names:
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)

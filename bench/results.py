@@ -92,7 +92,8 @@ def machine(clock: str) -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
-    return f"{model}, {len(os.sched_getaffinity(0))} CPUs, {platform.machine()}, {clock}"
+    count = len(os.sched_getaffinity(0))
+    return f"{model}, {count} CPU{'s' * (count > 1)}, {clock}"
 
 
 def spread(values: Sequence[float]) -> float:
