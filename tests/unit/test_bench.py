@@ -12,7 +12,6 @@ import pytest
 from bench import goodput, relatives
 from bench.candidates import PLAIN, Candidate, chosen, sweep
 from bench.peers import PEERS
-from bench.plot import draw
 from bench.relatives import put_into, side_by_side
 from bench.report import CELLS, NOTES, report
 from bench.results import Row, Run, from_json, latest, load
@@ -107,6 +106,9 @@ def test_the_table_of_canned_runs() -> None:
 
 
 def test_the_picture_of_canned_runs(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from bench.plot import draw
+
     draw(tmp_path / "picture.png", load(RUNS))
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
