@@ -5,14 +5,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from bench.bundle import candidate_over
 from bench.candidates import Candidate
 from bench.host import Host
-from bench.results import Row
+from bench.results import Row, attempt
 from bench.site import RECEIVER, Site, inside, pairs, prepare, receiver
-from ipeql.errors import IpeqlError
 
 ROUNDS = 3
 INTERVAL_NS = 10**6
@@ -57,11 +57,12 @@ def measure(candidates: Sequence[Candidate], tools: Path) -> Iterator[Row]:
     with receiver("b") as b:
         for candidate in candidates:
             for case, kill in CASES.items():
-                try:
-                    values = [_lost(a, b, candidate, kill, tools) for _ in range(ROUNDS)]
-                    yield Row(case, candidate.name, tuple(values))
-                except (OSError, RuntimeError, LookupError, IpeqlError) as error:
-                    yield Row(case, candidate.name, problem=str(error))
+                once = partial(_lost, a, b, candidate, kill, tools)
+                yield attempt(case, candidate.name, partial(_repeated, once))
+
+
+def _repeated(measure: Callable[[], int]) -> list[float]:
+    return [measure() for _ in range(ROUNDS)]
 
 
 def _lost(a: Host, b: Host, candidate: Candidate, kill: Callable[[Site], None], tools: Path) -> int:

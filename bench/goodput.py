@@ -4,16 +4,16 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.bundle import candidate_over
 from bench.candidates import Candidate
 from bench.host import Host
-from bench.results import Row, spread
+from bench.results import Row, attempt, spread
 from bench.shaped import shaped
 from bench.site import RECEIVER, Site, prepare, receiver
-from ipeql.errors import IpeqlError
 from ipeql.lab.scenarios import Path as LinkPath
 from ipeql.lab.scenarios import capacity
 
@@ -60,19 +60,17 @@ def measure(candidates: Sequence[Candidate], tools: Path) -> Iterator[Row]:
         for case in CASES:
             for candidate in candidates:
                 if candidate in case:
-                    yield _row(a, b, case, candidate, tools)
+                    measured = partial(_shares, a, b, case, candidate, tools)
+                    yield attempt(case.name, candidate.name, measured)
 
 
-def _row(a: Host, b: Host, case: Case, candidate: Candidate, tools: Path) -> Row:
+def _shares(a: Host, b: Host, case: Case, candidate: Candidate, tools: Path) -> list[float]:
     values: list[float] = []
-    try:
-        with shaped(a, b, case.paths) as site, candidate_over(site, candidate, tools):
-            while len(values) < ROUNDS or (spread(values) > LIKE and len(values) < MORE_ROUNDS):
-                goodput = _goodput(site, candidate.kind == "mptcp")
-                values.append(round(goodput / capacity(*case.paths), 4))
-    except (OSError, RuntimeError, LookupError, IpeqlError) as error:
-        return Row(case.name, candidate.name, problem=str(error))
-    return Row(case.name, candidate.name, tuple(values))
+    with shaped(a, b, case.paths) as site, candidate_over(site, candidate, tools):
+        while len(values) < ROUNDS or (spread(values) > LIKE and len(values) < MORE_ROUNDS):
+            goodput = _goodput(site, candidate.kind == "mptcp")
+            values.append(round(goodput / capacity(*case.paths), 4))
+    return values
 
 
 def _goodput(site: Site, mptcp: bool) -> float:

@@ -1,23 +1,21 @@
 """What a packet costs: UDP datagrams of 64 bytes, sent by sendmmsg(2), 64 a call (``sender.c``)."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from bench.bundle import candidate_over
 from bench.candidates import PLAIN, Candidate
 from bench.host import Host
-from bench.results import Row
+from bench.results import Row, attempt
 from bench.site import RECEIVER, Site, dead_ends, pairs, prepare, receiver
-from ipeql.errors import IpeqlError
 
 TX_ONLY = "tx only"
+"""The slaves are dummy devices."""
 DELIVERED = "delivered"
-CASES = {
-    TX_ONLY: "the slaves are dummy devices",
-    DELIVERED: "over veth pairs to another namespace, up to a UDP socket that nobody reads",
-}
+"""Over veth pairs to another namespace, up to a UDP socket that nobody reads."""
 WARM_UP, PACKETS, ROUNDS = "3000", "8000", "5"
 SETTLE_S = 3
 """New links keep the kernel busy for a while; the instruction clock skips the wait."""
@@ -31,24 +29,17 @@ def measure(candidates: Sequence[Candidate], tools: Path) -> Iterator[Row]:
     a = Host()
     prepare(a)
     with receiver("b") as b:
-        with dead_ends(a, 1) as site:
-            _cost(site, PLAIN, tools)  # the first packets of all find the kernel cold
+        _cost(dead_ends(a, 1), PLAIN, tools)  # the first packets of all find the kernel cold
         for candidate in candidates:
-            for case in CASES:
-                try:
-                    with _site(case, a, b, candidate.slaves) as site:
-                        values = _cost(site, candidate, tools)
-                    yield Row(case, candidate.name, values)
-                except (OSError, RuntimeError, LookupError, IpeqlError) as error:
-                    yield Row(case, candidate.name, problem=str(error))
+            for case, site in (
+                (TX_ONLY, dead_ends(a, candidate.slaves)),
+                (DELIVERED, pairs(a, b, candidate.slaves)),
+            ):
+                yield attempt(case, candidate.name, partial(_cost, site, candidate, tools))
 
 
-def _site(case: str, a: Host, b: Host, links: int) -> AbstractContextManager[Site]:
-    return dead_ends(a, links) if case == TX_ONLY else pairs(a, b, links)
-
-
-def _cost(site: Site, candidate: Candidate, tools: Path) -> tuple[float, ...]:
-    with candidate_over(site, candidate, tools):
+def _cost(site: AbstractContextManager[Site], candidate: Candidate, tools: Path) -> Iterable[float]:
+    with site as built, candidate_over(built, candidate, tools):
         time.sleep(SETTLE_S)
-        told = site.a.run(str(tools / "sender"), RECEIVER, WARM_UP, PACKETS, ROUNDS)
-    return tuple(float(value) for value in told.split())
+        told = built.a.run(str(tools / "sender"), RECEIVER, WARM_UP, PACKETS, ROUNDS)
+    return map(float, told.split())

@@ -2,11 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from ipeql.errors import IpeqlError
 
 FORMAT = 1
 
@@ -34,6 +36,14 @@ class Row:
     def ratio(self) -> float:
         """Return the median of the ratios to the plain link measured in turn."""
         return median(own / plain for own, plain in zip(self.values, self.beside, strict=True))
+
+
+def attempt(case: str, candidate: str, measure: Callable[[], Iterable[float]]) -> Row:
+    """Return the row of what ``measure`` returns, or of why it could not."""
+    try:
+        return Row(case, candidate, tuple(measure()))
+    except (OSError, RuntimeError, LookupError, IpeqlError) as error:
+        return Row(case, candidate, problem=str(error).partition("\n")[0])
 
 
 @dataclass(frozen=True, slots=True)
