@@ -35,8 +35,8 @@ through ipip tunnels, which its figure includes; `ipip` is one alone.""",
 One TCP flow (CUBIC, iperf3) to an unmodified Linux receiver; goodput after the first 2 s, as a
 share of the payload that all links together can carry. Each link has a token bucket with a queue
 of 150 kB in the middle, so that the sender feels no back-pressure, and the delay both ways.
-Segmentation offload is off. Two flows each, five where those differ by a hundredth: then least and
-most.""",
+Segmentation offload is off. Where chance has a part three flows, else one: the clock brings the
+same again. Least and most are told where they differ by a hundredth.""",
     "failover": """\
 UDP at 1000 datagrams a second over two links, of which the first dies: *set down* by the sender,
 *carrier lost* since the far end is set down, *silent* where both ends drop what comes in and the

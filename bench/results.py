@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -103,8 +103,3 @@ def machine(clock: str) -> str:
             model = line.partition(":")[2].strip()
     count = len(os.sched_getaffinity(0))
     return f"{model}, {count} CPU{'s' * (count > 1)}, {clock}"
-
-
-def spread(values: Sequence[float]) -> float:
-    """Return how far the values lie apart, as a share of their median."""
-    return (max(values) - min(values)) / median(values)
