@@ -9,6 +9,7 @@ scenario into DIR.
 
 import argparse
 import contextlib
+import os
 import platform
 import sys
 import tempfile
@@ -35,8 +36,9 @@ CLOCK = "its clock counts instructions"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says and return the exit status."""
-    assert __doc__
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.partition(":")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure IPEQL beside what else Linux has; report it."
+    )
     verbs = parser.add_subparsers(required=True)
     run = verbs.add_parser("run", help="measure")
     run.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     try:
         status: int = parsed.verb(parsed)
-    except IpeqlError as error:
+    except (IpeqlError, OSError, RuntimeError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return status
@@ -62,15 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(parsed: argparse.Namespace) -> int:
     unknown = set(parsed.scenarios) - SCENARIOS.keys()
     if unknown:
-        print(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
-        return 2
+        return _refuse(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    if os.geteuid():
+        return _refuse("measuring needs root")
     scenarios = [SCENARIOS[name] for name in parsed.scenarios or SCENARIOS]
     try:
         for scenario in scenarios:
             chosen(scenario.candidates, parsed.only)
     except LookupError as error:
-        print(error.args[0])
-        return 2
+        return _refuse(error.args[0])
     if parsed.here:
         _measure(scenarios[0], parsed.only, parsed.here, parsed.tools, parsed.date)
         return 0
@@ -79,6 +81,11 @@ def _run(parsed: argparse.Namespace) -> int:
         compile_sender(tools)
         measured = [_start(scenario, parsed.only, parsed.out, tools) for scenario in scenarios]
     return 0 if all(measured) else 1
+
+
+def _refuse(reason: str) -> int:
+    print(reason, file=sys.stderr)
+    return 2
 
 
 def _start(scenario: Scenario, only: str, out: Path, tools: Path) -> bool:

@@ -76,8 +76,13 @@ def from_json(text: str) -> Run:
 
 
 def load(directory: Path) -> list[Run]:
-    """Return the runs kept in ``directory``, oldest first."""
-    runs = [from_json(path.read_text()) for path in directory.glob("*.json")]
+    """Return the runs kept in ``directory``, oldest first; ValueError for a file that is none."""
+    runs = []
+    for path in directory.glob("*.json"):
+        try:
+            runs.append(from_json(path.read_text()))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is no run of the bench: {error}") from error
     return sorted(runs, key=lambda run: run.date)
 
 

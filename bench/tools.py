@@ -11,7 +11,9 @@ TIMEOUT_S = 600
 
 
 def sender(tools: Path) -> None:
-    """Compile ``sender.c``; CalledProcessError with the compiler's words on stderr."""
+    """Compile ``sender.c``; RuntimeError without a compiler."""
+    if not shutil.which("gcc"):
+        raise RuntimeError("no C compiler; apt install gcc libc6-dev")
     compiler = ("gcc", "-O2", "-Wall", "-o", tools / "sender", HERE / "sender.c")
     subprocess.run(compiler, check=True, timeout=TIMEOUT_S)
 
