@@ -20,6 +20,7 @@ import click
 
 from ipeql.backends.base import Backend
 from ipeql.backends.bpf.backend import BpfBackend
+from ipeql.backends.kmod.backend import KmodBackend
 from ipeql.backends.tun.backend import TunBackend
 from ipeql.config import SEARCH_PATH, Layers, parse_change
 from ipeql.config.changes import in_words
@@ -57,6 +58,7 @@ class Daemon:
         self._layers = Layers(directories, runtime)
         self._backends: Mapping[str, Backend] = {
             "bpf": BpfBackend(),
+            "kmod": KmodBackend(),
             "tun": TunBackend(runtime, self._backend_changed),
         }
         self._reconciler = Reconciler(self._backends, snapshot, runtime)

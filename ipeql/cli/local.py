@@ -11,6 +11,7 @@ from typing import Any
 
 from ipeql.backends.base import Backend
 from ipeql.backends.bpf.backend import BpfBackend
+from ipeql.backends.kmod.backend import KmodBackend
 from ipeql.backends.tun.backend import TunBackend
 from ipeql.errors import Code, IpeqlError, NotRunningError, Problem
 from ipeql.observe import snapshot
@@ -86,6 +87,7 @@ def _needs_daemon(bundle: str) -> Problem:
 async def _machine() -> AsyncIterator[tuple[Reconciler, Mapping[str, Backend]]]:
     backends: Mapping[str, Backend] = {
         "bpf": BpfBackend(),
+        "kmod": KmodBackend(),
         "tun": TunBackend(runtime_directory()),
     }
     try:

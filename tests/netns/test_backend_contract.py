@@ -13,6 +13,7 @@ import pytest
 from ipeql.backends.base import Backend
 from ipeql.backends.bpf import dataplane
 from ipeql.backends.bpf.backend import BpfBackend
+from ipeql.backends.kmod.backend import MODULE, KmodBackend
 from ipeql.backends.tun.backend import TunBackend
 from ipeql.errors import ApplyError
 from ipeql.methods import METHODS
@@ -55,7 +56,10 @@ def make_bpf(runtime: Path) -> Backend:
     return BpfBackend()
 
 
-backends = pytest.mark.parametrize("make", [TunBackend, make_bpf], ids=["tun", "bpf"])
+MAKERS: dict[str, Make] = {"tun": TunBackend, "bpf": make_bpf}
+if MODULE.exists():  # in the emulated kernel; elsewhere a skip would be a failure of CI
+    MAKERS["kmod"] = lambda runtime: KmodBackend()
+backends = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 
 
 @asynccontextmanager

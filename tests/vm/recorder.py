@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from tests.netns.conftest import Namespace
 
 RECORDS = "IPEQL_TEST_RECORDS"
 """In the environment: the file to write."""
+
+MODULE = Path(__file__).parents[2] / "kmod" / "ipeql.ko"
+"""The kernel module, loaded where it has been built."""
 
 SLOWNESS = 10
 """How much longer things may take: an emulated processor does less, the more so on a busy one."""
@@ -57,6 +61,8 @@ class Recorder:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if MODULE.exists():
+        subprocess.run(["insmod", MODULE], check=True)
     client.TIMEOUT_S *= SLOWNESS
     run = Namespace.run
 

@@ -31,6 +31,8 @@ BPF = (
     "tests/netns/test_bpf_devices.py::test_every_kind_of_device_will_do",
     "tests/netns/test_bpf_devices.py::test_a_link_without_header_gets_bare_packets",
     "tests/netns/test_bpf_devices.py::test_multicast_takes_the_first_usable_slave",
+    "tests/netns/test_bpf_devices.py::test_a_link_that_goes_down_gets_no_packet_more",
+    "tests/netns/test_bpf_devices.py::test_a_route_that_changes_takes_its_packets_along",
     "tests/netns/test_bpf_devices.py::test_auto_bw_reads_the_queues_of_the_slaves",
     "tests/netns/test_bpf_methods.py::test_every_decision_is_the_reference_s",
 )

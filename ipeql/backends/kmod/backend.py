@@ -1,0 +1,118 @@
+"""The kmod backend as the reconciler sees it; all that counts is in the kernel."""
+
+import errno
+import time
+from pathlib import Path
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from ipeql.backends import table as tables
+from ipeql.backends.kmod import device, layout
+from ipeql.backends.kmod.family import METHODS, STRIPE_UNITS, Family
+from ipeql.errors import ApplyError, Code, Problem
+from ipeql.state import BundleStatistics, BundleTable, Capabilities, ObservedBundle
+
+RANK = 30
+MODULE = Path("/sys/module/ipeql")
+
+
+class KmodBackend:
+    """One device of kind ``ipeql`` per bundle; it goes on without us.
+
+    It is never loaded by us: a machine that has it loaded wants it.
+    """
+
+    name = "kmod"
+
+    def __init__(self) -> None:
+        self._before: dict[str, tuple[int, dict[int, int]]] = {}
+
+    def capabilities(self) -> Capabilities:
+        """Return what the module can do: everything."""
+        loaded = MODULE.exists()
+        return Capabilities(
+            backend=self.name,
+            available=loaded,
+            methods=frozenset(METHODS),
+            stripe_units=frozenset(STRIPE_UNITS),
+            rank=RANK,
+            reason="" if loaded else "the kernel module ipeql is not loaded",
+        )
+
+    async def observe(self) -> dict[str, ObservedBundle]:
+        """Return the bundles whose devices carry our mark."""
+        if not MODULE.exists():
+            return {}
+        ours = await device.ours()
+        try:
+            async with Family() as family:
+                found = {
+                    message.get_attr("IPEQL_A_BUNDLE_IFNAME"): layout.table(message)
+                    for message in await family.bundles()
+                }
+        except NetlinkError as error:
+            raise ApplyError(_refused("kmod", error)) from error
+        return {
+            name: ObservedBundle(self.name, table) for name, table in found.items() if name in ours
+        }
+
+    async def create(self, bundle: str) -> None:
+        """Make the device, unless it is there."""
+        try:
+            await device.create(bundle)
+        except NetlinkError as error:
+            raise ApplyError(_refused(bundle, error)) from error
+
+    async def configure(self, bundle: str, table: BundleTable) -> None:
+        """Put a slave table into force in one step, under the packets."""
+        try:
+            async with Family() as family:
+                await family.set(bundle, layout.attributes(table))
+            async with AsyncIPRoute() as kernel:
+                segments = tables.train_segments(table)
+                await kernel.link("set", index=device.index(bundle), gso_max_segs=segments)
+        except NetlinkError as error:
+            raise ApplyError(_refused(bundle, error)) from error
+        except (ValueError, KeyError) as error:
+            problem = Problem(Code.APPLY_FAILED, f"{bundle}: kmod: does not know {error}")
+            raise ApplyError(problem) from error
+
+    async def destroy(self, bundle: str) -> None:
+        """Delete the device, which frees its slaves."""
+        try:
+            await device.remove(bundle)
+        except NetlinkError as error:
+            raise ApplyError(_refused(bundle, error)) from error
+
+    async def statistics(self, bundle: str) -> BundleStatistics:
+        """Return the counters; a rate is over the time since they were last asked for."""
+        try:
+            async with Family() as family:
+                message = await family.bundle(bundle)
+        except NetlinkError as error:
+            raise ApplyError(_refused(bundle, error)) from error
+        now, sent = time.monotonic_ns(), layout.sent_bytes(message)
+        since, earlier = self._before.get(bundle, (now, {}))
+        self._before[bundle] = now, sent
+        return layout.statistics(
+            message,
+            {
+                ifindex: max(0, octets - earlier[ifindex]) * 8 * 10**9 // (now - since)
+                for ifindex, octets in sent.items()
+                if ifindex in earlier and now > since
+            },
+        )
+
+    async def close(self) -> None:
+        """Do nothing: the bundles do not need us."""
+
+
+def _refused(bundle: str, error: NetlinkError) -> Problem:
+    helps = {
+        errno.EPERM: "run as root, or give the service CAP_NET_ADMIN",
+        errno.EBUSY: "choose another name for the bundle, or take the slave from its other master",
+        errno.ENOTSUP: "load the module: modprobe ipeql",
+        errno.ENODEV: "a link went away meanwhile; the next pass sees it",
+    }
+    return Problem(Code.APPLY_FAILED, f"{bundle}: kmod: {error}", helps.get(error.code, ""))

@@ -1,0 +1,119 @@
+"""A slave table as the module's attributes, and back; what the module counts as statistics."""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from ipeql.backends.kmod.family import (
+    COUNTS,
+    METHODS,
+    SLAVE,
+    STRIPE_UNITS,
+    Attributes,
+    values,
+)
+from ipeql.state import BundleStatistics, BundleTable, SlaveRow, SlaveStatistics
+
+_PARAMETERS = {
+    "packets_per_slave": "IPEQL_A_BUNDLE_PACKETS_PER_SLAVE",
+    "count": "IPEQL_A_BUNDLE_COUNT",
+    "queue_limit": "IPEQL_A_BUNDLE_QUEUE_LIMIT",
+    "max_hold": "IPEQL_A_BUNDLE_MAX_HOLD",
+}
+_DROPS = ("NO_SLAVE", "QUEUE_FULL", "MALFORMED", "NO_NEIGHBOUR")
+_SLAVE_DROPS = ("QUEUE_FULL", "LINK_FULL", "NO_NEIGHBOUR", "NO_MEMORY")
+
+
+def attributes(table: BundleTable) -> Attributes:
+    """Return a table as attributes."""
+    found: Attributes = [
+        ("IPEQL_A_BUNDLE_METHOD", METHODS.index(table.method)),
+        ("IPEQL_A_BUNDLE_STRIPE_UNIT", STRIPE_UNITS.index(table.stripe_unit)),
+        ("IPEQL_A_BUNDLE_POLL_INTERVAL", table.poll_interval),
+    ]
+    for name, value in table.parameters:
+        number = COUNTS.index(str(value)) if name == "count" else int(value)
+        found.append((_PARAMETERS[name], number))
+    found += ((SLAVE, {"attrs": list(_slave(row))}) for row in table.slaves)
+    return found
+
+
+def _slave(row: SlaveRow) -> Attributes:
+    given = {
+        "IFINDEX": row.ifindex,
+        "BANDWIDTH": row.bandwidth or None,
+        "LAG": row.lag,
+        "OVERHEAD": row.overhead,
+        "VIA": row.via and str(row.via),
+        "VIA6": row.via6 and str(row.via6),
+        "USABLE": int(row.usable),
+    }
+    return [(f"IPEQL_A_SLAVE_{name}", value) for name, value in given.items() if value is not None]
+
+
+def table(message: Any) -> BundleTable | None:
+    """Return the table of a bundle as ``attributes`` was given it; None: there was none yet."""
+    found = values(message)
+    if "IPEQL_A_BUNDLE_STRIPE_UNIT" not in found:
+        return None
+    parameters = {name: found[key] for name, key in _PARAMETERS.items() if key in found}
+    if "count" in parameters:
+        parameters["count"] = COUNTS[parameters["count"]]
+    return BundleTable(
+        method=METHODS[found["IPEQL_A_BUNDLE_METHOD"]],
+        parameters=tuple(sorted(parameters.items())),
+        stripe_unit=STRIPE_UNITS[found["IPEQL_A_BUNDLE_STRIPE_UNIT"]],
+        poll_interval=found["IPEQL_A_BUNDLE_POLL_INTERVAL"],
+        slaves=tuple(_row(slave) for slave in _slaves(message)),
+    )
+
+
+def statistics(message: Any, rates: Mapping[int, int]) -> BundleStatistics:
+    """Return the counters of a bundle; ``rates``: bit/s by ifindex."""
+    return BundleStatistics(
+        slaves=tuple(
+            SlaveStatistics(
+                ifindex=slave["IPEQL_A_SLAVE_IFINDEX"],
+                name=slave["IPEQL_A_SLAVE_IFNAME"],
+                picks=slave["IPEQL_A_SLAVE_PICKS"],
+                packets=slave["IPEQL_A_SLAVE_PACKETS"],
+                bytes=slave["IPEQL_A_SLAVE_BYTES"],
+                queued_packets=slave["IPEQL_A_SLAVE_HELD_PACKETS"],
+                queued_bytes=slave["IPEQL_A_SLAVE_HELD_BYTES"],
+                rate=rates.get(slave["IPEQL_A_SLAVE_IFINDEX"], 0),
+                dropped=_dropped(slave, "IPEQL_A_SLAVE_", _SLAVE_DROPS),
+            )
+            for slave in _slaves(message)
+        ),
+        dropped=_dropped(values(message), "IPEQL_A_BUNDLE_", _DROPS),
+    )
+
+
+def sent_bytes(message: Any) -> dict[int, int]:
+    """Return what each slave has sent, by ifindex."""
+    return {
+        slave["IPEQL_A_SLAVE_IFINDEX"]: slave["IPEQL_A_SLAVE_BYTES"] for slave in _slaves(message)
+    }
+
+
+def _slaves(message: Any) -> list[Mapping[str, Any]]:
+    return [values(nest) for name, nest in message["attrs"] if name == SLAVE]
+
+
+def _row(slave: Mapping[str, Any]) -> SlaveRow:
+    via, via6 = slave.get("IPEQL_A_SLAVE_VIA"), slave.get("IPEQL_A_SLAVE_VIA6")
+    return SlaveRow(
+        ifindex=slave["IPEQL_A_SLAVE_IFINDEX"],
+        name=slave["IPEQL_A_SLAVE_IFNAME"],
+        bandwidth=slave.get("IPEQL_A_SLAVE_BANDWIDTH", 0),
+        lag=slave.get("IPEQL_A_SLAVE_LAG"),
+        overhead=slave["IPEQL_A_SLAVE_OVERHEAD"],
+        via=IPv4Address(via) if via else None,
+        via6=IPv6Address(via6) if via6 else None,
+        usable=bool(slave["IPEQL_A_SLAVE_USABLE"]),
+    )
+
+
+def _dropped(found: Mapping[str, Any], prefix: str, reasons: tuple[str, ...]) -> dict[str, int]:
+    counts = {reason.lower(): found[prefix + reason] for reason in reasons}
+    return {reason: count for reason, count in counts.items() if count}

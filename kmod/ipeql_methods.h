@@ -1,0 +1,1 @@
+../ipeql/backends/bpf/ipeql_methods.h

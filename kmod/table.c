@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "table.h"
+
+#include <linux/etherdevice.h>
+#include <linux/if_arp.h>
+#include <linux/netlink.h>
+
+#define IPEQL_MIN_BANDWIDTH 1000
+
+static const struct ipeql_needs {
+	bool bandwidth;
+	bool lag;
+	bool timed;
+	bool serialised;
+	bool per_cpu;
+} ipeql_needs[] = {
+	[IPEQL_ROUND_ROBIN] = { .per_cpu = true },
+	[IPEQL_BW_LOAD] = { .bandwidth = true, .per_cpu = true },
+	[IPEQL_BW_POLL] = { .bandwidth = true, .timed = true, .serialised = true },
+	[IPEQL_BW_LAG] = { .bandwidth = true, .timed = true },
+	[IPEQL_BW_LAG_VAL] = { .bandwidth = true, .lag = true, .timed = true },
+	[IPEQL_AUTO_BW] = {},
+	[IPEQL_BW_LAG_EQ] = { .bandwidth = true, .lag = true, .timed = true, .serialised = true },
+};
+
+/* Return a table without slaves that does what is default, or NULL. */
+struct ipeql_table *ipeql_table_new(void)
+{
+	struct ipeql_table *table = kvzalloc(sizeof(*table), GFP_KERNEL);
+
+	if (!table)
+		return NULL;
+	spin_lock_init(&table->lock);
+	table->parameters.method = IPEQL_ROUND_ROBIN;
+	table->parameters.packets_per_slave = 1;
+	table->parameters.poll_interval = NSEC_PER_SEC;
+	table->parameters.queue_limit = 100 * NSEC_PER_MSEC;
+	table->parameters.max_hold = 500 * NSEC_PER_MSEC;
+	return table;
+}
+
+/* Return a table of the same configuration, without state, or NULL. */
+struct ipeql_table *ipeql_table_copy(const struct ipeql_table *table)
+{
+	struct ipeql_table *copy = ipeql_table_new();
+
+	if (!copy)
+		return NULL;
+	copy->parameters = table->parameters;
+	copy->attributes = table->attributes;
+	copy->by_packet = table->by_packet;
+	memcpy(copy->row, table->row, sizeof(copy->row));
+	memcpy(copy->given, table->given, sizeof(copy->given));
+	return copy;
+}
+
+void ipeql_table_free(struct ipeql_table *table)
+{
+	if (table)
+		free_percpu(table->states);
+	kvfree(table);
+}
+
+/* Add a device as the last row, with the default of everything. */
+int ipeql_table_add(struct ipeql_table *table, struct net_device *dev)
+{
+	const u32 i = table->parameters.count;
+
+	if (i == IPEQL_MAX_SLAVES)
+		return -E2BIG;
+	table->row[i] = (struct ipeql_row){ .dev = dev, .usable = true };
+	table->given[i] = (struct ipeql_given){
+		.overhead = dev->type == ARPHRD_ETHER ? ETH_HLEN : 0,
+	};
+	table->parameters.count++;
+	return 0;
+}
+
+void ipeql_table_remove(struct ipeql_table *table, const struct net_device *dev)
+{
+	const struct ipeql_row *found = ipeql_table_find(table, dev);
+	u32 i;
+
+	if (!found)
+		return;
+	table->parameters.count--;
+	for (i = found - table->row; i < table->parameters.count; i++) {
+		table->row[i] = table->row[i + 1];
+		table->given[i] = table->given[i + 1];
+	}
+}
+
+const struct ipeql_row *ipeql_table_find(const struct ipeql_table *table,
+					 const struct net_device *dev)
+{
+	u32 i;
+
+	for (i = 0; i < table->parameters.count; i++)
+		if (table->row[i].dev == dev)
+			return &table->row[i];
+	return NULL;
+}
+
+static int ipeql_check(const struct ipeql_table *table, const struct ipeql_needs *needs,
+		       struct netlink_ext_ack *extack)
+{
+	u32 i;
+
+	for (i = 0; i < table->parameters.count; i++) {
+		if (needs->bandwidth && table->given[i].bandwidth < IPEQL_MIN_BANDWIDTH) {
+			NL_SET_ERR_MSG(extack, "the method needs the bandwidth of every slave");
+			return -EINVAL;
+		}
+		if (needs->lag && !table->given[i].has_lag) {
+			NL_SET_ERR_MSG(extack, "the method needs the lag of every slave");
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+/*
+ * Complete a table whose configuration is set: check it, and find all that follows from it. Returns
+ * -EINVAL where the method needs what a slave does not give, -ENOMEM.
+ */
+int ipeql_table_derive(struct ipeql_table *table, struct netlink_ext_ack *extack)
+{
+	const struct ipeql_needs *needs = &ipeql_needs[table->parameters.method];
+	int err = ipeql_check(table, needs, extack);
+	u32 i;
+
+	if (err)
+		return err;
+	table->timed = needs->timed;
+	table->serialised = needs->serialised;
+	table->holds = table->parameters.method == IPEQL_BW_LAG_EQ;
+	if (needs->per_cpu) {
+		table->states = alloc_percpu(struct ipeql_state);
+		if (!table->states)
+			return -ENOMEM;
+	}
+	table->usable = 0;
+	for (i = 0; i < table->parameters.count; i++) {
+		const struct header_ops *header = table->row[i].dev->header_ops;
+
+		table->row[i].resolves = header && header->create;
+		table->usable |= (u32)table->row[i].usable << i;
+	}
+	ipeql_derive(&table->parameters, table->given);
+	return 0;
+}
+
+/*
+ * Hand over to a table what outlives the one that it replaces. What packets on other CPUs change of
+ * a state without a lock meanwhile, the new table does not learn: a turn, or a packet's worth of
+ * virtual queue.
+ */
+void ipeql_table_inherit(struct ipeql_table *table, struct ipeql_table *before)
+{
+	u32 origin[IPEQL_MAX_SLAVES];
+	int cpu;
+	u32 i;
+
+	for (i = 0; i < IPEQL_MAX_SLAVES; i++) {
+		const struct ipeql_row *row = NULL;
+
+		if (i < table->parameters.count)
+			row = ipeql_table_find(before, table->row[i].dev);
+		origin[i] = row ? row - before->row : IPEQL_NO_SLAVE;
+	}
+	spin_lock_bh(&before->lock);
+	ipeql_inherit(&table->parameters, &table->state, &before->parameters, &before->state,
+		      origin);
+	spin_unlock_bh(&before->lock);
+	if (!table->states)
+		return;
+	for_each_possible_cpu(cpu) {
+		struct ipeql_state *state = per_cpu_ptr(table->states, cpu);
+
+		ipeql_inherit(&table->parameters, state, &before->parameters,
+			      before->states ? per_cpu_ptr(before->states, cpu) : &before->state,
+			      origin);
+	}
+}

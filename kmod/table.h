@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The slave table: what a bundle is configured to do, replaced as a whole. */
+#ifndef IPEQL_TABLE_H
+#define IPEQL_TABLE_H
+
+#include <linux/netdevice.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+
+#include "derive.h"
+#include "slave.h"
+
+/* One slave. The first three are what every packet needs. */
+struct ipeql_row {
+	struct net_device *dev;
+	struct ipeql_slave *slave;
+	bool resolves; /* its next hops have link-layer addresses */
+	bool usable; /* by the word of whoever judges the slaves' health */
+	__be32 via; /* next hops; all 0: none given */
+	struct in6_addr via6;
+};
+
+struct ipeql_table {
+	u32 usable; /* bit i: row[i].usable */
+	u32 attributes; /* bit a: parameter IPEQL_A_BUNDLE_a was given */
+	bool timed; /* the method looks at the clock */
+	bool serialised; /* the method's state is under `lock` */
+	bool holds; /* the method holds packets back */
+	bool by_packet; /* stripe-unit: packet */
+	struct ipeql_state __percpu *states; /* where every CPU has its own */
+	struct ipeql_parameters parameters;
+	struct ipeql_row row[IPEQL_MAX_SLAVES];
+	struct ipeql_given given[IPEQL_MAX_SLAVES]; /* of row[i] */
+
+	spinlock_t lock ____cacheline_aligned_in_smp;
+	struct ipeql_state state; /* where all CPUs share one */
+};
+
+struct ipeql_table *ipeql_table_new(void);
+struct ipeql_table *ipeql_table_copy(const struct ipeql_table *table);
+void ipeql_table_free(struct ipeql_table *table);
+int ipeql_table_derive(struct ipeql_table *table, struct netlink_ext_ack *extack);
+int ipeql_table_add(struct ipeql_table *table, struct net_device *dev);
+void ipeql_table_remove(struct ipeql_table *table, const struct net_device *dev);
+void ipeql_table_inherit(struct ipeql_table *table, struct ipeql_table *before);
+const struct ipeql_row *ipeql_table_find(const struct ipeql_table *table,
+					 const struct net_device *dev);
+
+#endif

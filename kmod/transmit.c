@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * No queue of the bundle is ever stopped: a packet keeps its socket until it has left the slave, so
+ * that a full slave slows the sender down by itself, and one slave's word (NET_XMIT_DROP) goes back
+ * to the protocol that sent the packet. Packets that are forwarded meet the slaves' own queues.
+ */
+#include "transmit.h"
+
+#include <net/dst.h>
+
+#include "bundle.h"
+#include "compat.h"
+#include "neighbour.h"
+#include "packet.h"
+
+static noinline netdev_tx_t ipeql_drop(struct ipeql_bundle *bundle, struct sk_buff *skb,
+			      enum ipeql_reason reason, const struct ipeql_view *view)
+{
+	ipeql_count_dropped(bundle->counters, false, reason, view->segments);
+	kfree_skb(skb);
+	return NETDEV_TX_OK;
+}
+
+/* The one place where all methods but the cheapest are compiled. */
+static noinline u32 ipeql_pick_any(const struct ipeql_table *table, struct ipeql_state *state,
+				   u32 set, struct ipeql_packet *packet)
+{
+	return ipeql_pick(&table->parameters, state, set, packet);
+}
+
+static noinline u32 ipeql_decide_any(struct ipeql_table *table, u32 set, struct ipeql_view *view)
+{
+	struct ipeql_packet packet;
+	u32 index, i;
+
+	packet.length = view->length;
+	packet.segments = view->segments;
+	packet.header = view->header;
+	packet.expected = view->expected;
+	packet.now = table->timed ? ktime_get_ns() : 0;
+	if (table->parameters.method == IPEQL_AUTO_BW)
+		for (i = 0; i < table->parameters.count; i++)
+			packet.queued[i] = ipeql_slave_backlog(table->row[i].dev);
+	if (table->states)
+		return ipeql_pick_any(table, this_cpu_ptr(table->states), set, &packet);
+	if (!table->serialised)
+		return ipeql_pick_any(table, &table->state, set, &packet);
+	spin_lock(&table->lock);
+	index = ipeql_pick_any(table, &table->state, set, &packet);
+	spin_unlock(&table->lock);
+	if (table->holds && index < IPEQL_MAX_SLAVES) {
+		view->now = packet.now;
+		view->release = packet.release;
+		view->tx = ipeql_tx(&table->parameters, index, &packet);
+	}
+	return index;
+}
+
+static __always_inline u32 ipeql_decide(struct ipeql_table *table, u32 set, struct ipeql_view *view)
+{
+	if (unlikely(view->multicast))
+		return set ? __ffs(set) : IPEQL_NO_SLAVE;
+	if (table->parameters.method != IPEQL_ROUND_ROBIN)
+		return ipeql_decide_any(table, set, view);
+	if (unlikely(!set))
+		return IPEQL_NO_SLAVE;
+	return ipeql_round_robin(&table->parameters, this_cpu_ptr(table->states), set);
+}
+
+/*
+ * Return the slaves that a packet can take: those that run and whose next hop answers; where none
+ * does, those that run, and the packet waits in the neighbour's queue.
+ */
+static noinline u32 ipeql_survey(struct ipeql_bundle *bundle, const struct ipeql_table *table,
+			struct ipeql_view *view)
+{
+	u32 running = 0, reachable = 0, i;
+	bool trouble;
+
+	for (i = 0; i < table->parameters.count; i++) {
+		const struct ipeql_row *row = &table->row[i];
+
+		if (!row->usable || !ipeql_is_running(row->dev))
+			continue;
+		running |= BIT(i);
+		if (!row->resolves || view->multicast ||
+		    ipeql_neighbour_answers(ipeql_neighbour(row, view)))
+			reachable |= BIT(i);
+	}
+	if (!reachable)
+		reachable = running;
+	view->expected = running;
+	trouble = reachable != table->usable;
+	if (READ_ONCE(bundle->trouble) != trouble)
+		WRITE_ONCE(bundle->trouble, trouble);
+	return reachable;
+}
+
+/*
+ * Choose among the slaves that can be used for this packet. Returns NULL where there is none; reason
+ * says why.
+ */
+static noinline const struct ipeql_row *ipeql_choose_carefully(struct ipeql_bundle *bundle,
+							       struct ipeql_table *table,
+							       struct ipeql_view *view,
+							       enum ipeql_reason *reason)
+{
+	u32 index = ipeql_decide(table, ipeql_survey(bundle, table, view), view);
+	const struct ipeql_row *row = &table->row[IPEQL_AT(index)];
+
+	*reason = index == IPEQL_QUEUE_FULL ? IPEQL_DROP_QUEUE_FULL : IPEQL_DROP_NO_SLAVE;
+	if (index >= IPEQL_MAX_SLAVES)
+		return NULL;
+	if (row->resolves)
+		view->neighbour = ipeql_neighbour(row, view);
+	*reason = IPEQL_DROP_NO_NEIGHBOUR;
+	return row->resolves && IS_ERR(view->neighbour) ? NULL : row;
+}
+
+/*
+ * Choose a slave among all that are usable. Returns NULL where it cannot be used at once, or there
+ * is none.
+ */
+static __always_inline const struct ipeql_row *ipeql_choose(const struct ipeql_bundle *bundle,
+							    struct ipeql_table *table,
+							    struct ipeql_view *view)
+{
+	const struct ipeql_row *row;
+	u32 index;
+
+	if (unlikely(READ_ONCE(bundle->trouble)))
+		return NULL;
+	index = ipeql_decide(table, table->usable, view);
+	if (unlikely(index >= IPEQL_MAX_SLAVES))
+		return NULL;
+	row = &table->row[index];
+	if (unlikely(!ipeql_is_running(row->dev)))
+		return NULL;
+	if (!row->resolves)
+		return row;
+	view->neighbour = ipeql_neighbour(row, view);
+	return likely(ipeql_neighbour_is_valid(view->neighbour)) ? row : NULL;
+}
+
+static noinline int ipeql_refuse(const struct ipeql_row *row, struct sk_buff *skb,
+				 enum ipeql_reason reason, const struct ipeql_view *view)
+{
+	ipeql_count_dropped(row->slave->counters, true, reason, view->segments);
+	kfree_skb(skb);
+	return NET_XMIT_DROP;
+}
+
+/* Hand a packet to a slave. Returns what the slave's queue says of it. */
+static __always_inline int ipeql_send(const struct ipeql_row *row, struct sk_buff *skb,
+				      const struct ipeql_view *view)
+{
+	int result;
+
+	if (unlikely(skb_cow_head(skb, LL_RESERVED_SPACE(row->dev))))
+		return ipeql_refuse(row, skb, IPEQL_DROP_NO_MEMORY, view);
+	skb_dst_drop(skb);
+	skb->dev = row->dev;
+	if (row->resolves)
+		/* The header that is kept ready says that what follows is the neighbour's protocol. */
+		result = neigh_output(view->neighbour, skb, view->ipv6 != view->ipv6_hop);
+	else
+		result = dev_queue_xmit(skb);
+	if (likely(result == NET_XMIT_SUCCESS || result == NET_XMIT_CN))
+		ipeql_count_sent(row->slave->counters, view->segments, ipeql_wire_bytes(view));
+	else
+		ipeql_count_dropped(row->slave->counters, true, IPEQL_DROP_LINK_FULL,
+				    view->segments);
+	return result;
+}
+
+/* Keep a packet until it is due; false where that is now. */
+static noinline bool ipeql_hold(const struct ipeql_row *row, struct sk_buff *skb,
+				const struct ipeql_view *view)
+{
+	struct ipeql_queue *queue = &row->slave->queue;
+
+	if (ipeql_queue_is_full(queue)) {
+		ipeql_refuse(row, skb, IPEQL_DROP_QUEUE_FULL, view);
+		return true;
+	}
+	return ipeql_queue_hold(queue, skb, view->now, view->release, view->tx);
+}
+
+/* ndo_start_xmit: place one packet or train. */
+netdev_tx_t ipeql_xmit(struct sk_buff *skb, struct net_device *dev)
+{
+	struct ipeql_bundle *bundle = netdev_priv(dev);
+	struct ipeql_table *table = rcu_dereference_bh(bundle->table);
+	enum ipeql_reason reason ipeql_filled_in;
+	struct ipeql_view view ipeql_filled_in;
+	const struct ipeql_row *row;
+
+	if (unlikely(!ipeql_look(skb, &view)))
+		return ipeql_drop(bundle, skb, IPEQL_DROP_MALFORMED, &view);
+	row = ipeql_choose(bundle, table, &view);
+	if (unlikely(!row)) {
+		row = ipeql_choose_carefully(bundle, table, &view, &reason);
+		if (!row)
+			return ipeql_drop(bundle, skb, reason, &view);
+	}
+	if (table->holds && !view.multicast && ipeql_hold(row, skb, &view))
+		return NETDEV_TX_OK;
+	return ipeql_send(row, skb, &view);
+}
+
+/* Send a packet that its slave has held back; where that can no more, place it anew. */
+void ipeql_release(struct ipeql_slave *slave, struct sk_buff *skb)
+{
+	struct ipeql_bundle *bundle = netdev_priv(slave->bundle);
+	const struct ipeql_row *row;
+	struct ipeql_view view;
+
+	if (!netif_running(bundle->dev)) {
+		kfree_skb(skb);
+		return;
+	}
+	rcu_read_lock_bh();
+	row = ipeql_table_find(rcu_dereference_bh(bundle->table), slave->dev);
+	if (row && ipeql_is_running(row->dev) && ipeql_look(skb, &view)) {
+		if (row->resolves)
+			view.neighbour = ipeql_neighbour(row, &view);
+		if (row->resolves && IS_ERR(view.neighbour))
+			ipeql_refuse(row, skb, IPEQL_DROP_NO_NEIGHBOUR, &view);
+		else
+			ipeql_send(row, skb, &view);
+	} else {
+		ipeql_xmit(skb, bundle->dev);
+	}
+	rcu_read_unlock_bh();
+}
