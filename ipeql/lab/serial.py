@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -38,7 +39,8 @@ class Here(Host):
     """The host that this program runs in: the devices of SLIP and EQL are born there."""
 
     def create(self, sysctls: dict[str, str]) -> None:
-        """Give the namespace a name; its sysctls change for everybody."""
+        """Load what serial lines need and name the namespace; its sysctls change for everybody."""
+        subprocess.run(["modprobe", "--all", "slip", "ppp_async"], check=True)
         names.attach(self.netns, os.getpid())
         for key, value in (sysctls | NO_IPV6).items():
             self.sysctl(key, value)

@@ -8,7 +8,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(TIMEOUT_S + 60)]
 
 FILE = "tests/vm/inside/serial.py"
 NODES = (
-    "test_four_lines_carry_at_least_what_eql_makes_of_them",
+    "test_four_lines_carry_what_eql_makes_of_them",
     "test_when_a_line_hangs_up_the_others_carry_on",
     "test_a_line_that_is_redialled_is_used_again",
     "test_a_lone_keystroke_takes_the_fastest_line",
