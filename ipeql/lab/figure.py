@@ -18,7 +18,7 @@ class Figure:
 
     ``scenario`` and ``links`` say over what, ``method`` how; ``goodput`` and ``capacity`` in bit/s
     of payload; ``bar`` the share to reach, None: none; ``tries`` how often it was measured, the
-    last time being this one.
+    last time being this one; ``backend`` the dataplane, empty where there was none.
     """
 
     scenario: str
@@ -28,6 +28,7 @@ class Figure:
     capacity: float
     bar: float | None = None
     tries: int = 1
+    backend: str = ""
     samples: tuple[tuple[int, int], ...] = ()
 
     @property
@@ -46,6 +47,7 @@ class Figure:
             "scenario": self.scenario,
             "links": self.links,
             "method": self.method,
+            "backend": self.backend,
             "goodput_bps": round(self.goodput),
             "capacity_bps": round(self.capacity),
             "share": round(self.share, 4),

@@ -50,11 +50,11 @@ def measure(scenario: Scenario, watcher: Watcher) -> tuple[list[Figure], Failove
         with Ipeqld(lab.a, scenario.configuration(scenario.methods[0])) as ipeqld:
             for method in scenario.methods:
                 ipeqld.reload(scenario.configuration(method))
-                figures.append(run.bundle(lab, method))
+                figures.append(run.bundle(lab, ipeqld, method))
             if not scenario.cut:
                 return figures, None
             ipeqld.reload(scenario.configuration(CUT_METHOD))
-            failover = run.failover(lab)
+            failover = run.failover(lab, ipeqld)
             return [*figures, *failover.parts], failover
 
 
@@ -75,29 +75,30 @@ class _Run:
         self._watcher.done(self._scenario, figure)
         return figure
 
-    def bundle(self, lab: Lab, method: str) -> Figure:
+    def bundle(self, lab: Lab, ipeqld: Ipeqld, method: str) -> Figure:
         """Measure all links with ``method``, once more when the bar is missed."""
         bar = self._scenario.bars.get(method)
+        backend = _backend(ipeqld)
         for tries in range(1, TRIES + 1):
             result = self._follow(TcpFlow(lab, seconds=self._scenario.seconds), method)
             figure = self._figure(method, result, *self._scenario.paths)
-            figure = replace(figure, bar=bar, tries=tries)
+            figure = replace(figure, bar=bar, tries=tries, backend=backend)
             if figure.holds:
                 break
         self._watcher.done(self._scenario, figure)
         return figure
 
-    def failover(self, lab: Lab) -> Failover:
+    def failover(self, lab: Lab, ipeqld: Ipeqld) -> Failover:
         """Cut the last link during a flow and return it, once more when a bar is missed."""
         for tries in range(1, TRIES + 1):
-            failover = self._failover(lab, tries)
+            failover = self._failover(lab, tries, _backend(ipeqld))
             if all(part.holds for part in failover.parts):
                 break
         for part in failover.parts:
             self._watcher.done(self._scenario, part)
         return failover
 
-    def _failover(self, lab: Lab, tries: int) -> Failover:
+    def _failover(self, lab: Lab, tries: int, backend: str) -> Failover:
         changes = {CUT: False, RETURN: True}
         happened = []
 
@@ -127,6 +128,7 @@ class _Run:
                 capacity(*paths),
                 CUT_BAR,
                 tries,
+                backend,
             )
             for what, (start, end, paths) in zip(CUT_PARTS, parts, strict=True)
         )
@@ -153,3 +155,7 @@ class _Run:
             capacity(*paths),
             samples=result.samples,
         )
+
+
+def _backend(ipeqld: Ipeqld) -> str:
+    return str(ipeqld.status()["bundles"][0]["backend"])

@@ -21,6 +21,7 @@ def table(figures: Iterable[Figure]) -> Table:
     shown.add_column("scenario")
     shown.add_column("links", no_wrap=True)
     shown.add_column("method", no_wrap=True)
+    shown.add_column("backend")
     shown.add_column("Mbit/s", justify="right")
     shown.add_column("of capacity", justify="right")
     shown.add_column("bar", justify="right")
@@ -33,6 +34,7 @@ def table(figures: Iterable[Figure]) -> Table:
             figure.scenario if figure.scenario != before else "",
             figure.links,
             figure.method,
+            figure.backend,
             f"{figure.goodput / 1e6:.1f}",
             f"{figure.share:.3f}",
             "" if figure.bar is None else f"{figure.bar:.2f}",

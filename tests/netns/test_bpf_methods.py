@@ -6,8 +6,9 @@
 import os
 import random
 from collections.abc import Iterator
-from ctypes import c_uint32
+from ctypes import Structure, c_uint32, sizeof
 from dataclasses import dataclass
+from pathlib import Path
 from struct import pack
 
 import pytest
@@ -180,3 +181,19 @@ def test_object_is_built_from_these_sources() -> None:
         pytest.skip(dataplane.unavailable())
     newest = max(path.stat().st_mtime for path in dataplane.OBJECT.parent.glob("*.[ch]"))
     assert newest <= dataplane.OBJECT.stat().st_mtime
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lanes", layout.Lane),
+        ("incoming", layout.Incoming),
+        ("neighbours", layout.Known),
+        ("document", layout.Document),
+    ],
+)
+def test_user_space_and_programs_agree_on_the_maps(
+    program: libbpf.Object, name: str, value: type[Structure]
+) -> None:
+    shown = Path(f"/proc/self/fdinfo/{program.map(name)}").read_text()
+    assert f"value_size:\t{sizeof(value)}\n" in shown

@@ -81,8 +81,9 @@ struct counters {
 struct last_hop {
 	__u64 changes; /* how many there had been: it holds until the next */
 	__u32 ifindex;
-	__u32 any;          /* for all packets of IPv4 (bit 0), IPv6 (bit 1) */
-	struct address key; /* for those whose key is this */
+	__u32 any; /* all packets of IPv4 (bit 0), IPv6 (bit 1) go there */
+	struct address destination;
+	struct address next_hop;
 	__u32 header[3];
 	__u32 padding;
 };

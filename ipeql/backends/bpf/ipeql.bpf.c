@@ -191,6 +191,25 @@ static __noinline int send_slowly(struct __sk_buff *skb, struct lane *lane, stru
 	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 }
 
+/* Say whether the packet goes where the last one to the slave went. */
+static __always_inline bool holds(struct __sk_buff *skb, const struct table *table,
+				  const struct slave *slave, const struct last_hop *last,
+				  struct view *view)
+{
+	if (last->changes != changes || last->ifindex != slave->ifindex)
+		return false;
+	if (!table->watched && !is_running(slave))
+		return false;
+	if (last->any >> view->ipv6 & 1)
+		return true;
+	if (!view->routed) {
+		if (is_same(&last->destination, &view->destination))
+			return true;
+		find_gateway(skb, view);
+	}
+	return !view->group && is_same(&last->next_hop, &view->gateway);
+}
+
 SEC("tc")
 int stripe(struct __sk_buff *skb)
 {
@@ -210,17 +229,15 @@ int stripe(struct __sk_buff *skb)
 	}
 	if (table->parameters.method >= IPEQL_BW_POLL)
 		lane->packet.now = bpf_ktime_get_ns();
-	view.routed = !table->watched || custom_rules || view.ipv6;
-	if (view.routed)
+	view.routed = 0;
+	if (routes_vary || view.ipv6)
 		find_gateway(skb, &view);
 	if (bundle.settled != changes || view.group)
 		return send_slowly(skb, lane, &view, IPEQL_NO_SLAVE);
 	index = choose(lane, active, table->usable);
 	slave = &table->slave[IPEQL_AT(index)];
 	last = &lane->last_hop[IPEQL_AT(index)];
-	if (index >= IPEQL_MAX_SLAVES || last->changes != changes ||
-	    last->ifindex != slave->ifindex || (!table->watched && !is_running(slave)) ||
-	    !(last->any >> view.ipv6 & 1 || is_same(&last->key, key_of(&view))))
+	if (index >= IPEQL_MAX_SLAVES || !holds(skb, table, slave, last, &view))
 		return send_slowly(skb, lane, &view, index);
 	count(lane, slave);
 	return send(skb, last);
@@ -278,6 +295,9 @@ int configure(struct __sk_buff *skb)
 	ipeql_inherit(&wanted->table.parameters, &bundle.state[next],
 		      &bundle.table[now].parameters, &bundle.state[now], wanted->origin);
 	ipeql_begin(&account->state[next]);
+	routes_vary = true;
+	if (wanted->table.watched)
+		read_kernel(&routes_vary, net, home, ipv4.fib_has_custom_rules);
 	__sync_lock_test_and_set(&bundle.active, next);
 	note_change();
 	return TC_ACT_OK;
@@ -298,7 +318,6 @@ int locate(struct location *location)
 	struct hlist_node *node = 0;
 
 	home = BPF_CORE_READ(task, nsproxy, net_ns);
-	custom_rules = BPF_CORE_READ(home, ipv4.fib_has_custom_rules);
 	bucket = BPF_CORE_READ(home, dev_index_head) + location->ifindex % NETDEV_HASHENTRIES;
 	bpf_probe_read_kernel(&node, sizeof(node), bucket);
 	location->device = 0;

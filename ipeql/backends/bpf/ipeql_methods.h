@@ -83,7 +83,7 @@ struct ipeql_packet {
 	__u64 now;      /* CLOCK_MONOTONIC */
 	__u32 length;   /* of the IP packet */
 	__u32 segments; /* wire packets it becomes */
-	__u32 header;   /* bytes each of them after the first repeats */
+	__u32 header;   /* bytes each of them after the first repeats; for trains alone */
 	__u32 expected; /* bw_lag_eq: slaves about to be usable, their next hop being asked for */
 	__u64 release;  /* out: when to hand it over; now unless bw_lag_eq holds it */
 	/*

@@ -150,7 +150,10 @@ class LastHop(Structure):
 
     _fields_ = (
         ("changes", c_uint64),
-        ("hop", Hop),
+        ("ifindex", c_uint32),
+        ("any", c_uint32),
+        ("destination", NextHop),
+        ("next_hop", NextHop),
         ("header", c_uint32 * 3),
         ("padding", c_uint32),
     )

@@ -89,7 +89,8 @@ static __always_inline bool find_header(const struct slave *slave, const struct 
 		last->any = 3;
 	else
 		last->any = has_via(slave, view) << view->ipv6;
-	last->key = *key_of(view);
+	last->destination = view->destination;
+	last->next_hop = hop->address;
 	last->ifindex = slave->ifindex;
 	last->changes = changes;
 	return true;

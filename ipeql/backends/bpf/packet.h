@@ -12,15 +12,15 @@
 /* The network namespace of the bundle; found by `locate`. */
 struct net *home;
 
-/* Whether the gateway of an IPv4 packet may depend on more than its destination. */
-bool custom_rules = true;
+/* Whether IPv4 routes change unseen, or rules look at more than a packet's destination. */
+bool routes_vary = true;
 
 struct view {
 	struct address destination;
-	struct address gateway; /* or the destination itself; where routed */
+	struct address gateway; /* or the destination itself; once `routed` */
 	__u32 ipv6;   /* 1, or 0: IPv4 */
 	__u32 group;  /* multicast or broadcast */
-	__u32 routed; /* the gateway is known, and depends on more than the destination */
+	__u32 routed; /* the packet's route has been looked at */
 	/* The sets that survey() finds; in memory for the reason that ipeql_methods.h gives. */
 	volatile __u32 running;
 	volatile __u32 reachable;
@@ -76,7 +76,6 @@ static __always_inline int look_at(struct __sk_buff *skb, struct ipeql_packet *p
 
 	packet->length = skb->len - ETH_HLEN;
 	packet->segments = skb->gso_segs > 1 ? skb->gso_segs : 1;
-	packet->header = 0;
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		if (data + ETH_HLEN + sizeof(copy.ipv4) <= end)
 			return look_at_ipv4(skb, data + ETH_HLEN, packet, view);
@@ -109,6 +108,7 @@ static __always_inline void find_gateway(struct __sk_buff *skb, struct view *vie
 	__u32 flags = 0;
 	__u8 family;
 
+	view->routed = 1;
 	view->gateway = view->destination;
 	read_kernel(&route, sk_buff, skb, _skb_refdst);
 	route &= ~1UL; /* SKB_DST_NOREF */
@@ -131,18 +131,12 @@ static __always_inline void find_gateway(struct __sk_buff *skb, struct view *vie
 		view->gateway = mapped(*(__be32 *)(ipv4.bytes + AFTER_FLAGS(rt_gw4)));
 }
 
-/* Return what two packets to one next hop have in common. */
-static __always_inline const struct address *key_of(const struct view *view)
-{
-	return view->routed ? &view->gateway : &view->destination;
-}
-
 SEC("fexit/rt_cache_flush")
 int BPF_PROG(routes_changed, struct net *net)
 {
 	if (net != home)
 		return 0;
-	custom_rules = net->ipv4.fib_has_custom_rules;
+	routes_vary = net->ipv4.fib_has_custom_rules;
 	note_change();
 	return 0;
 }

@@ -1,0 +1,86 @@
+"""IPEQL beside what else Linux has: one table of all that was measured over two links. Pure."""
+
+from collections.abc import Sequence
+
+from bench.report import NOTHING, Rows, added, cell, markdown
+from bench.results import Run, latest
+from bench.scenarios import SCENARIOS
+
+BEGIN = "<!-- begin: python -m bench report -->"
+END = "<!-- end: python -m bench report -->"
+
+PEERS = {
+    "bonding": "bonding, `balance-rr`",
+    "bonding-arp": "bonding, `arp_interval 100`",
+    "team": "team, `roundrobin`",
+    "teql": "sch_teql",
+    "eql": "eql",
+    "ecmp": "ECMP route",
+    "mptcp": "MPTCP",
+}
+OURS = {"bpf": "IPEQL, bpf", "kmod": "IPEQL, kmod", "tun": "IPEQL, tun"}
+
+METHODS = {
+    "20+20 Mbit/s": ("round_robin", "bw_lag_eq"),
+    "20+5 Mbit/s": ("bw_load", "bw_lag_eq"),
+    "20+2 Mbit/s": ("bw_load", "bw_lag_eq"),
+    "10+10 Mbit/s, 5 and 50 ms": ("bw_lag_eq", "bw_lag_val"),
+}
+"""The methods of ours for each case of goodput, the best first; the rest is round_robin's."""
+
+
+def side_by_side(runs: Sequence[Run]) -> str:
+    """Return the table as Markdown, of the peers and dataplanes of which anything is known."""
+    cost, goodput, failover = (
+        latest(runs, scenario) for scenario in ("packet-cost", "goodput", "failover")
+    )
+    costs, losses = _cases(cost), _cases(failover)
+    head = [
+        "",
+        *(f"instructions added, {case}" for case in costs),
+        *(f"TCP, {case}" for case in METHODS),
+        *(f"lost, {case}" for case in losses),
+    ]
+    lines = [head]
+    for kind, title in {**PEERS, **OURS}.items():
+        name = f"{kind}/round_robin/2" if kind in OURS else f"{kind}/2"
+        cells = [_added(cost, case, name) for case in costs]
+        cells += [_goodput(goodput, case, kind) for case in METHODS]
+        cells += [_cell("failover", failover, case, name) for case in losses]
+        if set(cells) != {NOTHING}:
+            lines.append([title, *cells])
+    return markdown(lines)
+
+
+def put_into(page: str, table: str) -> str:
+    """Return ``page`` with ``table`` between its marks; ValueError where it has none."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def _cases(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(case for case, _ in rows))
+
+
+def _added(rows: Rows, case: str, name: str) -> str:
+    row = rows.get((case, name))
+    more = added(row, rows) if row and row.values else None
+    return NOTHING if more is None else f"{more:.0f}"
+
+
+def _goodput(rows: Rows, case: str, kind: str) -> str:
+    if kind in PEERS:
+        return _cell("goodput", rows, case, f"{kind}/2")
+    for method in METHODS[case]:
+        told = _cell("goodput", rows, case, f"{kind}/{method}/2")
+        if told != NOTHING:
+            return f"{told} ({method})"
+    return NOTHING
+
+
+def _cell(scenario: str, rows: Rows, case: str, name: str) -> str:
+    row = rows.get((case, name))
+    return cell(SCENARIOS[scenario], row, rows) if row else NOTHING

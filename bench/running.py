@@ -1,0 +1,59 @@
+"""What the scenarios on the running kernel share: a lab, and IPEQL's daemon in it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from bench.candidates import Candidate
+from bench.results import Row
+from ipeql.errors import IpeqlError
+from ipeql.lab.hosts import Lab
+from ipeql.lab.ipeqld import Ipeqld
+
+
+def configuration(candidate: Candidate, links: Sequence[str]) -> str:
+    """Return a configuration file: bundle ipeql0 of the candidate's kind over ``links``."""
+    slaves = "".join(
+        f"      - {{name: {link}, bandwidth: 1Gbit, lag: 1ms}}\n"
+        for link in links[: candidate.slaves]
+    )
+    return (
+        "version: 1\n"
+        "bundles:\n"
+        "  ipeql0:\n"
+        f"    method: {candidate.method}\n"
+        f"    backend: {candidate.kind}\n"
+        "    addresses: [10.9.0.1/24]\n"
+        f"    slaves:\n{slaves}"
+    )
+
+
+@contextmanager
+def bundle(candidate: Candidate) -> Iterator[tuple[Lab, Ipeqld]]:
+    """Have two hosts joined by plain links, and the candidate's bundle in the sender.
+
+    RuntimeError where the kernel or this installation cannot.
+    """
+    with Lab([None] * candidate.slaves) as lab:
+        lab.plain_receiver()
+        with Ipeqld(lab.a, configuration(candidate, lab.names)) as ipeqld:
+            yield lab, ipeqld
+
+
+def rows(
+    cases: Sequence[str],
+    candidates: Sequence[Candidate],
+    measure: Callable[[Candidate], Iterator[Row]],
+) -> Iterator[Row]:
+    """Yield what ``measure`` does, and for a candidate that cannot be measured why."""
+    for candidate in candidates:
+        try:
+            yield from measure(candidate)
+        except (OSError, RuntimeError, IpeqlError) as error:
+            reason = str(error).partition("\n")[0]
+            for case in cases:
+                yield Row(case, candidate.name, problem=reason)
+
+
+def plain_address(lab: Lab) -> str:
+    """Return where the receiver is over the first link alone."""
+    return str(lab.address(lab.b, lab.names[0]).ip)

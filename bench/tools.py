@@ -1,0 +1,29 @@
+"""What is compiled before anything is measured."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).parent
+KMOD = HERE.parent / "kmod"
+MODULE = "kmod/ipeql.ko"
+TIMEOUT_S = 600
+
+
+def sender(tools: Path) -> None:
+    """Compile ``sender.c``; RuntimeError without a compiler."""
+    if not shutil.which("gcc"):
+        raise RuntimeError("no C compiler; apt install gcc libc6-dev")
+    compiler = ("gcc", "-O2", "-Wall", "-o", tools / "sender", HERE / "sender.c")
+    subprocess.run(compiler, check=True, timeout=TIMEOUT_S)
+
+
+def module(tools: Path, kernel: Path) -> None:
+    """Compile the kernel module for the kernel image ``kernel``, out of its own directory.
+
+    Without it the rows of kmod say why they are empty; so does make, on stderr.
+    """
+    release = kernel.name.removeprefix("vmlinuz-")
+    shutil.copytree(KMOD, tools / "kmod", dirs_exist_ok=True)
+    make = ("make", "--silent", "-C", tools / "kmod", f"KERNELRELEASE={release}")
+    subprocess.run(make, check=False, timeout=TIMEOUT_S, stdout=subprocess.DEVNULL)
