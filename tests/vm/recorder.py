@@ -16,10 +16,15 @@ RECORDS = "IPEQL_TEST_RECORDS"
 """In the environment: the file to write."""
 
 MODULE = Path(__file__).parents[2] / "kmod" / "ipeql.ko"
-"""The kernel module, loaded where it has been built."""
+"""The kernel module, loaded where it has been built for this kernel."""
 
 SLOWNESS = 10
 """How much longer things may take: an emulated processor does less, the more so on a busy one."""
+
+
+def is_built_for(release: str) -> bool:
+    """Say whether the module has been built, and for the kernel of this release."""
+    return MODULE.exists() and f"vermagic={release} ".encode() in MODULE.read_bytes()
 
 
 class Recorder:
@@ -61,7 +66,7 @@ class Recorder:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if MODULE.exists():
+    if is_built_for(os.uname().release):
         subprocess.run(["insmod", MODULE], check=True)
     client.TIMEOUT_S *= SLOWNESS
     run = Namespace.run

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.recorder import MODULE
+from ipeql.lab import vm
+from tests.vm.recorder import MODULE, is_built_for
 from tests.vm.room import TIMEOUT_S, Room
 from tests.vm.test_dataplanes import contract
 
@@ -22,19 +23,20 @@ TESTS = (
     "devices_come_and_go_under_traffic",
     "the_module_comes_and_goes_under_traffic",
 )
+RELEASE = (vm.newest_kernel() or Path()).name.removeprefix("vmlinuz-")
 NODES = (*contract("kmod"), *(f"{INSIDE}::test_{name}" for name in TESTS))
 
 
 @pytest.mark.parametrize(
-    "node", NODES if MODULE.exists() else (), ids=lambda node: node.rpartition("/")[2]
+    "node", NODES if is_built_for(RELEASE) else (), ids=lambda node: node.rpartition("/")[2]
 )
 def test_inside(node: str, room: Room) -> None:
     room.check(node)
 
 
 def test_module_is_built_from_these_sources() -> None:
-    if not MODULE.exists():
-        pytest.skip("the kernel module is not built: make -C kmod, with linux-headers-amd64")
+    if not is_built_for(RELEASE):
+        pytest.skip(f"the module is not built: make -C kmod KERNELRELEASE={RELEASE or '...'}")
     sources = [*MODULE.parent.glob("*.[ch]"), MODULE.with_name("Kbuild")]
     own = [source for source in sources if not source.name.endswith(".mod.c")]
     newest = max(Path(source).resolve().stat().st_mtime for source in own)
