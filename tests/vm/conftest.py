@@ -24,7 +24,7 @@ def guests(
                 wanted[kind].append(str(item.callspec.params["node"]))
     with ThreadPoolExecutor() as pool:
         yield {
-            kind: pool.submit(Room, nodes, tmp_path_factory.mktemp(kind), EXACT[kind])
+            kind: pool.submit(Room.run, nodes, tmp_path_factory.mktemp(kind), EXACT[kind])
             for kind, nodes in wanted.items()
             if nodes
         }
