@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from bench.candidates import Candidate
 from bench.host import Host
@@ -16,6 +17,8 @@ from ipeql.backends.base import Backend
 from ipeql.state import BundleTable, SlaveRow
 
 BUNDLE = "ipeql0"
+WORKER_START_S = 3600.0
+"""The instruction clock leaps while a worker's modules are read from the disk."""
 
 
 def candidate_over(site: Site, candidate: Candidate, runtime: Path) -> AbstractContextManager[None]:
@@ -68,7 +71,9 @@ def _backend(kind: str, runtime: Path) -> Backend:
         module = import_module(f"ipeql.backends.{kind}.backend")
     except ModuleNotFoundError as error:
         raise LookupError("this IPEQL has no such backend") from error
-    made: Backend = getattr(module, f"{kind.capitalize()}Backend")(
-        *([runtime] if kind == "tun" else [])
-    )
+    if kind == "tun":
+        client: Any = import_module("ipeql.backends.tun.client")
+        client.TIMEOUT_S = WORKER_START_S
+    given = [runtime] if kind == "tun" else []
+    made: Backend = getattr(module, f"{kind.capitalize()}Backend")(*given)
     return made

@@ -42,7 +42,8 @@ UDP at 1000 datagrams a second over two links, of which the first dies: *set dow
 *carrier lost* since the far end is set down, *silent* where both ends drop what comes in and the
 carrier stays. Lost until the end, 3.5 s later: about 1750 is half of them for ever. Three tries
 each: the median, and in brackets least and most. `bonding` has `miimon 100`, `bonding-arp`
-`arp_interval 100`.""",
+`arp_interval 100`. The slaves of `eql` are tunnels here, which stay up when the link below goes.
+An ECMP route loses all or nothing: it keeps the flow on one of the links.""",
     "unshaped": """\
 Two plain veth pairs on the running kernel, a plain link and the bundle in turn; the ratio is the
 median of the rounds' ratios.""",

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -21,9 +22,11 @@ def sender(tools: Path) -> None:
 def module(tools: Path, kernel: Path) -> None:
     """Compile the kernel module for the kernel image ``kernel``, out of its own directory.
 
-    Without it the rows of kmod say why they are empty; so does make, on stderr.
+    Where that fails, what make says is shown, and the rows of kmod stay empty.
     """
     release = kernel.name.removeprefix("vmlinuz-")
     shutil.copytree(KMOD, tools / "kmod", dirs_exist_ok=True)
     make = ("make", "--silent", "-C", tools / "kmod", f"KERNELRELEASE={release}")
-    subprocess.run(make, check=False, timeout=TIMEOUT_S, stdout=subprocess.DEVNULL)
+    done = subprocess.run(make, check=False, timeout=TIMEOUT_S, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stderr, file=sys.stderr)

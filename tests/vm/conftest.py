@@ -8,8 +8,8 @@ import pytest
 from ipeql.errors import IpeqlError
 from tests.vm.room import Room
 
-EXACT = {"room": False, "exact_room": True}
-"""Which of the guests is on the instruction clock."""
+EXACT = {"room": False, "module_room": False, "exact_room": True}
+"""Which of the guests are on the instruction clock."""
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +34,12 @@ def guests(
 def room(guests: dict[str, Future[Room]]) -> Room:
     """The guest, once it has run every test that is wanted of it."""
     return _when_done(guests["room"])
+
+
+@pytest.fixture(scope="session")
+def module_room(guests: dict[str, Future[Room]]) -> Room:
+    """Another one, for the tests of the kernel module."""
+    return _when_done(guests["module_room"])
 
 
 @pytest.fixture(scope="session")

@@ -30,8 +30,8 @@ NODES = (*contract("kmod"), *(f"{INSIDE}::test_{name}" for name in TESTS))
 @pytest.mark.parametrize(
     "node", NODES if is_built_for(RELEASE) else (), ids=lambda node: node.rpartition("/")[2]
 )
-def test_inside(node: str, room: Room) -> None:
-    room.check(node)
+def test_inside(node: str, module_room: Room) -> None:
+    module_room.check(node)
 
 
 def test_module_is_built_from_these_sources() -> None:
