@@ -1,8 +1,8 @@
-"""Serial lines: one, EQL, and IPEQL over them: ``python bench/serial.py [ROW...]``.
+"""Serial lines: one, EQL, and IPEQL over them: ``python -m bench.serial [ROW...]``.
 
 Goodput of one TCP flow over SLIP and PPP lines on pseudo-terminals, in the emulated kernel on the
-instruction clock, so that the same run gives the same figures on any machine. Needs what
-``ipeql/lab/vm.py`` needs; takes some minutes a row. The table is Markdown.
+instruction clock: how busy the machine is does not matter. Needs what ``ipeql/lab/vm.py`` needs,
+and pppd; takes some minutes a row. The table is Markdown.
 """
 
 import json

@@ -1,5 +1,6 @@
 """The guests, one of each kind for the whole run: each runs inside what the tests outside name."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -16,15 +17,15 @@ EXACT = {"room": False, "module_room": False, "exact_room": True}
 def guests(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[Room]]]:
-    """Those that are wanted, at once: each takes one processor."""
+    """Those that are wanted, as many at once as there are processors: each takes one."""
     wanted: dict[str, list[str]] = {kind: [] for kind in EXACT}
     for item in request.session.items:
         for kind in EXACT:
             if isinstance(item, pytest.Function) and kind in item.fixturenames:
                 wanted[kind].append(str(item.callspec.params["node"]))
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield {
-            kind: pool.submit(Room, nodes, tmp_path_factory.mktemp(kind), EXACT[kind])
+            kind: pool.submit(Room.run, nodes, tmp_path_factory.mktemp(kind), EXACT[kind])
             for kind, nodes in wanted.items()
             if nodes
         }

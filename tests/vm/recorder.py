@@ -35,12 +35,17 @@ class Recorder:
         self._log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         os.lseek(self._log, 0, os.SEEK_END)
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            self._write(node=item.nodeid, when="collected", outcome="", text="", warnings=[])
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         skipped = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
         text = skipped or report.longreprtext
         warnings = list(self._warnings()) if report.when == "teardown" else []
         self._write(
             node=report.nodeid,
+            when=report.when,
             outcome=report.outcome,
             text=f"{report.when}: {text}" if text else "",
             warnings=warnings,

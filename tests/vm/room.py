@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -24,19 +25,24 @@ LAST_LINES = 40
 
 @dataclass(slots=True)
 class Result:
-    """What came of one test, or of all parameters of one: texts of failures, skips, the kernel."""
+    """What came of one test: whether it ended, texts of failures, skips, the kernel's warnings."""
 
-    ran: bool = False
+    ended: bool = False
     failures: list[str] = field(default_factory=list)
     skips: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
 class Room:
-    """The tests ``nodes`` (pytest's ids) run in one guest."""
+    """What came of the tests that one guest was to run, by pytest's ids, and all that it said."""
 
-    def __init__(self, nodes: Sequence[str], exchange: Path, instruction_clock: bool) -> None:
-        """Boot, run, read what came of it; IpeqlError where something is missing for a guest."""
+    output: str
+    results: dict[str, Result]
+
+    @classmethod
+    def run(cls, nodes: Sequence[str], exchange: Path, instruction_clock: bool) -> Self:
+        """Boot a guest and run tests in it; IpeqlError where something is missing for a guest."""
         machine = vm.machine(instruction_clock=instruction_clock)
         records = exchange / "records"
         pytest_inside = (sys.executable, "-m", "pytest", "-p", "tests.vm.recorder")
@@ -44,41 +50,42 @@ class Room:
         environment = ("env", f"{RECORDS}={records}", f"IPEQL_DECISIONS={DECISIONS}")
         command = [*environment, *pytest_inside, *quiet, *nodes]
         try:
-            outcome = vm.run(
+            output = vm.run(
                 machine, command, timeout=TIMEOUT_S, directory=ROOT, writable=[exchange]
-            )
-            self.output = outcome.output
+            ).output
         except vm.VmError as error:
-            self.output = str(error)
-        self._results = _read(records)
+            output = str(error)
+        return cls(output, read(records.read_text() if records.exists() else ""))
 
     def check(self, node: str) -> None:
-        """End the calling test as ``node`` ended inside."""
-        found = Result()
-        for inner, result in self._results.items():
-            if inner == node or inner.startswith(f"{node}["):
-                found.ran = True
-                found.failures += result.failures
-                found.skips += result.skips
-                found.warnings += result.warnings
-        if not found.ran:
+        """End the calling test as ``node``, with all of its parameters, ended inside."""
+        found = [
+            result
+            for inner, result in self.results.items()
+            if inner == node or inner.startswith(f"{node}[")
+        ]
+        failures = [text for result in found for text in result.failures]
+        warnings = [text for result in found for text in result.warnings]
+        skips = [text for result in found for text in result.skips]
+        if failures:
+            pytest.fail("\n".join(failures), pytrace=False)
+        if not found or not all(result.ended for result in found):
             last = "\n".join(self.output.splitlines()[-LAST_LINES:])
-            pytest.fail(f"did not run; the guest's last lines:\n{last}", pytrace=False)
-        if found.failures:
-            pytest.fail("\n".join(found.failures), pytrace=False)
-        if found.warnings:
-            said = "\n".join(found.warnings)
+            pytest.fail(f"did not come to its end; the guest's last lines:\n{last}", pytrace=False)
+        if warnings:
+            said = "\n".join(warnings)
             pytest.fail(f"passed, but the kernel's log says:\n{said}", pytrace=False)
-        if found.skips:
-            pytest.skip("\n".join(found.skips))
+        if skips:
+            pytest.skip("\n".join(skips))
 
 
-def _read(records: Path) -> dict[str, Result]:
+def read(records: str) -> dict[str, Result]:
+    """Return what the recorder wrote, by pytest's ids."""
     results: dict[str, Result] = defaultdict(Result)
-    for line in records.read_text().splitlines() if records.exists() else ():
+    for line in records.splitlines():
         record = json.loads(line)
         result = results[record["node"]]
-        result.ran = True
+        result.ended |= record["when"] == "teardown"
         result.warnings += record["warnings"]
         if record["outcome"] == "failed":
             result.failures.append(record["text"])

@@ -6,7 +6,7 @@ from tests.vm.room import TIMEOUT_S, Room
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(TIMEOUT_S + 60)]
 
-FILE = "tests/vm/inside/serial.py"
+FILE = "tests/vm/serial_inside.py"
 NODES = (
     "test_four_lines_carry_what_eql_makes_of_them",
     "test_when_a_line_hangs_up_the_others_carry_on",

@@ -16,13 +16,13 @@ RATE = 38_400
 PAYLOAD = RATE * 0.8
 """Bit/s of a line's bytes: ten bits a byte."""
 
-SETTLE, HANG_UP, REDIAL, END = 5, 30, 42, 62
+SETTLE, HANG_UP, REDIAL, END = 5, 20, 30, 45
 """Seconds into the flow; TCP has SETTLE for its start and for every change."""
 
 NEAR = 0.95
-"""Of the ancestor's goodput: what a window of some 25 s can tell apart, TCP's start included."""
+"""Of the ancestor's goodput: what a window of some 15 s can tell apart, TCP's start included."""
 
-KEYSTROKES = 8
+KEYSTROKES = 5
 PAUSE_S = 2.0
 
 
