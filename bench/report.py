@@ -11,6 +11,7 @@ Rows = Mapping[tuple[str, str], Row]
 """By case and candidate."""
 
 NOTHING = "–"
+BASES = {"eql/2": "ipip"}
 
 HEAD = """\
 # Measurements
@@ -29,8 +30,8 @@ UDP datagrams of 64 bytes by `sendmmsg(2)`, 64 a call, on one processor: the sen
 the stack, the bundle, the slaves. *tx only*: the slaves are dummy devices, which drop. *delivered*:
 over veth pairs to another namespace, up to a socket that nobody reads. The clock counts
 instructions, so the figures are exact and alike on any machine; they do not know of cache misses,
-or of processors that wait for each other. In brackets: added to the plain link's. `eql` delivers
-through ipip tunnels, which its figure includes; `ipip` is one alone.""",
+or of processors that wait for each other. In brackets: added to the plain link's; where `eql`
+delivers, through ipip tunnels, to those of one such tunnel (`ipip`).""",
     "goodput": """\
 One TCP flow (CUBIC, iperf3) to an unmodified Linux receiver; goodput after the first 2 s, as a
 share of the payload that all links together can carry. Each link has a token bucket with a queue
@@ -111,9 +112,15 @@ def cell(scenario: Scenario, row: Row, rows: Rows) -> str:
 
 
 def added(row: Row, rows: Rows) -> float | None:
-    """Return by how much a row's median is above the plain link's in the same case."""
-    plain = rows.get((row.case, PLAIN.name))
-    return row.value - plain.value if plain and plain.values else None
+    """Return by how much a row's median is above what it is built upon, in the same case.
+
+    That is the plain link, or the tunnel where its slaves are tunnels.
+    """
+    for basis in (BASES.get(row.candidate, ""), PLAIN.name):
+        below = rows.get((row.case, basis))
+        if below and below.values:
+            return row.value - below.value
+    return None
 
 
 def _cost(row: Row, rows: Rows) -> str:

@@ -13,7 +13,7 @@ from bench import goodput, relatives
 from bench.candidates import PLAIN, Candidate, chosen, sweep
 from bench.peers import PEERS
 from bench.relatives import put_into, side_by_side
-from bench.report import CELLS, NOTES, report
+from bench.report import CELLS, NOTES, added, report
 from bench.results import Row, Run, from_json, latest, load
 from bench.scenarios import SCENARIOS, Scenario
 from ipeql.backends.bpf.layout import METHODS as BPF_METHODS
@@ -86,6 +86,17 @@ def test_the_latest_row_counts_unless_it_failed() -> None:
 
 def test_a_ratio_is_taken_round_by_round() -> None:
     assert Row("a", "x", (8.0, 1.0, 9.0), (10.0, 2.0, 10.0)).ratio == 0.8
+
+
+def test_what_is_added_is_counted_from_what_a_candidate_is_built_upon() -> None:
+    values = {"plain": 10.0, "ipip": 30.0, "eql/2": 35.0, "team/2": 12.0}
+    rows = {("delivered", name): Row("delivered", name, (value,)) for name, value in values.items()}
+    assert added(rows["delivered", "eql/2"], rows) == 5
+    assert added(rows["delivered", "team/2"], rows) == 2
+    del rows["delivered", "ipip"]
+    assert added(rows["delivered", "eql/2"], rows) == 25
+    del rows["delivered", "plain"]
+    assert added(rows["delivered", "eql/2"], rows) is None
 
 
 def test_goodput_is_what_came_in_whole_seconds_after_the_warm_up() -> None:
