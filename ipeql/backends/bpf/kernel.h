@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is read of the kernel's own structures; CO-RE finds the offsets. It is read by
- * bpf_probe_read_kernel(), which every kernel since 5.5 lets a tc program call, and not by
- * bpf_cast_to_kern_ctx(), which is younger (6.2) than Debian 12's.
+ * What is read of the kernel's own structures; CO-RE finds the offsets. From Linux 6.2 on by plain
+ * loads, whose faults the kernel catches; before, by bpf_probe_read_kernel(), which is a call.
  */
 #ifndef IPEQL_KERNEL_H
 #define IPEQL_KERNEL_H
@@ -89,7 +88,26 @@ struct rt6_info {
 };
 #pragma clang attribute pop
 
-/* Read `member` of the kernel's `struct type` at an address; not checked by the verifier. */
+/* Set by user space: bpf_rdonly_cast() is there. Where it is not, no call of it is left. */
+const volatile bool casts = false;
+
+extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
+
+/* Read `member` of the kernel's `struct type` at an address; 0 where nothing can be read. */
+#define load_kernel(type, address, member)                                                         \
+	({                                                                                         \
+		typeof(((struct type *)0)->member) value = 0;                                      \
+		if (casts)                                                                         \
+			value = ((struct type *)bpf_rdonly_cast(                                   \
+					 (const void *)(address),                                  \
+					 bpf_core_type_id_kernel(struct type)))                    \
+					->member;                                                  \
+		else                                                                               \
+			read_kernel(&value, type, address, member);                                \
+		value;                                                                             \
+	})
+
+/* The same of anything that is no number, into `to`. */
 #define read_kernel(to, type, address, member)                                                     \
 	bpf_probe_read_kernel(to, sizeof(*(to)),                                                   \
 			      (const void *)(address) +                                            \

@@ -145,6 +145,11 @@ def _pointer(value: int | None) -> c_void_p:
     return c_void_p(value)
 
 
+def casts() -> bool:
+    """Say whether the kernel has bpf_rdonly_cast(): from Linux 6.2 on."""
+    return [int(part) for part in os.uname().release.split(".")[:2] if part.isdigit()] >= [6, 2]
+
+
 class Object:
     """An object file's programs and maps, loaded into the kernel; a context manager.
 
@@ -157,8 +162,7 @@ class Object:
         lib = library()
         self._object = _pointer(lib.bpf_object__open_file(c_char_p(os.fsencode(path)), None))
         try:
-            if injected:
-                self._inject()
+            self._set_constants((casts(), injected))
             for name in without:
                 _checked(lib.bpf_program__set_autoload(self._find(name), ctypes.c_bool(False)))
             _checked(lib.bpf_object__load(self._object))
@@ -178,14 +182,14 @@ class Object:
         """Close the descriptors."""
         library().bpf_object__close(self._object)
 
-    def _inject(self) -> None:
-        """Set the only constant there is, ``injected``."""
+    def _set_constants(self, values: Sequence[bool]) -> None:
+        """Set the constants, in their order: ``casts``, ``injected``."""
         lib, found = library(), None
         while found := lib.bpf_object__next_map(self._object, c_void_p(found)):
             if lib.bpf_map__name(c_void_p(found)).endswith(b".rodata"):
                 size = c_size_t()
-                value = _pointer(lib.bpf_map__initial_value(c_void_p(found), byref(size)))
-                ctypes.memset(value, 1, 1)
+                place = _pointer(lib.bpf_map__initial_value(c_void_p(found), byref(size)))
+                ctypes.memmove(place, bytes(values), len(values))
 
     def program(self, name: str) -> int:
         """Return the descriptor of a program."""

@@ -103,20 +103,17 @@ struct route {
  */
 static __always_inline void find_gateway(struct __sk_buff *skb, struct view *view)
 {
-	unsigned long route = 0;
+	unsigned long route;
 	struct route ipv4;
-	__u32 flags = 0;
 	__u8 family;
 
 	view->routed = 1;
 	view->gateway = view->destination;
-	read_kernel(&route, sk_buff, skb, _skb_refdst);
-	route &= ~1UL; /* SKB_DST_NOREF */
+	route = load_kernel(sk_buff, skb, _skb_refdst) & ~1UL; /* SKB_DST_NOREF */
 	if (!route)
 		return;
 	if (view->ipv6) {
-		read_kernel(&flags, rt6_info, route, rt6i_flags);
-		if (flags & RTF_GATEWAY)
+		if (load_kernel(rt6_info, route, rt6i_flags) & RTF_GATEWAY)
 			read_kernel(&view->gateway, rt6_info, route, rt6i_gateway);
 		return;
 	}

@@ -15,21 +15,18 @@
 
 static __always_inline __u32 in_discipline(const struct Qdisc *discipline)
 {
-	__u32 packets = 0;
-
-	read_kernel(&packets, Qdisc, discipline, q.qlen);
-	return packets;
+	return load_kernel(Qdisc, discipline, q.qlen);
 }
 
 static __always_inline __u32 in_driver(const void *queue)
 {
-	unsigned int queued = 0, completed = 0;
+	unsigned int bytes;
 
 	if (!bpf_core_field_exists(struct netdev_queue, dql))
 		return 0;
-	read_kernel(&queued, netdev_queue, queue, dql.num_queued);
-	read_kernel(&completed, netdev_queue, queue, dql.num_completed);
-	return (queued - completed + IPEQL_PACKET - 1) / IPEQL_PACKET;
+	bytes = load_kernel(netdev_queue, queue, dql.num_queued) -
+		load_kernel(netdev_queue, queue, dql.num_completed);
+	return (bytes + IPEQL_PACKET - 1) / IPEQL_PACKET;
 }
 
 /* Return the packets that a device has not sent yet. Global, so that it is verified once. */
@@ -37,14 +34,11 @@ __noinline __u32 queue_length(__u64 device)
 {
 	const struct Qdisc *discipline, *last = 0;
 	__u32 packets = 0;
-	unsigned int count = 0;
-	__u64 queue = 0;
+	unsigned int count = load_kernel(net_device, device, real_num_tx_queues);
+	__u64 queue = (__u64)load_kernel(net_device, device, _tx);
 
-	read_kernel(&queue, net_device, device, _tx);
-	read_kernel(&count, net_device, device, real_num_tx_queues);
 	for (__u32 i = 0; i < TRANSMIT_QUEUES && i < count; i++) {
-		discipline = 0;
-		read_kernel(&discipline, netdev_queue, queue, qdisc);
+		discipline = load_kernel(netdev_queue, queue, qdisc);
 		/* One discipline may serve all the queues. */
 		if (discipline != last)
 			packets += in_discipline(discipline);

@@ -23,15 +23,14 @@ static __always_inline struct hop next_hop(const struct slave *slave, const stru
 /* Say whether the link is up, by the device's own word, as bonding asks it for every packet. */
 static __always_inline bool is_running(const struct slave *slave)
 {
-	unsigned long state = 0;
-	int ifindex = 0;
+	unsigned long state;
 
 	if (!slave->device)
 		return true;
-	read_kernel(&state, net_device, slave->device, state);
-	read_kernel(&ifindex, net_device, slave->device, ifindex);
+	state = load_kernel(net_device, slave->device, state);
 	/* What was freed may be anything by now, but not this interface. */
-	return ifindex == (int)slave->ifindex && (state & (LINK_UP | LINK_NO_CARRIER)) == LINK_UP;
+	return (state & (LINK_UP | LINK_NO_CARRIER)) == LINK_UP &&
+	       load_kernel(net_device, slave->device, ifindex) == (int)slave->ifindex;
 }
 
 /*
