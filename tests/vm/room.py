@@ -14,10 +14,10 @@ from ipeql.lab import vm
 from tests.vm.recorder import RECORDS
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT_S = 540.0
+TIMEOUT_S = 1200.0
 """Seconds of real time for the boot and all tests inside."""
 
-DECISIONS = 2000
+DECISIONS = 1000
 """Of each method, compared with the reference."""
 
 LAST_LINES = 40
