@@ -38,7 +38,7 @@ share of the payload that all links together can carry. Each link has a token bu
 of 150 kB in the middle, so that the sender feels no back-pressure, and the delay both ways.
 Segmentation offload is off. Where chance has a part three flows, else one: the clock brings the
 same again. Least and most are told where they differ by a hundredth. TCP delivers in order: what
-waits behind a hole when counting begins comes in it, so that a share may be a hundredth above 1.""",
+waits behind a hole when counting begins counts, so that a share may be a hundredth above 1.""",
     "failover": """\
 UDP at 1000 datagrams a second over two links, of which the first dies: *set down* by the sender,
 *carrier lost* since the far end is set down, *silent* where both ends drop what comes in and the
