@@ -103,4 +103,6 @@ def test_a_lone_keystroke_takes_the_fastest_line() -> None:
                 keyboard.sendto(b"x", ("10.9.0.2", 9))
                 time.sleep(PAUSE_S)
             slow, fast = ipeqld.status()["bundles"][0]["slaves"]
-    assert (slow["packets"], fast["packets"]) == (0, KEYSTROKES)
+    # Whatever else a host says meanwhile is alone too.
+    assert slow["packets"] == 0
+    assert fast["packets"] >= KEYSTROKES
