@@ -7,7 +7,7 @@ import pytest
 from ipeql.lab import vm
 from tests.vm.recorder import MODULE, is_built_for
 from tests.vm.room import TIMEOUT_S, Room
-from tests.vm.test_dataplanes import contract
+from tests.vm.test_dataplanes import contract, devices
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(TIMEOUT_S + 60)]
 
@@ -24,7 +24,7 @@ TESTS = (
     "the_module_comes_and_goes_under_traffic",
 )
 RELEASE = (vm.newest_kernel() or Path()).name.removeprefix("vmlinuz-")
-NODES = (*contract("kmod"), *(f"{INSIDE}::test_{name}" for name in TESTS))
+NODES = (*contract("kmod"), *devices("kmod"), *(f"{INSIDE}::test_{name}" for name in TESTS))
 
 
 @pytest.mark.parametrize(
