@@ -11,20 +11,31 @@ from tests.vm.test_dataplanes import contract, devices
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(TIMEOUT_S + 60)]
 
-INSIDE = "tests/vm/kmod_inside.py"
-TESTS = (
-    "iproute2_alone_makes_a_bundle_that_stripes",
-    "the_first_packet_to_every_fresh_neighbour_arrives",
-    "a_slave_fails_and_nothing_is_lost",
-    "the_carrier_of_a_bundle_is_its_slaves",
-    "the_mtu_of_a_bundle_is_its_smallest_slave_s",
-    "every_method_change_loses_nothing",
-    "paths_of_unequal_lag_deliver_in_order",
-    "devices_come_and_go_under_traffic",
-    "the_module_comes_and_goes_under_traffic",
-)
+TESTS = {
+    "kmod_inside": (
+        "iproute2_alone_makes_a_bundle_that_stripes",
+        "the_first_packet_to_every_fresh_neighbour_arrives",
+        "a_slave_fails_and_nothing_is_lost",
+        "the_carrier_of_a_bundle_is_its_slaves",
+        "the_mtu_of_a_bundle_is_its_smallest_slave_s",
+        "every_method_change_loses_nothing",
+        "paths_of_unequal_lag_deliver_in_order",
+        "devices_come_and_go_under_traffic",
+        "the_module_comes_and_goes_under_traffic",
+    ),
+    "kmod_trains_inside": (
+        "the_stripe_unit_is_a_train_or_a_packet",
+        "the_trains_of_a_connection_are_cut_from_a_change_on",
+    ),
+}
+"""The files in tests/vm that only a guest runs, and what of each."""
+
 RELEASE = (vm.newest_kernel() or Path()).name.removeprefix("vmlinuz-")
-NODES = (*contract("kmod"), *devices("kmod"), *(f"{INSIDE}::test_{name}" for name in TESTS))
+NODES = (
+    *contract("kmod"),
+    *devices("kmod"),
+    *(f"tests/vm/{file}.py::test_{name}" for file, names in TESTS.items() for name in names),
+)
 
 
 @pytest.mark.parametrize(
