@@ -12,7 +12,7 @@ from bench.bundle import candidate_over
 from bench.candidates import Candidate
 from bench.host import Host
 from bench.results import Row, attempt
-from bench.shaped import shaped
+from bench.shaped import BUCKET, LINE, shaped
 from bench.site import RECEIVER, Site, prepare, receiver
 from ipeql.lab.scenarios import Path as LinkPath
 from ipeql.lab.scenarios import capacity
@@ -28,9 +28,10 @@ MBIT, MS = 10**6, 10**6
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Links, and the methods of IPEQL that are meant for them."""
+    """Links, what limits their rate, and the methods of IPEQL that are meant for them."""
 
     name: str
+    rate: str
     paths: tuple[LinkPath, ...]
     methods: tuple[str, ...]
 
@@ -39,17 +40,23 @@ class Case:
         return not candidate.method or candidate.method in self.methods
 
 
-def _case(name: str, methods: str, *paths: tuple[int, int]) -> Case:
-    return Case(
-        name, tuple(LinkPath(rate * MBIT, delay * MS) for rate, delay in paths), (*methods.split(),)
-    )
+def _case(name: str, rate: str, methods: str, *paths: tuple[int, int]) -> Case:
+    links = tuple(LinkPath(rate * MBIT, delay * MS) for rate, delay in paths)
+    return Case(name, rate, links, (*methods.split(),))
 
+
+_ALIKE = "round_robin bw_load bw_lag_val bw_lag_eq"
+_UNLIKE = "bw_load bw_lag_val bw_lag_eq"
+_LAGGING = "bw_lag_val bw_lag_eq"
 
 CASES = (
-    _case("20+20 Mbit/s", "round_robin bw_load bw_lag_val bw_lag_eq", (20, 0), (20, 0)),
-    _case("20+5 Mbit/s", "bw_load bw_lag_val bw_lag_eq", (20, 0), (5, 0)),
-    _case("20+2 Mbit/s", "bw_load bw_lag_val bw_lag_eq", (20, 0), (2, 0)),
-    _case("10+10 Mbit/s, 5 and 50 ms", "bw_lag_val bw_lag_eq", (10, 5), (10, 50)),
+    _case("20+20 Mbit/s", BUCKET, _ALIKE, (20, 0), (20, 0)),
+    _case("20+5 Mbit/s", BUCKET, _UNLIKE, (20, 0), (5, 0)),
+    _case("20+2 Mbit/s", BUCKET, _UNLIKE, (20, 0), (2, 0)),
+    _case("10+10 Mbit/s, 5 and 50 ms", BUCKET, _LAGGING, (10, 5), (10, 50)),
+    _case("lines, 20+5 Mbit/s", LINE, _UNLIKE, (20, 0), (5, 0)),
+    _case("lines, 20+2 Mbit/s", LINE, _UNLIKE, (20, 0), (2, 0)),
+    _case("lines, 10+10 Mbit/s, 5 and 50 ms", LINE, _LAGGING, (10, 5), (10, 50)),
 )
 
 
@@ -67,7 +74,7 @@ def measure(candidates: Sequence[Candidate], tools: Path) -> Iterator[Row]:
 
 def _shares(a: Host, b: Host, case: Case, candidate: Candidate, tools: Path) -> list[float]:
     chance = candidate.kind in CHANCE or any(path.delay for path in case.paths)
-    with shaped(a, b, case.paths) as site, candidate_over(site, candidate, tools):
+    with shaped(a, b, case.paths, case.rate) as site, candidate_over(site, candidate, tools):
         return [
             round(_goodput(site, candidate.kind == "mptcp") / capacity(*case.paths), 4)
             for _ in range(FLOWS if chance else 1)

@@ -11,8 +11,8 @@ from bench.report import Rows, added
 from bench.results import Run, latest
 from bench.scenarios import SCENARIOS
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
-"""Four of Okabe and Ito's, which colour-blind people tell apart too (jfly.uni-koeln.de/color)."""
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+"""Seven of Okabe and Ito's, which colour-blind people tell apart too (jfly.uni-koeln.de/color)."""
 GREY = "#666666"
 
 

@@ -1,4 +1,4 @@
-"""IPEQL beside what else Linux has: one table of all that was measured over two links. Pure."""
+"""IPEQL beside what else Linux has: tables of all that was measured over two links. Pure."""
 
 from collections.abc import Sequence
 
@@ -25,31 +25,35 @@ METHODS = {
     "20+5 Mbit/s": ("bw_load", "bw_lag_eq"),
     "20+2 Mbit/s": ("bw_load", "bw_lag_eq"),
     "10+10 Mbit/s, 5 and 50 ms": ("bw_lag_eq", "bw_lag_val"),
+    "lines, 20+5 Mbit/s": ("bw_lag_eq", "bw_lag_val"),
+    "lines, 20+2 Mbit/s": ("bw_lag_eq", "bw_lag_val"),
+    "lines, 10+10 Mbit/s, 5 and 50 ms": ("bw_lag_eq", "bw_lag_val"),
 }
 """The methods of ours for each case of goodput, the best first; the rest is round_robin's."""
 
 
 def side_by_side(runs: Sequence[Run]) -> str:
-    """Return the table as Markdown, of the peers and dataplanes of which anything is known."""
+    """Return two tables as Markdown, of the peers and dataplanes of which anything is known.
+
+    One of cost and failover, one of goodput.
+    """
     cost, goodput, failover = (
         latest(runs, scenario) for scenario in ("packet-cost", "goodput", "failover")
     )
     costs, losses = _cases(cost), _cases(failover)
-    head = [
-        "",
-        *(f"instructions added, {case}" for case in costs),
-        *(f"TCP, {case}" for case in METHODS),
-        *(f"lost, {case}" for case in losses),
+    first = [
+        ["", *(f"instructions added, {one}" for one in costs), *(f"lost, {one}" for one in losses)]
     ]
-    lines = [head]
+    second = [["TCP over", *METHODS]]
     for kind, title in {**PEERS, **OURS}.items():
         name = f"{kind}/round_robin/2" if kind in OURS else f"{kind}/2"
         cells = [_added(cost, case, name) for case in costs]
-        cells += [_goodput(goodput, case, kind) for case in METHODS]
         cells += [_cell("failover", failover, case, name) for case in losses]
-        if set(cells) != {NOTHING}:
-            lines.append([title, *cells])
-    return markdown(lines)
+        shares = [_goodput(goodput, case, kind) for case in METHODS]
+        for table, found in ((first, cells), (second, shares)):
+            if set(found) - {NOTHING}:
+                table.append([title, *found])
+    return f"{markdown(first)}\n\n{markdown(second)}"
 
 
 def put_into(page: str, table: str) -> str:

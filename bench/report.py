@@ -34,11 +34,13 @@ or of processors that wait for each other. In brackets: added to the plain link'
 delivers, through ipip tunnels, to those of one such tunnel (`ipip`).""",
     "goodput": """\
 One TCP flow (CUBIC, iperf3) to an unmodified Linux receiver; goodput after the first 2 s, as a
-share of the payload that all links together can carry. Each link has a token bucket with a queue
-of 150 kB in the middle, so that the sender feels no back-pressure, and the delay both ways.
-Segmentation offload is off. Where chance has a part three flows, else one: the clock brings the
-same again. Least and most are told where they differ by a hundredth. TCP delivers in order: what
-waits behind a hole when counting begins counts, so that a share may be a hundredth above 1.""",
+share of the payload that all links together can carry. Each link has its rate and a queue of
+150 kB in the middle, so that the sender feels no back-pressure, and the delay both ways. The rate
+is a token bucket's (tbf), which passes four packets at once after a pause, or, *lines*, a line's
+(netem), on which every packet takes its time. IPEQL is told 99.5 % of a rate. Segmentation offload
+is off. Where chance has a part three flows, else one: the clock brings the same again. Least and
+most are told where they differ by a hundredth. TCP delivers in order: what waits behind a hole
+when counting begins counts, so that a share may be a hundredth above 1.""",
     "failover": """\
 UDP at 1000 datagrams a second over two links, of which the first dies: *set down* by the sender,
 *carrier lost* since the far end is set down, *silent* where both ends drop what comes in and the

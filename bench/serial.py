@@ -6,12 +6,16 @@ and pppd; takes some minutes a row. The table is Markdown.
 """
 
 import json
+import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.tools import MODULE
+from bench.tools import module as compile_module
 from ipeql.lab import vm
 from ipeql.lab.eql import eql
 from ipeql.lab.ipeqld import Ipeqld
@@ -28,21 +32,23 @@ HEADERS = 52
 """IPv4 20, TCP 20, its timestamps 12."""
 
 
+ALIKE = ("round_robin bpf", "bw_load bpf", "bw_lag bpf", "bw_load kmod", "bw_lag_eq kmod")
+UNEQUAL = ("bw_load bpf", "bw_lag_val bpf", "bw_load kmod", "bw_lag_eq kmod", "bw_lag_eq tun")
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """Lines, and what is measured over them: EQL, and IPEQL's methods with their dataplane."""
 
     name: str
     lines: tuple[Serial, ...]
-    methods: tuple[str, ...] = ("round_robin bpf", "bw_load bpf", "bw_lag_eq tun")
+    methods: tuple[str, ...] = ALIKE
 
     @property
     def candidates(self) -> tuple[str, ...]:
         """Return what is measured, in order; one line has nothing to stripe over."""
         return ("plain",) if len(self.lines) == 1 else ("EQL", *self.methods)
 
-
-UNEQUAL = ("bw_load bpf", "bw_lag_val bpf", "bw_lag_eq tun")
 
 ROWS = (
     Row("1 x 38.4 SLIP", (Serial(38_400),)),
@@ -79,8 +85,9 @@ def striping(lab: SerialLab, row: Row, candidate: str) -> Iterator[str]:
             yield "10.9.0.2"
 
 
-def inside(names: list[str]) -> None:
-    """Measure rows, in the guest; print each figure as a JSON line."""
+def inside(module: str, names: list[str]) -> None:
+    """Measure rows, in the guest; print each figure as a JSON line. ``module``: IPEQL's own."""
+    subprocess.run(["insmod", module], check=True)
     for row in (row for row in ROWS if row.name in names):
         for candidate in row.candidates:
             with SerialLab(row.lines) as lab:
@@ -108,17 +115,30 @@ def main(names: list[str]) -> None:
     machine = vm.machine(instruction_clock=True)
     print("| lines, kbit/s | MTU | what | kbit/s | of nominal | of what TCP can have |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
-    for row in (row for row in ROWS if not names or row.name in names):
-        command = [sys.executable, "-m", "bench.serial", "--inside", row.name]
-        outcome = vm.run(machine, command, timeout=TIMEOUT_S, directory=Path(__file__).parents[1])
-        if outcome.status:
-            sys.exit(outcome.output)
-        figures = [json.loads(line) for line in outcome.output.splitlines() if line[:2] == '["']
-        print(*report(row, {what: goodput for _, what, goodput in figures}), sep="\n", flush=True)
+    with tempfile.TemporaryDirectory(prefix="ipeql-bench-") as directory:
+        tools = Path(directory)
+        compile_module(tools, machine.kernel)
+        for row in (row for row in ROWS if not names or row.name in names):
+            inner = ("-m", "bench.serial", "--inside", str(tools / MODULE), row.name)
+            print(*report(row, measured(machine, inner)), sep="\n", flush=True)
+
+
+def measured(machine: vm.Machine, arguments: Sequence[str]) -> dict[str, float]:
+    """Return what a guest says of a row; it ends the program where the guest fails."""
+    outcome = vm.run(
+        machine,
+        [sys.executable, *arguments],
+        timeout=TIMEOUT_S,
+        directory=Path(__file__).parents[1],
+    )
+    if outcome.status:
+        sys.exit(outcome.output)
+    figures = [json.loads(line) for line in outcome.output.splitlines() if line[:2] == '["']
+    return {what: goodput for _, what, goodput in figures}
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--inside"]:
-        inside(sys.argv[2:])
+        inside(sys.argv[2], sys.argv[3:])
     else:
         main(sys.argv[1:])

@@ -9,16 +9,19 @@ from bench.site import Site, addresses, names
 from ipeql.lab.scenarios import Path
 
 MIDDLE = "middle"
-QUEUE = "burst 6000 limit 150000"
-"""Of the token bucket, bytes."""
+BUCKET = "tbf rate {rate}bit burst 6000 limit 150000"
+"""A token bucket, as providers have it: bytes. Four packets pass a link that was idle at once."""
+
+LINE = "netem rate {rate}bit limit 100"
+"""A line, as a modem or a radio is: every packet takes its time. Packets, 150 kB when full."""
 
 
 @contextmanager
-def shaped(a: Host, b: Host, paths: Sequence[Path]) -> Iterator[Site]:
+def shaped(a: Host, b: Host, paths: Sequence[Path], rate: str) -> Iterator[Site]:
     """Join two hosts by links as behind a modem: a rate, a queue of 150 kB, a delay, both ways.
 
-    The rate's limit lies in a namespace between the hosts, which see no back-pressure. They segment
-    in software, so that every packet of the wire is striped by itself.
+    ``rate`` is BUCKET or LINE; it lies in a namespace between the hosts, which see no
+    back-pressure. They segment in software, so that every packet of the wire is striped by itself.
     """
     links = names(len(paths))
     middle = Host(MIDDLE)
@@ -27,7 +30,7 @@ def shaped(a: Host, b: Host, paths: Sequence[Path]) -> Iterator[Site]:
         a.ip(*(f"link add {link} type veth peer name a{link} netns {MIDDLE}" for link in links))
         b.ip(*(f"link add {link} type veth peer name b{link} netns {MIDDLE}" for link in links))
         middle.ip(*itertools.chain(*map(_inner_pair, links)))
-        middle.tc(*itertools.chain(*map(_both_ways, links, paths)))
+        middle.tc(*itertools.chain(*map(_both_ways, links, paths, itertools.repeat(rate))))
         for host, link in itertools.product((a, b), links):
             host.run("ethtool", "-K", link, "tso", "off", "gso", "off", "gro", "off")
         a.ip(*addresses(links, 1))
@@ -46,11 +49,11 @@ def _inner_pair(link: str) -> Iterator[str]:
         yield f"link set {end}{link} up"
 
 
-def _both_ways(link: str, path: Path) -> Iterator[str]:
+def _both_ways(link: str, path: Path, rate: str) -> Iterator[str]:
     near, far, inner, outer = (f"{end}{link}" for end in "abio")
     for enters, queue, out, leaves in ((near, inner, outer, far), (far, outer, inner, near)):
         yield from _pass(enters, queue)
-        yield f"qdisc add dev {queue} root tbf rate {path.rate}bit {QUEUE}"
+        yield f"qdisc add dev {queue} root {rate.format(rate=path.rate)}"
         yield from _pass(out, leaves)
         if path.delay:
             yield f"qdisc add dev {leaves} root netem delay {path.delay // 1000}us limit 10000"

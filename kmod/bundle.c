@@ -81,8 +81,8 @@ undo:
 }
 
 /*
- * Put a table into force, and free the slaves that it has no more. Takes the table over; on error it
- * is freed and nothing has changed. RTNL.
+ * Put a table into force, and free the slaves that it has no more. Takes the table over; on error
+ * it is freed and nothing has changed. RTNL.
  */
 int ipeql_bundle_set(struct ipeql_bundle *bundle, struct ipeql_table *table,
 		     struct netlink_ext_ack *extack)
@@ -197,7 +197,7 @@ void ipeql_bundle_drop_held(struct ipeql_bundle *bundle)
 	struct ipeql_slave *slave;
 
 	__skb_queue_head_init(&packets);
-	/* A timer that is running may still give a packet to another slave; after that, none does. */
+	/* A timer that runs may still give a packet to another slave; after that, none does. */
 	list_for_each_entry(slave, &bundle->slaves, list)
 		ipeql_queue_stop(&slave->queue);
 	list_for_each_entry(slave, &bundle->slaves, list) {

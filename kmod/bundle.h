@@ -4,7 +4,7 @@
  *
  * Who protects what:
  *   RTNL		which table is in force, who is a slave, mtu_follows
- *   RCU (bh)		packets read the table; what a new one replaces is freed after they have done
+ *   RCU (bh)		packets read the table; what a new one replaces is freed when they have done
  *   table->lock	the state of bw_poll and bw_lag_eq; the other methods' states are each CPU's
  *			own, or grow by compare-and-swap (ipeql_methods.h)
  *   queue->lock	what a slave holds back; inside no other lock of ours

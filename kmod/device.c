@@ -8,12 +8,12 @@
 #include "transmit.h"
 
 /*
- * Whatever a slave lacks of these is made good when the packet meets the slave: so trains stay whole
- * as long as one of them may.
+ * Whatever a slave lacks of these is made good when the packet meets the slave: so trains stay
+ * whole as long as one of them may.
  */
-#define IPEQL_FEATURES                                                                             \
-	(NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HIGHDMA | NETIF_F_HW_CSUM | NETIF_F_GSO_SOFTWARE | \
-	 NETIF_F_GSO_ENCAP_ALL)
+#define IPEQL_FEATURES                                                               \
+	(NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HIGHDMA | NETIF_F_HW_CSUM |         \
+	 NETIF_F_GSO_SOFTWARE | NETIF_F_GSO_ENCAP_ALL)
 
 static int ipeql_device_init(struct net_device *dev)
 {

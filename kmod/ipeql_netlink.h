@@ -2,23 +2,23 @@
 /*
  * The generic netlink family of the IPEQL module; ipeql.yaml says the same to machines.
  *
- * A bundle is made and deleted by rtnetlink (`ip link add ipeql0 type ipeql`), and its slaves may be
- * enslaved and freed there, one by one, with what IPEQL_CMD_BUNDLE_SET would take for default. This
- * family has the rest: the method, its parameters, and what is known of each slave.
+ * A bundle is made and deleted by rtnetlink (`ip link add ipeql0 type ipeql`), and its slaves may
+ * be enslaved and freed there, one by one, with what IPEQL_CMD_BUNDLE_SET would take for default.
+ * This family has the rest: the method, its parameters, and what is known of each slave.
  *
  * IPEQL_CMD_BUNDLE_SET (CAP_NET_ADMIN in the network namespace's user namespace)
  *	Replaces the bundle's whole table in one step: slaves not listed are freed, new ones
  *	enslaved, and staying ones keep counters, held packets and what the method knows of them.
  *	No packet is lost, and where anything is refused nothing has changed. Takes IFINDEX or
- *	IFNAME, METHOD, parameters, and SLAVE once for each slave, in order. What is left out has its
- *	default, whatever it was before.
+ *	IFNAME, METHOD, parameters, and SLAVE once for each slave, in order. What is left out has
+ *	its default, whatever it was before.
  *
  * IPEQL_CMD_BUNDLE_GET (anybody)
  *	Returns one bundle, by IFINDEX or IFNAME, or as a dump all of the network namespace: the
  *	attributes that were set, and the counters. Parameters that were not given are left out.
  *
- * Errors: -ENODEV no such bundle, or no such slave; -EINVAL what cannot be, in words in the extended
- * acknowledgement; -EBUSY a slave that another device has enslaved; -E2BIG too many slaves.
+ * Errors: -ENODEV no such bundle, or no such slave; -EINVAL what cannot be, in words in the
+ * extended acknowledgement; -EBUSY a slave that another device has; -E2BIG too many slaves.
  *
  * Units: rates bit/s, times ns, sizes bytes.
  */

@@ -14,7 +14,7 @@
 #include "packet.h"
 
 static noinline netdev_tx_t ipeql_drop(struct ipeql_bundle *bundle, struct sk_buff *skb,
-			      enum ipeql_reason reason, const struct ipeql_view *view)
+				       enum ipeql_reason reason, const struct ipeql_view *view)
 {
 	ipeql_count_dropped(bundle->counters, false, reason, view->segments);
 	kfree_skb(skb);
@@ -72,7 +72,7 @@ static __always_inline u32 ipeql_decide(struct ipeql_table *table, u32 set, stru
  * does, those that run, and the packet waits in the neighbour's queue.
  */
 static noinline u32 ipeql_survey(struct ipeql_bundle *bundle, const struct ipeql_table *table,
-			struct ipeql_view *view)
+				 struct ipeql_view *view)
 {
 	u32 running = 0, reachable = 0, i;
 	bool trouble;
@@ -97,8 +97,8 @@ static noinline u32 ipeql_survey(struct ipeql_bundle *bundle, const struct ipeql
 }
 
 /*
- * Choose among the slaves that can be used for this packet. Returns NULL where there is none; reason
- * says why.
+ * Choose among the slaves that can be used for this packet. Returns NULL where there is none;
+ * reason says why.
  */
 static noinline const struct ipeql_row *ipeql_choose_carefully(struct ipeql_bundle *bundle,
 							       struct ipeql_table *table,
@@ -161,7 +161,7 @@ static __always_inline int ipeql_send(const struct ipeql_row *row, struct sk_buf
 	skb_dst_drop(skb);
 	skb->dev = row->dev;
 	if (row->resolves)
-		/* The header that is kept ready says that what follows is the neighbour's protocol. */
+		/* The header kept ready says that what follows is the neighbour's protocol. */
 		result = neigh_output(view->neighbour, skb, view->ipv6 != view->ipv6_hop);
 	else
 		result = dev_queue_xmit(skb);

@@ -212,7 +212,9 @@ class Settings(_Keys):
         1, description="packets in a row on one slave"
     )
     queue_limit: Annotated[str, _time(0, MINUTE)] = Field(
-        "100ms", description="a packet that would wait longer for its slave is dropped"
+        "100ms",
+        description="a packet that would wait longer for its slave is dropped; "
+        "by default the time of four packets on the slowest slave, if that is more",
     )
     max_hold: Annotated[str, _time(0, MINUTE)] = Field(
         "500ms",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from ipeql.methods.auto_bw import AutoBw
 from ipeql.methods.base import MAX_SLAVES, MIN_BANDWIDTH, Decision, Scheduler, SlaveParameters
 from ipeql.methods.bw_lag import BwLag
-from ipeql.methods.bw_lag_eq import BwLagEq
+from ipeql.methods.bw_lag_eq import QUEUE_LIMIT_NS, BwLagEq
 from ipeql.methods.bw_lag_val import BwLagVal
 from ipeql.methods.bw_load import BwLoad
 from ipeql.methods.bw_poll import BwPoll
@@ -15,6 +15,7 @@ __all__ = [
     "MAX_SLAVES",
     "METHODS",
     "MIN_BANDWIDTH",
+    "QUEUE_LIMIT_NS",
     "Decision",
     "Scheduler",
     "SlaveParameters",

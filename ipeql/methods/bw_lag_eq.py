@@ -6,6 +6,9 @@ from typing import ClassVar
 from ipeql.methods.base import Decision, SlaveParameters
 from ipeql.methods.virtual_queue import NSPB_SHIFT, VirtualQueues
 
+QUEUE_LIMIT_NS = 100 * 10**6
+"""``queue_limit`` where none is given."""
+
 
 class BwLagEq(VirtualQueues):
     """Delay-equalised striping.
@@ -22,7 +25,7 @@ class BwLagEq(VirtualQueues):
         self,
         slaves: Sequence[SlaveParameters],
         *,
-        queue_limit: int = 100 * 10**6,
+        queue_limit: int = QUEUE_LIMIT_NS,
         max_hold: int = 500 * 10**6,
     ) -> None:
         if queue_limit < 0 or max_hold < 0:

@@ -4,19 +4,23 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ipeql.errors import Code, Problem
-from ipeql.methods import MAX_SLAVES, METHODS, MIN_BANDWIDTH
+from ipeql.methods import MAX_SLAVES, METHODS, MIN_BANDWIDTH, QUEUE_LIMIT_NS
 from ipeql.state import (
     BundleSpec,
     BundleTable,
     DesiredState,
     Link,
     ObservedState,
+    Parameters,
     SlaveRow,
     SlaveSpec,
     Verdict,
 )
 
 _ARPHRD_LOOPBACK = 772
+
+QUEUED_PACKETS = 4
+"""The largest ones, of the slowest slave, for which there is always room in the virtual queues."""
 
 
 class Member(NamedTuple):
@@ -89,12 +93,29 @@ def enslave(spec: BundleSpec, present: list[Member], observed: ObservedState) ->
         problems.append(_too_many(spec, slaves[MAX_SLAVES:]))
     table = BundleTable(
         method=spec.method,
-        parameters=spec.parameters,
+        parameters=_parameters(spec, slaves[:MAX_SLAVES], rows),
         stripe_unit=spec.stripe_unit,
         poll_interval=spec.poll_interval,
         slaves=tuple(rows[:MAX_SLAVES]),
     )
     return Enslaved(table, slaves[:MAX_SLAVES], problems)
+
+
+def _parameters(spec: BundleSpec, slaves: list[Member], rows: list[SlaveRow]) -> Parameters:
+    """Return the method's parameters, ``queue-limit`` long enough for slow slaves unless given.
+
+    bw_lag_eq turns to a slave only when all faster ones have as much to send as it needs for one
+    packet (docs/adr/0014-slow-lines.md).
+    """
+    given = dict(spec.parameters)
+    if "queue_limit" in METHODS[spec.method].parameters - given.keys():
+        mtu = min((member.link.mtu for member in slaves), default=0)
+        bits = 8 * min(mtu, spec.mtu or mtu)
+        slowest = min((row.bandwidth for row in rows), default=MIN_BANDWIDTH)
+        limit = QUEUED_PACKETS * bits * 10**9 // slowest
+        if limit > QUEUE_LIMIT_NS:
+            given["queue_limit"] = limit
+    return tuple(sorted(given.items()))
 
 
 def _row(bundle: str, member: Member, bandwidth: int, observed: ObservedState) -> SlaveRow:

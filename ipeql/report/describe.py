@@ -82,13 +82,15 @@ def _bundle(
     chosen, why = choose_backend(spec, observed.capabilities, running.backend if running else None)
     state, reason = _state(spec, usable, running is not None, problems)
     device = observed.link(spec.name)
+    table = running.table if running else None
+    in_force = dict(table.parameters) if table and table.method == spec.method else {}
     return {
         "name": spec.name,
         "state": state,
         "reason": reason,
         "method": spec.method,
         "parameters": {
-            f"{name}_ns" if name in TIME_PARAMETERS else name: value
+            f"{name}_ns" if name in TIME_PARAMETERS else name: in_force.get(name, value)
             for name, value in parameters(spec).items()
         },
         "backend": running.backend if running else chosen,

@@ -85,6 +85,7 @@ OBSERVED = ObservedState(
             "tun",
             BundleTable(
                 "bw_lag_eq",
+                parameters=(("max_hold", 200 * MS), ("queue_limit", 1670 * MS)),
                 slaves=(
                     row(2, "eth1", 100 * MBIT, 5 * MS),
                     row(3, "ppp0", 28_800, 120 * MS, usable=False),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The striping methods, exactly as docs/methods.md has them: the C twin of ipeql/methods/. Plain C
- * on 64-bit integers, for eBPF and for the kernel module alike; whoever includes it brings the __u32
- * family of types. Units: times ns, lengths bytes, rates bit/s.
+ * on 64-bit integers, for eBPF and for the kernel module alike; whoever includes it brings the
+ * __u32 family of types. Units: times ns, lengths bytes, rates bit/s.
  *
  * Who may call ipeql_pick() at the same time for one state:
  *   round_robin, bw_load    nobody; but every CPU may have a state of its own
@@ -44,7 +44,7 @@ enum ipeql_method {
 struct ipeql_path {
 	__u64 nspb;            /* ns a byte, 16.16 fixed point */
 	__u64 lag;             /* ns */
-	__u64 decay_quotient;  /* bw_poll: bandwidth x poll-interval, whole bytes' or packets' worth */
+	__u64 decay_quotient;  /* bw_poll: bandwidth x poll-interval, in whole bytes or packets */
 	__u64 decay_remainder; /* and what is left of that division */
 	__u32 weight;          /* share of the bandwidth, 16 bits of fraction */
 	__u32 overhead;        /* bytes the wire adds to every packet */
