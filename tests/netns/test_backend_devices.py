@@ -127,16 +127,16 @@ def test_a_link_that_goes_down_gets_no_packet_more(
                 return [slave.packets for slave in (await backend.statistics(BUNDLE)).slaves]
 
             send("10.9.0.2", 10)
-            before = await carried()
-            assert all(before)
+            assert all(await carried())
             await asyncio.to_thread(namespace.ip, f"link set {end} down")
+            before = await carried()  # not earlier: the first has the kernel's own multicasts too
             send("10.9.0.2", 10)
             after = await carried()
             assert (after[0], after[1] >= before[1] + 10) == (before[0], True)
             again = (f"link set {end} up", TWO_LINKS[3].replace("neigh add", "neigh replace"))
             await asyncio.to_thread(namespace.ip, *again)
-            send("10.9.0.2", 10)
-            assert (await carried())[0] >= before[0] + 4
+            while (await carried())[0] < before[0] + 4:  # a moment after it is up
+                send("10.9.0.2", 10)
 
     namespace.run(body)
 
