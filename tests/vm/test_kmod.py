@@ -28,6 +28,11 @@ TESTS = {
         "the_stripe_unit_is_a_train_or_a_packet",
         "the_trains_of_a_connection_are_cut_from_a_change_on",
     ),
+    "kmod_daemon_inside": (
+        "auto_takes_the_module_a_killed_daemon_is_not_missed_and_the_end_leaves_nothing",
+        "a_reload_with_another_method_and_other_slaves_loses_nothing",
+        "a_device_unplugged_and_plugged_in_again_is_enslaved_again",
+    ),
 }
 """The files in tests/vm that only a guest runs, and what of each."""
 
