@@ -13,6 +13,7 @@ static int ipeql_slave_event(struct notifier_block *block, unsigned long event, 
 	if (!master || !ipeql_is_bundle(master))
 		return NOTIFY_DONE;
 	bundle = netdev_priv(master);
+	WRITE_ONCE(bundle->trouble, true); /* the next packet looks at all slaves */
 	switch (event) {
 	case NETDEV_DOWN:
 		ipeql_bundle_place_anew(bundle, dev);

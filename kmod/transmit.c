@@ -7,6 +7,7 @@
 #include "transmit.h"
 
 #include <net/dst.h>
+#include <net/sch_generic.h>
 
 #include "bundle.h"
 #include "compat.h"
@@ -68,6 +69,16 @@ static __always_inline u32 ipeql_decide(struct ipeql_table *table, u32 set, stru
 }
 
 /*
+ * Say whether a device that runs has its queues at work, too: that comes a moment after its carrier,
+ * and until then they throw packets away without a word. Only packets that look at all slaves ask:
+ * all do from when a slave goes down until it is seen to be at work again.
+ */
+static bool ipeql_is_at_work(const struct net_device *dev)
+{
+	return rcu_access_pointer(netdev_get_tx_queue(dev, 0)->qdisc) != &noop_qdisc;
+}
+
+/*
  * Return the slaves that a packet can take: those that run and whose next hop answers; where none
  * does, those that run, and the packet waits in the neighbour's queue.
  */
@@ -80,7 +91,7 @@ static noinline u32 ipeql_survey(struct ipeql_bundle *bundle, const struct ipeql
 	for (i = 0; i < table->parameters.count; i++) {
 		const struct ipeql_row *row = &table->row[i];
 
-		if (!row->usable || !ipeql_is_running(row->dev))
+		if (!row->usable || !ipeql_is_running(row->dev) || !ipeql_is_at_work(row->dev))
 			continue;
 		running |= BIT(i);
 		if (!row->resolves || view->multicast ||

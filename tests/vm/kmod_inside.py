@@ -3,43 +3,27 @@
 ``IPEQL_CYCLES`` says how often devices and the module come and go; 10 by default.
 """
 
-import asyncio
 import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import IPv6Address
-from typing import TypeVar
 
 import pytest
 
 from ipeql.backends.kmod.backend import KmodBackend
-from ipeql.lab import netns
 from ipeql.lab.hosts import Lab
-from ipeql.lab.traffic import UdpResult, UdpStream
-from ipeql.state import BundleStatistics, BundleTable, SlaveRow
+from ipeql.lab.traffic import UdpStream
+from ipeql.state import BundleTable
 from tests.netns.bundle import RECEIVERS, wait_for
+from tests.vm.kmod_bundle import BY_HAND, asked, carries, configure, ip, row, statistics, traffic
 from tests.vm.recorder import MODULE
 
 pytestmark = pytest.mark.netns
 
-T = TypeVar("T")
-
 CYCLES = int(os.environ.get("IPEQL_CYCLES", "10"))
 LINKS = 4
-RATE = 200
-"""Datagrams a second."""
-
 LAG = 60 * 10**6
-BY_HAND = (
-    "link add ipeql0 type ipeql",
-    "address add 10.9.0.1/24 dev ipeql0",
-    "address add fd00:9::1/64 dev ipeql0 nodad",
-    "link set ipeql0 up",
-    "link set eth1 master ipeql0",
-    "link set eth2 master ipeql0",
-)
 
 
 @pytest.fixture(scope="module")
@@ -49,62 +33,12 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
-def ip(lab: Lab, *commands: str) -> None:
-    lab.a.call(
-        lambda: subprocess.run(
-            ["ip", "-batch", "-"], input="\n".join(commands), text=True, check=True, timeout=600
-        )
-    )
-
-
 @pytest.fixture
 def bundle(lab: Lab) -> Iterator[None]:
     """Have ipeql0 over eth1 and eth2, by iproute2 alone."""
     ip(lab, *BY_HAND)
     yield
     ip(lab, "link del ipeql0")
-
-
-def row(number: int, bandwidth: int = 10**8, lag: int = 0) -> SlaveRow:
-    via6 = IPv6Address(f"fd77:{number}::2")
-    return SlaveRow(999 + number, f"eth{number}", bandwidth, lag, via6=via6)
-
-
-def asked(lab: Lab, body: Callable[[KmodBackend], T]) -> T:
-    return netns.inside(lab.a.netns, lambda: body(KmodBackend()))
-
-
-def configure(lab: Lab, table: BundleTable) -> None:
-    asked(lab, lambda backend: asyncio.run(backend.configure("ipeql0", table)))
-
-
-def statistics(lab: Lab) -> BundleStatistics:
-    return asked(lab, lambda backend: asyncio.run(backend.statistics("ipeql0")))
-
-
-def carries(lab: Lab, *names: str) -> Callable[[], bool]:
-    """Return a condition: the slaves named, or any at all, are those that have sent since now."""
-    before = {each.name: each.packets for each in statistics(lab).slaves}
-
-    def sent() -> bool:
-        now = statistics(lab).slaves
-        found = {each.name for each in now if each.packets > before.get(each.name, 0)}
-        return found == {*names} if names else bool(found)
-
-    return sent
-
-
-@contextmanager
-def traffic(lab: Lab, *receivers: str) -> Iterator[list[UdpResult]]:
-    """Send datagrams during the context; AssertionError where one is lost."""
-    streams = [UdpStream(lab, to, rate=RATE) for to in receivers or RECEIVERS[:1]]
-    results: list[UdpResult] = []
-    try:
-        yield results
-    finally:
-        results += [stream.finish() for stream in streams]
-    for result in results:
-        assert (result.lost, result.duplicated) == (0, 0), f"of {result.sent}"
 
 
 @pytest.mark.usefixtures("bundle")

@@ -17,6 +17,16 @@ _CONTRACT = (
     "a_device_deleted_by_others_is_made_anew",
     "what_does_not_exist_is_an_error_with_its_name",
 )
+_DEVICES = (
+    "a_link_without_header_gets_bare_packets[{}]",
+    "multicast_takes_the_first_usable_slave[{}]",
+    "auto_bw_reads_the_queues_of_the_slaves[{}]",
+    "a_link_that_goes_down_gets_no_packet_more[{}-set_down]",
+    "a_link_that_goes_down_gets_no_packet_more[{}-carrier_lost]",
+    "a_route_that_changes_takes_its_packets_along[{}-ipv4]",
+    "a_route_that_changes_takes_its_packets_along[{}-ipv6]",
+    "a_route_that_changes_takes_its_packets_along[{}-ipv4_by_ipv6]",
+)
 
 
 def contract(backend: str) -> tuple[str, ...]:
@@ -25,15 +35,17 @@ def contract(backend: str) -> tuple[str, ...]:
     return tuple(f"{file}::test_{name}[{backend}]" for name in _CONTRACT)
 
 
+def devices(backend: str) -> tuple[str, ...]:
+    """Return the tests of links and next hops of one backend in the kernel."""
+    file = "tests/netns/test_backend_devices.py"
+    return tuple(f"{file}::test_{name.format(backend)}" for name in _DEVICES)
+
+
 TUN = contract("tun")
 BPF = (
     *contract("bpf"),
+    *devices("bpf"),
     "tests/netns/test_bpf_devices.py::test_every_kind_of_device_will_do",
-    "tests/netns/test_bpf_devices.py::test_a_link_without_header_gets_bare_packets",
-    "tests/netns/test_bpf_devices.py::test_multicast_takes_the_first_usable_slave",
-    "tests/netns/test_bpf_devices.py::test_a_link_that_goes_down_gets_no_packet_more",
-    "tests/netns/test_bpf_devices.py::test_a_route_that_changes_takes_its_packets_along",
-    "tests/netns/test_bpf_devices.py::test_auto_bw_reads_the_queues_of_the_slaves",
     "tests/netns/test_bpf_methods.py::test_every_decision_is_the_reference_s",
 )
 

@@ -7,24 +7,41 @@ import pytest
 from ipeql.lab import vm
 from tests.vm.recorder import MODULE, is_built_for
 from tests.vm.room import TIMEOUT_S, Room
-from tests.vm.test_dataplanes import contract
+from tests.vm.test_dataplanes import contract, devices
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(TIMEOUT_S + 60)]
 
-INSIDE = "tests/vm/kmod_inside.py"
-TESTS = (
-    "iproute2_alone_makes_a_bundle_that_stripes",
-    "the_first_packet_to_every_fresh_neighbour_arrives",
-    "a_slave_fails_and_nothing_is_lost",
-    "the_carrier_of_a_bundle_is_its_slaves",
-    "the_mtu_of_a_bundle_is_its_smallest_slave_s",
-    "every_method_change_loses_nothing",
-    "paths_of_unequal_lag_deliver_in_order",
-    "devices_come_and_go_under_traffic",
-    "the_module_comes_and_goes_under_traffic",
-)
+TESTS = {
+    "kmod_inside": (
+        "iproute2_alone_makes_a_bundle_that_stripes",
+        "the_first_packet_to_every_fresh_neighbour_arrives",
+        "a_slave_fails_and_nothing_is_lost",
+        "the_carrier_of_a_bundle_is_its_slaves",
+        "the_mtu_of_a_bundle_is_its_smallest_slave_s",
+        "every_method_change_loses_nothing",
+        "paths_of_unequal_lag_deliver_in_order",
+        "devices_come_and_go_under_traffic",
+        "the_module_comes_and_goes_under_traffic",
+    ),
+    "kmod_carrier_inside": ("a_slave_whose_carrier_returns_loses_nothing",),
+    "kmod_trains_inside": (
+        "the_stripe_unit_is_a_train_or_a_packet",
+        "the_trains_of_a_connection_are_cut_from_a_change_on",
+    ),
+    "kmod_daemon_inside": (
+        "auto_takes_the_module_a_killed_daemon_is_not_missed_and_the_end_leaves_nothing",
+        "a_reload_with_another_method_and_other_slaves_loses_nothing",
+        "a_device_unplugged_and_plugged_in_again_is_enslaved_again",
+    ),
+}
+"""The files in tests/vm that only a guest runs, and what of each."""
+
 RELEASE = (vm.newest_kernel() or Path()).name.removeprefix("vmlinuz-")
-NODES = (*contract("kmod"), *(f"{INSIDE}::test_{name}" for name in TESTS))
+NODES = (
+    *contract("kmod"),
+    *devices("kmod"),
+    *(f"tests/vm/{file}.py::test_{name}" for file, names in TESTS.items() for name in names),
+)
 
 
 @pytest.mark.parametrize(
