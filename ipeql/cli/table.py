@@ -60,6 +60,8 @@ def _headline(bundle: Mapping[str, Any]) -> Iterable[Text]:
     mtu = [f"mtu {bundle['mtu_bytes']}"] if bundle["mtu_bytes"] else []
     if mtu or bundle["addresses"]:
         yield Text("  " + "  ".join([*mtu, *bundle["addresses"]]), "dim")
+    if bundle["backend"]:
+        yield Text(f"  {bundle['backend']}: {bundle['backend_reason']}", "dim")
     if bundle["reason"] and not bundle["problems"]:
         yield Text(f"  {bundle['reason']}")
     changed = [*bundle["transient"], *(f"{slave} freed" for slave in bundle["freed"])]
