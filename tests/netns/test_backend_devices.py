@@ -1,13 +1,16 @@
 """What is asked of links and next hops of the dataplanes in the kernel; in a bare namespace."""
 
 import asyncio
+import fcntl
 import os
 import socket
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
+from struct import pack
 
 import pytest
+from pyroute2 import AsyncIPRoute
 
 from ipeql.backends.base import Backend
 from ipeql.backends.bpf import dataplane
@@ -21,6 +24,12 @@ from tests.netns.two_links import BUNDLE, HELLO, TABLE, TWO_LINKS, bundle, liste
 pytestmark = pytest.mark.netns
 
 GROUP = "239.1.2.3"
+TUNS = ("tun1", "tun2")
+TUNSETCARRIER = 0x400454E2
+IFF_RUNNING = 0x40
+ROUNDS = 10
+SETTLE_S = 0.05
+PACKETS = 10
 
 
 def make_bpf() -> Backend:
@@ -65,6 +74,56 @@ async def read(descriptor: int) -> bytes:
         return os.read(descriptor, 2000)
     finally:
         loop.remove_reader(descriptor)
+
+
+def set_carrier(descriptor: int, carrier: bool) -> None:
+    """Give or take a TUN device its carrier."""
+    fcntl.ioctl(descriptor, TUNSETCARRIER, pack("i", carrier))
+
+
+async def runs(name: str, expected: bool) -> None:
+    """Wait until the kernel has dealt with a change of a link's carrier."""
+    async with AsyncIPRoute() as kernel:
+        while True:
+            (link,) = await kernel.link("get", index=socket.if_nametoindex(name))
+            if bool(link["flags"] & IFF_RUNNING) == expected:
+                return
+            await asyncio.sleep(0.01)
+
+
+def taken(descriptor: int) -> int:
+    """Return how many packets of ours a TUN device has sent since the last call."""
+    count = 0
+    with suppress(BlockingIOError):
+        while packet := os.read(descriptor, 2000):
+            count += packet.endswith(HELLO)
+    return count
+
+
+def test_a_link_whose_carrier_returns_loses_nothing(namespace: Namespace, backend: Backend) -> None:
+    async def body() -> None:
+        descriptors = [open_device(name) for name in TUNS]
+        try:
+            await asyncio.to_thread(namespace.ip, *(f"link set {name} up" for name in TUNS))
+            rows = tuple(SlaveRow(socket.if_nametoindex(name), name, overhead=0) for name in TUNS)
+            async with bundle(backend, namespace, BundleTable("round_robin", slaves=rows)):
+                with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+                    sock.connect(("10.9.0.2", 9))
+                    for _ in range(ROUNDS):
+                        set_carrier(descriptors[0], False)
+                        await runs(TUNS[0], False)
+                        sock.send(HELLO)
+                        set_carrier(descriptors[0], True)
+                        for _ in range(PACKETS):
+                            sock.send(HELLO)
+                        await runs(TUNS[0], True)
+                        await asyncio.sleep(SETTLE_S)
+                        assert sum(map(taken, descriptors)) == PACKETS + 1
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    namespace.run(body)
 
 
 def test_multicast_takes_the_first_usable_slave(namespace: Namespace, backend: Backend) -> None:

@@ -18,6 +18,7 @@ _CONTRACT = (
     "what_does_not_exist_is_an_error_with_its_name",
 )
 _DEVICES = (
+    "a_link_whose_carrier_returns_loses_nothing[{}]",
     "a_link_without_header_gets_bare_packets[{}]",
     "multicast_takes_the_first_usable_slave[{}]",
     "auto_bw_reads_the_queues_of_the_slaves[{}]",

@@ -23,7 +23,6 @@ TESTS = {
         "devices_come_and_go_under_traffic",
         "the_module_comes_and_goes_under_traffic",
     ),
-    "kmod_carrier_inside": ("a_slave_whose_carrier_returns_loses_nothing",),
     "kmod_trains_inside": (
         "the_stripe_unit_is_a_train_or_a_packet",
         "the_trains_of_a_connection_are_cut_from_a_change_on",

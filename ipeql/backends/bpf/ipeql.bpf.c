@@ -61,7 +61,7 @@ __noinline __u32 survey(struct view *view, __u64 now)
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->parameters.count; i++) {
 		const struct slave *slave = &table->slave[i];
 
-		if (!(table->usable >> i & 1) || !is_running(slave))
+		if (!(table->usable >> i & 1) || !is_at_work(slave))
 			continue;
 		view->running |= 1U << i;
 		if (reach_of(slave, view, now) != WAITING)
@@ -152,7 +152,7 @@ static __noinline int send_slowly(struct __sk_buff *skb, struct lane *lane, stru
 	if (index < IPEQL_MAX_SLAVES) {
 		slave = &table->slave[IPEQL_AT(index)];
 		reach = reach_of(slave, view, now);
-		if (view->group || reach == WAITING || !is_running(slave))
+		if (view->group || reach == WAITING || !is_at_work(slave))
 			index = IPEQL_NO_SLAVE;
 	}
 	if (index >= IPEQL_MAX_SLAVES) {
@@ -198,7 +198,7 @@ static __always_inline bool holds(struct __sk_buff *skb, const struct table *tab
 {
 	if (last->changes != changes || last->ifindex != slave->ifindex)
 		return false;
-	if (!table->watched && !is_running(slave))
+	if (!table->watched && !is_at_work(slave))
 		return false;
 	if (last->any >> view->ipv6 & 1)
 		return true;

@@ -9,6 +9,7 @@
 #define LINK_UP (1 << 0)         /* __LINK_STATE_START of include/linux/netdevice.h */
 #define LINK_NO_CARRIER (1 << 2) /* __LINK_STATE_NOCARRIER */
 #define NETDEV_HASHENTRIES 256
+#define TCQ_F_BUILTIN 1    /* include/net/sch_generic.h */
 #define NUD_VALID 0xde     /* include/net/neighbour.h */
 #define NUD_CONNECTED 0xc2 /* valid, and not to be asked for again yet */
 #define NUD_FAILED 0x20
@@ -42,6 +43,7 @@ struct qdisc_skb_head {
 	__u32 qlen;
 };
 struct Qdisc {
+	unsigned int flags;
 	struct qdisc_skb_head q;
 };
 struct dql {

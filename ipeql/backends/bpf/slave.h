@@ -34,6 +34,25 @@ static __always_inline bool is_running(const struct slave *slave)
 }
 
 /*
+ * Say whether a link sends what it gets: it is up, and its queues are at work. That comes a moment
+ * after its carrier; until then noop_qdisc, the one discipline that is built in
+ * (net/sched/sch_generic.c), throws packets away without a word.
+ */
+static __always_inline bool is_at_work(const struct slave *slave)
+{
+	const struct netdev_queue *queue;
+	const struct Qdisc *discipline;
+
+	if (!slave->device)
+		return true;
+	if (!is_running(slave))
+		return false;
+	queue = load_kernel(net_device, slave->device, _tx);
+	discipline = load_kernel(netdev_queue, queue, qdisc);
+	return !(load_kernel(Qdisc, discipline, flags) & TCQ_F_BUILTIN);
+}
+
+/*
  * A link goes down by either; both are there since 2.6. The first is seen when it has cleared the
  * carrier, the second before it takes away what the link sends through.
  */
