@@ -5,6 +5,7 @@
 #include <net/ip.h>
 
 #include "compat.h"
+#include "output.h"
 #include "transmit.h"
 
 /*
@@ -82,6 +83,7 @@ static const struct net_device_ops ipeql_device_ops = {
 	.ndo_open = ipeql_device_open,
 	.ndo_stop = ipeql_device_stop,
 	.ndo_start_xmit = ipeql_xmit,
+	.ndo_neigh_construct = ipeql_neighbour_construct,
 	.ndo_change_mtu = ipeql_device_change_mtu,
 	.ndo_fix_features = ipeql_device_fix_features,
 	.ndo_get_stats64 = ipeql_device_get_stats64,

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The way of a packet from the IP layer to the bundle. A device upon devices has every packet pass
+ * the device layer twice, which is most of what it costs. Where nobody would see the first pass, no
+ * queueing discipline, filter or tap, there is none: the bundle's neighbours, which have no address
+ * to be resolved, hand packets to it directly (as drivers/net/vrf.c does, for the same reason).
+ */
+#include "output.h"
+
+#include <net/neighbour.h>
+#include <net/sch_generic.h>
+
+#include "compat.h"
+#include "transmit.h"
+
+/* Say whether nobody looks at what leaves by a bundle; a bundle that is down has a no-op queue. */
+static bool ipeql_is_unobserved(struct net_device *dev)
+{
+	const struct netdev_queue *queue = netdev_get_tx_queue(dev, 0);
+
+	return !rcu_dereference_bh(queue->qdisc)->enqueue && !ipeql_filters_egress(dev) &&
+	       !dev_nit_active(dev);
+}
+
+/* Trains go the long way: what the bundle does not take whole is segmented there. */
+static int ipeql_output(struct neighbour *neighbour, struct sk_buff *skb)
+{
+	struct net_device *dev = neighbour->dev;
+	int result;
+
+	rcu_read_lock_bh();
+	if (likely(!skb_is_gso(skb) && ipeql_is_unobserved(dev)))
+		result = ipeql_xmit(skb, dev);
+	else
+		result = dev_queue_xmit(skb);
+	rcu_read_unlock_bh();
+	return result;
+}
+
+/* ndo_neigh_construct */
+int ipeql_neighbour_construct(struct net_device *dev, struct neighbour *neighbour)
+{
+	if (neighbour->output == neigh_direct_output)
+		neighbour->output = ipeql_output;
+	return 0;
+}
