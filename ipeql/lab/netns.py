@@ -1,5 +1,6 @@
 """Named network namespaces, as ``ip-netns(8)`` keeps them under /run/netns."""
 
+import ctypes
 import os
 import signal
 import threading
@@ -9,22 +10,27 @@ from os.path import samestat
 from pathlib import Path
 from typing import TypeVar
 
-from pyroute2 import netns
+from pyroute2 import config, netns
 
 T = TypeVar("T")
 
 RUN = Path("/run/netns")
+_LIBC = ctypes.CDLL(None, use_errno=True)
+"""Given to pyroute2, which would have ldconfig look for it, in every process."""
+
+config.default_communicate_timeout = 600
+"""Seconds that pyroute2 waits for a process that it forks: an emulated one takes its time."""
 
 
 def create(name: str) -> None:
     """Make the namespace ``name``; OSError if it exists or we lack the privilege."""
-    netns.create(name)
+    netns.create(name, _LIBC)
 
 
 def remove(name: str) -> None:
     """Remove the name; the namespace ends with its last process and socket."""
     with suppress(FileNotFoundError):
-        netns.remove(name)
+        netns.remove(name, _LIBC)
 
 
 def pids(name: str) -> list[int]:
