@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "neighbour.h"
 
+#include <linux/ipv6.h>
 #include <net/addrconf.h>
 #include <net/ipv6.h>
-#include <net/ipv6_stubs.h>
 #include <net/ndisc.h>
 #include <net/route.h>
 
@@ -13,7 +13,7 @@
 /* Return the IPv6 neighbour that a packet goes to on a slave, or an ERR_PTR. RCU. */
 struct neighbour *ipeql_neighbour6(const struct ipeql_row *row, const struct ipeql_view *view)
 {
-	if (unlikely(!IS_ENABLED(CONFIG_IPV6) || !ipv6_stub->nd_tbl)) /* not built, not loaded */
+	if (unlikely(!ipv6_mod_enabled()))
 		return ERR_PTR(-EAFNOSUPPORT);
 	if (view->ipv6 && !ipv6_addr_any(&row->via6))
 		return ip_neigh_gw6(row->dev, &row->via6);

@@ -37,10 +37,9 @@ static int ipeql_output(struct neighbour *neighbour, struct sk_buff *skb)
 	return result;
 }
 
-/* ndo_neigh_construct */
+/* ndo_neigh_construct: the device has no link header, so this takes neigh_direct_output()'s place. */
 int ipeql_neighbour_construct(struct net_device *dev, struct neighbour *neighbour)
 {
-	if (neighbour->output == neigh_direct_output)
-		neighbour->output = ipeql_output;
+	neighbour->output = ipeql_output;
 	return 0;
 }

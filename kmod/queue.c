@@ -44,7 +44,7 @@ bool ipeql_queue_hold(struct ipeql_queue *queue, struct sk_buff *skb, u64 now, u
 
 	spin_lock(&queue->lock);
 	first = skb_queue_empty(&queue->packets);
-	if (release <= now && first && !hrtimer_callback_running(&queue->timer)) {
+	if (release <= now && first && !queue->releasing) {
 		queue->line_free = release + tx;
 		spin_unlock(&queue->lock);
 		return false;
@@ -74,6 +74,7 @@ static enum hrtimer_restart ipeql_queue_release(struct hrtimer *timer)
 
 	__skb_queue_head_init(&due);
 	spin_lock(&queue->lock);
+	queue->releasing = true;
 	while ((skb = skb_peek(&queue->packets))) {
 		if (ipeql_held(skb)->release > now) {
 			hrtimer_set_expires(timer, ns_to_ktime(ipeql_held(skb)->release));
@@ -87,6 +88,9 @@ static enum hrtimer_restart ipeql_queue_release(struct hrtimer *timer)
 	spin_unlock(&queue->lock);
 	while ((skb = __skb_dequeue(&due)))
 		ipeql_release(slave, skb);
+	spin_lock(&queue->lock);
+	queue->releasing = false;
+	spin_unlock(&queue->lock);
 	return restart;
 }
 

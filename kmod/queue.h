@@ -10,6 +10,7 @@ struct ipeql_queue {
 	spinlock_t lock; /* of all but the timer's own state */
 	struct sk_buff_head packets;
 	struct hrtimer timer; /* runs out when the first packet is due */
+	bool releasing; /* packets that were due are being handed over: none may overtake them */
 	u32 bytes; /* memory that the packets take */
 	u64 line_free; /* when the slave has sent them all, by what is known of its bandwidth */
 };
