@@ -195,6 +195,7 @@ void ipeql_bundle_drop_held(struct ipeql_bundle *bundle)
 {
 	struct sk_buff_head packets;
 	struct ipeql_slave *slave;
+	struct sk_buff *skb;
 
 	__skb_queue_head_init(&packets);
 	/* A timer that runs may still give a packet to another slave; after that, none does. */
@@ -204,7 +205,10 @@ void ipeql_bundle_drop_held(struct ipeql_bundle *bundle)
 		ipeql_queue_take_all(&slave->queue, &packets);
 		ipeql_queue_stop(&slave->queue);
 	}
-	__skb_queue_purge(&packets);
+	local_bh_disable();
+	while ((skb = __skb_dequeue(&packets)))
+		ipeql_drop_held(bundle, skb);
+	local_bh_enable();
 }
 
 /* Return in sums what the bundle and all slaves that it ever had have counted. */
@@ -226,7 +230,7 @@ int ipeql_bundle_init(struct ipeql_bundle *bundle, struct net_device *dev)
 	int err;
 
 	bundle->dev = dev;
-	bundle->mtu_follows = true;
+	bundle->mtu_follows = dev->mtu == ETH_DATA_LEN; /* none was given */
 	INIT_LIST_HEAD(&bundle->slaves);
 	spin_lock_init(&bundle->lock);
 	bundle->counters = ipeql_counters_alloc();

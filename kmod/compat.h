@@ -40,9 +40,16 @@ static inline void ipeql_compat_setup(struct net_device *dev)
 #endif
 }
 
-/* Say whether a device has filters (clsact, tcx, netfilter's egress hook) for what it sends. */
-static inline bool ipeql_filters_egress(const struct net_device *dev)
+/*
+ * Say whether a device has anything but a queue that looks at what it sends: filters (clsact, tcx,
+ * netfilter's egress hook), or priorities by control group.
+ */
+static inline bool ipeql_looks_at_egress(const struct net_device *dev)
 {
+#if IS_ENABLED(CONFIG_CGROUP_NET_PRIO)
+	if (rcu_access_pointer(dev->priomap))
+		return true;
+#endif
 #ifdef CONFIG_NETFILTER_EGRESS
 	if (rcu_access_pointer(dev->nf_hooks_egress))
 		return true;

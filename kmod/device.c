@@ -28,12 +28,14 @@ static void ipeql_device_uninit(struct net_device *dev)
 
 static int ipeql_device_open(struct net_device *dev)
 {
+	netif_tx_start_all_queues(dev);
 	ipeql_bundle_follow(netdev_priv(dev));
 	return 0;
 }
 
 static int ipeql_device_stop(struct net_device *dev)
 {
+	netif_tx_stop_all_queues(dev); /* for packet sockets that pass by the queue */
 	ipeql_bundle_drop_held(netdev_priv(dev));
 	return 0;
 }
@@ -106,13 +108,14 @@ static void ipeql_device_setup(struct net_device *dev)
 	dev->priv_destructor = ipeql_device_free;
 	dev->type = ARPHRD_NONE;
 	dev->flags = IFF_POINTOPOINT | IFF_NOARP | IFF_MULTICAST;
-	dev->priv_flags |= IFF_NO_QUEUE;
+	dev->priv_flags |= IFF_NO_QUEUE | IFF_DISABLE_NETPOLL;
 	netif_keep_dst(dev); /* it may say the gateway */
 	dev->mtu = ETH_DATA_LEN;
 	dev->min_mtu = IPV4_MIN_MTU;
 	dev->max_mtu = IP_MAX_MTU;
-	dev->features |= IPEQL_FEATURES;
-	dev->hw_features |= IPEQL_FEATURES;
+	/* It receives nothing; but what an upper device lacks of LRO its lower ones lose. */
+	dev->features |= IPEQL_FEATURES | NETIF_F_LRO;
+	dev->hw_features |= IPEQL_FEATURES | NETIF_F_LRO;
 	dev->hw_enc_features |= IPEQL_FEATURES;
 	ipeql_compat_setup(dev);
 	netif_carrier_off(dev);

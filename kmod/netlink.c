@@ -62,6 +62,26 @@ static struct ipeql_bundle *ipeql_find_bundle(struct genl_info *info)
 	return netdev_priv(dev);
 }
 
+/* Say whether the next hops that a slave is given can be such. */
+static bool ipeql_next_hops_are_valid(struct nlattr **attrs)
+{
+	if (attrs[IPEQL_A_SLAVE_VIA]) {
+		__be32 via = nla_get_in_addr(attrs[IPEQL_A_SLAVE_VIA]);
+
+		if (ipv4_is_multicast(via) || ipv4_is_lbcast(via) || ipv4_is_loopback(via) ||
+		    ipv4_is_zeronet(via))
+			return false;
+	}
+	if (attrs[IPEQL_A_SLAVE_VIA6]) {
+		struct in6_addr via6 = nla_get_in6_addr(attrs[IPEQL_A_SLAVE_VIA6]);
+
+		if (ipv6_addr_any(&via6) || ipv6_addr_loopback(&via6) ||
+		    ipv6_addr_is_multicast(&via6))
+			return false;
+	}
+	return true;
+}
+
 static int ipeql_parse_slave(struct ipeql_table *table, const struct nlattr *nest,
 			     struct genl_info *info)
 {
@@ -83,6 +103,10 @@ static int ipeql_parse_slave(struct ipeql_table *table, const struct nlattr *nes
 	}
 	if (ipeql_table_find(table, dev)) {
 		NL_SET_ERR_MSG_ATTR(info->extack, nest, "a slave is listed twice");
+		return -EINVAL;
+	}
+	if (!ipeql_next_hops_are_valid(attrs)) {
+		NL_SET_ERR_MSG_ATTR(info->extack, nest, "a next hop is one host's address");
 		return -EINVAL;
 	}
 	err = ipeql_table_add(table, dev);

@@ -13,26 +13,36 @@
 #include "compat.h"
 #include "transmit.h"
 
+/* Packets of this CPU that are on their way through a bundle by the short way. */
+static DEFINE_PER_CPU(unsigned int, ipeql_under_way);
+
 /* Say whether nobody looks at what leaves by a bundle; a bundle that is down has a no-op queue. */
 static bool ipeql_is_unobserved(struct net_device *dev)
 {
 	const struct netdev_queue *queue = netdev_get_tx_queue(dev, 0);
 
-	return !rcu_dereference_bh(queue->qdisc)->enqueue && !ipeql_filters_egress(dev) &&
+	return !rcu_dereference_bh(queue->qdisc)->enqueue && !ipeql_looks_at_egress(dev) &&
 	       !dev_nit_active(dev);
 }
 
-/* Trains go the long way: what the bundle does not take whole is segmented there. */
+/*
+ * Trains go the long way: what the bundle does not take whole is segmented there. So does a packet
+ * that comes here from here, by a slave that is a tunnel over the bundle: there loops are counted,
+ * and cut.
+ */
 static int ipeql_output(struct neighbour *neighbour, struct sk_buff *skb)
 {
 	struct net_device *dev = neighbour->dev;
 	int result;
 
 	rcu_read_lock_bh();
-	if (likely(!skb_is_gso(skb) && ipeql_is_unobserved(dev)))
+	if (!skb_is_gso(skb) && !__this_cpu_read(ipeql_under_way) && ipeql_is_unobserved(dev)) {
+		__this_cpu_inc(ipeql_under_way);
 		result = ipeql_xmit(skb, dev);
-	else
+		__this_cpu_dec(ipeql_under_way);
+	} else {
 		result = dev_queue_xmit(skb);
+	}
 	rcu_read_unlock_bh();
 	return result;
 }

@@ -98,13 +98,11 @@ static noinline u32 ipeql_survey(struct ipeql_bundle *bundle, const struct ipeql
 		    ipeql_neighbour_answers(ipeql_neighbour(row, view)))
 			reachable |= BIT(i);
 	}
-	if (!reachable)
-		reachable = running;
 	view->expected = running;
 	trouble = reachable != table->usable;
 	if (READ_ONCE(bundle->trouble) != trouble)
 		WRITE_ONCE(bundle->trouble, trouble);
-	return reachable;
+	return reachable ? reachable : running;
 }
 
 /*
@@ -169,13 +167,14 @@ static __always_inline int ipeql_send(const struct ipeql_row *row, struct sk_buf
 
 	if (unlikely(skb_cow_head(skb, LL_RESERVED_SPACE(row->dev))))
 		return ipeql_refuse(row, skb, IPEQL_DROP_NO_MEMORY, view);
-	skb_dst_drop(skb);
 	skb->dev = row->dev;
-	if (row->resolves)
+	if (row->resolves) {
+		skb_dst_drop(skb); /* neighbour.h says why */
 		/* The header kept ready says that what follows is the neighbour's protocol. */
 		result = neigh_output(view->neighbour, skb, view->ipv6 != view->ipv6_hop);
-	else
-		result = dev_queue_xmit(skb);
+	} else {
+		result = dev_queue_xmit(skb); /* a tunnel learns of its path's MTU by the route */
+	}
 	if (likely(result == NET_XMIT_SUCCESS || result == NET_XMIT_CN))
 		ipeql_count_sent(row->slave->counters, view->segments, ipeql_wire_bytes(view));
 	else
@@ -219,6 +218,15 @@ netdev_tx_t ipeql_xmit(struct sk_buff *skb, struct net_device *dev)
 	return ipeql_send(row, skb, &view);
 }
 
+/* Drop a packet that was held back when the bundle went down. BH is off. */
+void ipeql_drop_held(struct ipeql_bundle *bundle, struct sk_buff *skb)
+{
+	const u32 segments = max_t(u32, skb_shinfo(skb)->gso_segs, 1);
+
+	ipeql_count_dropped(bundle->counters, false, IPEQL_DROP_NO_SLAVE, segments);
+	kfree_skb(skb);
+}
+
 /* Send a packet that its slave has held back; where that can no more, place it anew. */
 void ipeql_release(struct ipeql_slave *slave, struct sk_buff *skb)
 {
@@ -227,7 +235,7 @@ void ipeql_release(struct ipeql_slave *slave, struct sk_buff *skb)
 	struct ipeql_view view;
 
 	if (!netif_running(bundle->dev)) {
-		kfree_skb(skb);
+		ipeql_drop_held(bundle, skb);
 		return;
 	}
 	rcu_read_lock_bh();

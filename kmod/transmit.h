@@ -5,9 +5,11 @@
 
 #include <linux/netdevice.h>
 
+struct ipeql_bundle;
 struct ipeql_slave;
 
 netdev_tx_t ipeql_xmit(struct sk_buff *skb, struct net_device *dev);
+void ipeql_drop_held(struct ipeql_bundle *bundle, struct sk_buff *skb);
 void ipeql_release(struct ipeql_slave *slave, struct sk_buff *skb);
 
 #endif

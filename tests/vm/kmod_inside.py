@@ -5,13 +5,15 @@
 
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
 from ipeql.backends.kmod.backend import KmodBackend
+from ipeql.lab import netns
 from ipeql.lab.hosts import Lab
 from ipeql.lab.traffic import UdpStream
 from ipeql.state import BundleTable
@@ -24,6 +26,7 @@ pytestmark = pytest.mark.netns
 CYCLES = int(os.environ.get("IPEQL_CYCLES", "10"))
 LINKS = 4
 LAG = 60 * 10**6
+IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU = 10, 2, 14  # include/uapi/linux/in.h
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +99,8 @@ def test_the_carrier_of_a_bundle_is_its_slaves(lab: Lab) -> None:
 
 @pytest.mark.usefixtures("bundle")
 def test_the_mtu_of_a_bundle_is_its_smallest_slave_s(lab: Lab) -> None:
-    def mtu() -> int:
-        (shown,) = json.loads(lab.a.run("ip", "-j", "link", "show", "ipeql0"))
+    def mtu(name: str = "ipeql0") -> int:
+        (shown,) = json.loads(lab.a.run("ip", "-j", "link", "show", name))
         return int(shown["mtu"])
 
     assert mtu() == 1500
@@ -106,6 +109,33 @@ def test_the_mtu_of_a_bundle_is_its_smallest_slave_s(lab: Lab) -> None:
         assert mtu() == size
     with pytest.raises(subprocess.CalledProcessError):
         ip(lab, "link set ipeql0 mtu 1501")
+    ip(lab, "link add ipeql1 mtu 1280 type ipeql", "link set eth3 master ipeql1")
+    assert mtu("ipeql1") == 1280
+    ip(lab, "link del ipeql1")
+
+
+@pytest.mark.usefixtures("bundle")
+def test_the_path_of_a_tunnel_tells_its_mtu(lab: Lab) -> None:
+    ends = " ".join(
+        f"{end} {lab.address(host, 'eth1').ip}"
+        for end, host in (("local", lab.a), ("remote", lab.b))
+    )
+    ip(
+        lab,
+        "link set eth1 nomaster",
+        "link set eth2 nomaster",
+        f"link add tunnel type ipip {ends}",
+        "link set tunnel mtu 1500 up",
+        "link set tunnel master ipeql0",
+    )
+    create = lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # noqa: E731
+    with closing(netns.inside(lab.a.netns, create)) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
+        sock.connect(("10.9.0.2", 9))
+        sock.send(bytes(1500 - 28))
+        wait_for(lambda: sock.getsockopt(socket.IPPROTO_IP, IP_MTU) == 1480)
+    ip(lab, "link del tunnel")
+    subprocess.run(["modprobe", "--remove", "ipip"], check=True)  # it has brought tunl0
 
 
 @pytest.mark.usefixtures("bundle")

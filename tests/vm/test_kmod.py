@@ -18,6 +18,7 @@ TESTS = {
         "the_first_packet_to_every_fresh_neighbour_arrives",
         "the_carrier_of_a_bundle_is_its_slaves",
         "the_mtu_of_a_bundle_is_its_smallest_slave_s",
+        "the_path_of_a_tunnel_tells_its_mtu",
         "every_method_change_loses_nothing",
         "paths_of_unequal_lag_deliver_in_order",
         "devices_come_and_go_under_traffic",

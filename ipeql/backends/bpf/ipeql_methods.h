@@ -131,7 +131,8 @@ static __always_inline __u32 ipeql_round_robin(const struct ipeql_parameters *ta
 {
 	__u32 last = IPEQL_AT(state->last), later;
 
-	if (!state->left || !(usable >> last & 1)) {
+	/* None is left; fewer than none where two could take the last, as on PREEMPT_RT. */
+	if (state->left - 1 >= table->packets_per_slave || !(usable >> last & 1)) {
 		/* The next usable slave after the last one, or else the first. */
 		later = usable & ~((2ULL << last) - 1);
 		if (usable != table->every)
