@@ -54,6 +54,10 @@ It does not see what is changed there meanwhile.
 RESIDENT = "resident.tar"
 """What a guest on the instruction clock has in memory, in the exchange directory."""
 
+PROGRAMS_INSIDE = ("ip", "tc", "nsenter", "ethtool", "modprobe", "pppd")
+MODULES_INSIDE = ("veth", "tun", "dummy", "slip", "ppp_async", "eql", "sch_netem")
+"""What tests use in a guest, and what it reads once before that, on the instruction clock."""
+
 _TAG = "ipeql"
 _SCRIPT = """\
 export PATH={path} HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
@@ -73,6 +77,9 @@ if [ -e {exchange}/{resident} ]; then
     for directory in {directories}; do
         mount --bind /run/ipeql-resident$directory $directory
     done
+    programs=$(for program in {programs}; do command -v $program; done)
+    cat $programs $(ldd $programs | grep -o '/[^ :]*') $(modinfo -n {modules}) \\
+        /lib/modules/$(uname -r)/modules.*.bin >/dev/null 2>&1
 fi
 mount -t bpf bpf /sys/fs/bpf
 modprobe tun
@@ -185,6 +192,8 @@ def run(
                 cached=shlex.join(map(str, dict.fromkeys(CACHED))),
                 resident=RESIDENT,
                 directories=shlex.join(map(str, resident.DIRECTORIES)),
+                programs=shlex.join(PROGRAMS_INSIDE),
+                modules=shlex.join(MODULES_INSIDE),
                 directory=shlex.quote(str(directory or Path.cwd())),
                 command=shlex.join(command),
                 exchange=shlex.quote(exchange),
