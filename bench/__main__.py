@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.candidates import chosen
-from bench.relatives import put_into, side_by_side
+from bench.pages import TABLES, put_into
 from bench.report import report
 from bench.results import Row, Run, from_json, load, machine
 from bench.scenarios import SCENARIOS, Scenario
@@ -160,8 +160,9 @@ def _report(parsed: argparse.Namespace) -> int:
     if not runs:
         print(f"{parsed.directory} has no runs; python -m bench run --out {parsed.directory}")
         return 1
-    page = parsed.docs / "relatives.md"
-    page.write_text(put_into(page.read_text(), side_by_side(runs)))
+    for name, table in TABLES.items():
+        page = parsed.docs / name
+        page.write_text(put_into(page.read_text(), table(runs)))
     (parsed.docs / "measurements.md").write_text(report(runs))
     plot.draw(parsed.docs / "measurements.png", runs)
     return 0

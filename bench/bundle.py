@@ -39,7 +39,7 @@ def candidate_over(site: Site, candidate: Candidate, runtime: Path) -> AbstractC
 @contextmanager
 def _bundle(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None]:
     if candidate.kind == "kmod":
-        _load_module(site.a, runtime / MODULE)
+        load_module(site.a, runtime)
     backend = _backend(candidate.kind, runtime)
     reason = backend.capabilities().reason
     if reason:
@@ -64,8 +64,9 @@ def _bundle(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None]:
         loop.close()
 
 
-def _load_module(host: Host, module: Path) -> None:
+def load_module(host: Host, tools: Path) -> None:
     """Load our kernel module unless it is; where there is none, the backend says so."""
+    module = tools / MODULE
     if module.exists() and not Path("/sys/module/ipeql").exists():
         host.run("insmod", str(module))
 

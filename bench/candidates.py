@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A way to send over ``slaves`` links; ``method`` is IPEQL's word for how they are chosen."""
+    """A way to send over ``slaves`` links; ``method`` is IPEQL's word for how they are chosen.
+
+    ``slaves`` 0: as many as the case has.
+    """
 
     kind: str
     method: str = ""
@@ -15,9 +18,8 @@ class Candidate:
     @property
     def name(self) -> str:
         """Return e.g. ``plain``, ``bonding/2``, ``bpf/bw_load/8``."""
-        if self.slaves == 1:
-            return self.kind
-        return "/".join(part for part in (self.kind, self.method, str(self.slaves)) if part)
+        number = str(self.slaves) if self.slaves > 1 else ""
+        return "/".join(part for part in (self.kind, self.method, number) if part)
 
 
 PLAIN = Candidate("plain", slaves=1)

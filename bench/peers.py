@@ -3,23 +3,18 @@
 Every function is a context: inside, what is sent to ``site.RECEIVER`` goes over the site's links.
 """
 
-import fcntl
-import socket
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from ctypes import addressof, create_string_buffer
 from dataclasses import replace
 
 from bench.host import Host
 from bench.site import RECEIVER, SENDER, Site
+from ipeql.lab.eql import enslave
 
 STRANGER = "02:00:00:00:00:02"
 """The link address of a receiver that is not there."""
 
 _TEAM_MODE = ("teamnl", "team0", "setoption", "mode", "roundrobin")
-_EQL_ENSLAVE = 0x89F0
-"""SIOCDEVPRIVATE; include/uapi/linux/if_eql.h."""
 
 
 @contextmanager
@@ -152,7 +147,7 @@ def eql(site: Site) -> Iterator[None]:
                 f"address add {SENDER}/32 peer {RECEIVER} dev eql",
             )
             for slave, rate in zip(slaves, site.rates, strict=True):
-                _enslave_eql(slave, rate)
+                enslave(slave, rate)
             yield
         finally:
             site.a.ip("link set eql down")
@@ -182,13 +177,6 @@ def _tunnels(site: Site) -> Iterator[Sequence[str]]:
                 ends = f"local 10.77.{number}.{here} remote 10.77.{number}.{there}"
                 host.ip(f"link add {name} type ipip {ends}", f"link set {name} up")
         yield names
-
-
-def _enslave_eql(link: str, bits: int) -> None:
-    request = create_string_buffer(struct.pack("16sl", link.encode(), bits))
-    interface = struct.pack("16sP16x", b"eql", addressof(request))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        fcntl.ioctl(sock, _EQL_ENSLAVE, interface)
 
 
 @contextmanager

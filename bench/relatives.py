@@ -6,9 +6,6 @@ from bench.report import NOTHING, Rows, added, cell, markdown
 from bench.results import Run, latest
 from bench.scenarios import SCENARIOS
 
-BEGIN = "<!-- begin: python -m bench report -->"
-END = "<!-- end: python -m bench report -->"
-
 PEERS = {
     "bonding": "bonding, `balance-rr`",
     "bonding-arp": "bonding, `arp_interval 100`",
@@ -54,15 +51,6 @@ def side_by_side(runs: Sequence[Run]) -> str:
             if set(found) - {NOTHING}:
                 table.append([title, *found])
     return f"{markdown(first)}\n\n{markdown(second)}"
-
-
-def put_into(page: str, table: str) -> str:
-    """Return ``page`` with ``table`` between its marks; ValueError where it has none."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
 def _cases(rows: Rows) -> list[str]:

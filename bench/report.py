@@ -11,6 +11,8 @@ Rows = Mapping[tuple[str, str], Row]
 """By case and candidate."""
 
 NOTHING = "–"
+WIDEST = 8
+"""Columns of figures that a page has room for."""
 BASES = {"eql/2": "ipip"}
 
 HEAD = """\
@@ -48,6 +50,11 @@ carrier stays. Lost until the end, 3.5 s later: about 1750 is half of them for e
 each: the median, and in brackets least and most. `bonding` has `miimon 100`, `bonding-arp`
 `arp_interval 100`. The slaves of `eql` are tunnels here, which stay up when the link below goes.
 An ECMP route loses all or nothing: it keeps the flow on one of the links.""",
+    "serial": """\
+One TCP flow (CUBIC) after the other, over pseudo-terminals paced at ten bits a byte
+(`ipeql/lab/serial_line.py`), the kernel's own queueing discipline (fq_codel) on every line; 45 s of
+each after the first 15. Acknowledgements come back over the first line. The median of three flows,
+five over four lines of 38.4 and over unlike ones, and in brackets least and most.""",
     "unshaped": """\
 Two plain veth pairs on the running kernel, a plain link and the bundle in turn; the ratio is the
 median of the rounds' ratios.""",
@@ -91,7 +98,10 @@ def _dates(place: str, runs: Sequence[Run]) -> str:
 
 
 def table(scenario: Scenario, rows: Rows) -> str:
-    """Return a Markdown table: a line for each candidate measured, a column for each case."""
+    """Return a Markdown table: a line for each candidate measured, a column for each case.
+
+    The other way round where the cases are many.
+    """
     cases = list(dict.fromkeys(case for case, _ in rows))
     lines = [["", *cases]]
     for candidate in scenario.candidates:
@@ -99,7 +109,7 @@ def table(scenario: Scenario, rows: Rows) -> str:
         if any(row and row.values for row in found):
             cells = [cell(scenario, row, rows) if row else NOTHING for row in found]
             lines.append([candidate.name, *cells])
-    return markdown(lines)
+    return markdown(lines if len(cases) <= WIDEST else [*zip(*lines, strict=True)])
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
@@ -141,6 +151,10 @@ def _counts(row: Row, rows: Rows) -> str:
     return f"{row.value:.0f}" if least == most else f"{row.value:.0f} ({least:.0f}–{most:.0f})"
 
 
+def _kbit(row: Row, rows: Rows) -> str:
+    return f"{row.value:.1f} ({min(row.values):.1f}–{max(row.values):.1f})"
+
+
 def _beside(row: Row, rows: Rows) -> str:
     return f"{row.value:.3g} ({row.ratio:.2f})"
 
@@ -157,6 +171,7 @@ CELLS: dict[str, Callable[[Row, Rows], str]] = {
     "packet-cost": _cost,
     "goodput": _share,
     "failover": _counts,
+    "serial": _kbit,
     "unshaped": _ratio,
     "packet-rate": _beside,
     "reconfiguration": _counts,

@@ -77,6 +77,18 @@ _TABLE = (
         True,
         (*_peers("bonding", "bonding-arp", "team", "teql", "ecmp", "eql"), *_TURNS),
     ),
+    Scenario(
+        "serial",
+        "What one TCP flow brings over serial lines",
+        "kbit/s of payload",
+        True,
+        (
+            Candidate("eql", slaves=0),
+            *sweep("bpf", ("bw_load", "bw_lag_val"), (0,)),
+            *sweep("kmod", ("bw_load", "bw_lag", "bw_lag_eq"), (0,)),
+            *sweep("tun", ("bw_lag_eq",), (0,)),
+        ),
+    ),
     Scenario("unshaped", "One TCP flow, unshaped", "Gbit/s", False, _TURNS),
     Scenario(
         "packet-rate",

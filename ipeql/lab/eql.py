@@ -9,16 +9,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from ipaddress import ip_interface
+from typing import TYPE_CHECKING
 
-from ipeql.lab.host import Host
+if TYPE_CHECKING:
+    from ipeql.lab.host import Host
 
 DEVICE = "eql"
-EQL_ENSLAVE = 0x89F0
-"""Source: include/uapi/linux/if_eql.h. The request is the slave's name and its bit/s."""
+ENSLAVE = 0x89F0
+"""EQL_ENSLAVE; source: include/uapi/linux/if_eql.h."""
 
 
 @contextmanager
-def eql(host: Host, slaves: Mapping[str, int], mtu: int) -> Iterator[None]:
+def eql(host: "Host", slaves: Mapping[str, int], mtu: int) -> Iterator[None]:
     """Have ``eql`` up in ``host`` as 10.9.0.1/24, over slaves of the given bit/s; OSError if not.
 
     EQL knows only the machine's own network namespace. Setting it down frees its slaves.
@@ -29,7 +31,7 @@ def eql(host: Host, slaves: Mapping[str, int], mtu: int) -> Iterator[None]:
     host.add_address(DEVICE, ip_interface("10.9.0.1/24"))
     host.set_up(DEVICE)
     for slave, rate in slaves.items():
-        host.call(partial(_ask, EQL_ENSLAVE, slave, rate))
+        host.call(partial(enslave, slave, rate))
     try:
         yield
     finally:
@@ -37,9 +39,12 @@ def eql(host: Host, slaves: Mapping[str, int], mtu: int) -> Iterator[None]:
         host.netlink(lambda ipr: ipr.flush_addr(index=index))
 
 
-def _ask(what: int, slave: str, rate: int) -> None:
-    """Do an ioctl of EQL's: the kernel wants an ifreq with a pointer to the request."""
+def enslave(slave: str, rate: int) -> None:
+    """Have EQL enslave a device of ``rate`` bit/s, both in this network namespace; OSError if not.
+
+    The kernel wants an ifreq with a pointer to the request: the slave's name and its rate.
+    """
     request = ctypes.create_string_buffer(struct.pack("@16sl", slave.encode(), rate))
     ifreq = struct.pack("@16sP16x", DEVICE.encode(), ctypes.addressof(request))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        fcntl.ioctl(sock, what, ifreq)
+        fcntl.ioctl(sock, ENSLAVE, ifreq)

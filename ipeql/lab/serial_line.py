@@ -23,8 +23,8 @@ from time import monotonic_ns
 
 SECOND = 10**9
 BITS_A_BYTE = 10
-FIFO_NS = 16_000_000
-"""What the wire takes at once, in line time: 61 bytes at 38.4 kbit/s, where a 16750 has 64."""
+FIFO, FIFO_NS = 64, 16_000_000
+"""What the wire takes at once: a 16750's bytes; on fast lines, what they carry in this time."""
 
 TICK_NS = 20_000_000
 """A wire looks round at least so often. On a clock that leaps over idle time to the next timer, no
@@ -44,7 +44,7 @@ class Wire:
         self.source = source
         self._sink = sink
         self._byte = BITS_A_BYTE * SECOND // rate
-        self._fifo = max(1, FIFO_NS // self._byte)
+        self._fifo = max(FIFO, FIFO_NS // self._byte)
         self._chunk = b""
         self._due = 0
 

@@ -11,8 +11,10 @@ import pytest
 
 from bench import goodput, relatives
 from bench.candidates import PLAIN, Candidate, chosen, sweep
+from bench.lines import CASES, COLUMNS, beside_1995
+from bench.pages import BEGIN, END, TABLES, put_into
 from bench.peers import PEERS
-from bench.relatives import put_into, side_by_side
+from bench.relatives import side_by_side
 from bench.report import CELLS, NOTES, added, report
 from bench.results import Row, Run, from_json, latest, load
 from bench.scenarios import SCENARIOS, Scenario
@@ -132,8 +134,20 @@ def test_the_table_of_relatives_asks_for_what_is_measured() -> None:
     assert {*relatives.PEERS, *relatives.OURS} <= measured
 
 
+def test_the_table_of_serial_lines_of_canned_runs() -> None:
+    _golden("beside_1995.md", beside_1995(load(RUNS)) + "\n")
+
+
+def test_the_table_of_serial_lines_asks_for_what_is_measured() -> None:
+    measured = {candidate.name for candidate in SCENARIOS["serial"].candidates}
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert set(COLUMNS) <= measured
+    for case in CASES:
+        assert set(case.ours) <= measured
+
+
 def test_a_page_without_marks_is_refused() -> None:
-    page = f"before\n{relatives.BEGIN}\nold\n{relatives.END}\nafter\n"
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
     assert put_into(page, "new") == page.replace("old", "new")
     with pytest.raises(ValueError, match="the page has no"):
         put_into("nothing", "new")
@@ -141,9 +155,10 @@ def test_a_page_without_marks_is_refused() -> None:
 
 def test_the_documentation_has_what_was_measured() -> None:
     runs = load(ROOT / "docs" / "measurements")
-    page = (ROOT / "docs" / "relatives.md").read_text()
     assert (ROOT / "docs" / "measurements.md").read_text() == report(runs)
-    assert page == put_into(page, side_by_side(runs))
+    for name, table in TABLES.items():
+        page = (ROOT / "docs" / name).read_text()
+        assert page == put_into(page, table(runs))
 
 
 def _golden(name: str, found: str) -> None:
