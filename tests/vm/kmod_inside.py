@@ -9,10 +9,13 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from ipeql.backends.kmod.backend import KmodBackend
+from ipeql.errors import ApplyError
 from ipeql.lab import netns
 from ipeql.lab.hosts import Lab
 from ipeql.lab.traffic import UdpStream
@@ -162,6 +165,14 @@ def test_paths_of_unequal_lag_deliver_in_order(lab: Lab) -> None:
     assert result.delay >= LAG
     # Half of them without holding; an emulated processor that stands still mixes up some.
     assert result.reordered < 0.25
+
+
+@pytest.mark.usefixtures("bundle")
+def test_a_next_hop_is_one_host_s_address(lab: Lab) -> None:
+    for via, via6 in (("224.0.0.1", "fd77:1::2"), ("10.77.1.2", "ff02::1")):
+        slave = replace(row(1), via=IPv4Address(via), via6=IPv6Address(via6))
+        with pytest.raises(ApplyError, match="a next hop is one host's address"):
+            configure(lab, BundleTable("round_robin", slaves=(slave,)))
 
 
 def test_devices_come_and_go_under_traffic(lab: Lab) -> None:

@@ -20,6 +20,7 @@ TESTS = {
         "the_mtu_of_a_bundle_is_its_smallest_slave_s",
         "the_path_of_a_tunnel_tells_its_mtu",
         "every_method_change_loses_nothing",
+        "a_next_hop_is_one_host_s_address",
         "paths_of_unequal_lag_deliver_in_order",
         "devices_come_and_go_under_traffic",
         "the_module_comes_and_goes_under_traffic",
