@@ -47,7 +47,7 @@ static int ipeql_output(struct neighbour *neighbour, struct sk_buff *skb)
 	return result;
 }
 
-/* ndo_neigh_construct: the device has no link header, so this takes neigh_direct_output()'s place. */
+/* ndo_neigh_construct: no link header, so no address to wait for. */
 int ipeql_neighbour_construct(struct net_device *dev, struct neighbour *neighbour)
 {
 	neighbour->output = ipeql_output;
