@@ -88,7 +88,7 @@ CASES = (
     _alike(2, 28.8, "ppp"),
     _alike(4, 57.6, "ppp"),
     _alike(2, 115.2, "ppp"),
-    Case((Serial(115_200), Serial(28_800)), UNLIKE, flows=5),
+    Case((Serial(115_200), Serial(28_800)), UNLIKE),
 )
 """EQL's nine, of 1995; PPP; and two lines of different speed."""
 

@@ -54,7 +54,7 @@ An ECMP route loses all or nothing: it keeps the flow on one of the links.""",
 One TCP flow (CUBIC) after the other, over pseudo-terminals paced at ten bits a byte
 (`ipeql/lab/serial_line.py`), the kernel's own queueing discipline (fq_codel) on every line; 45 s of
 each after the first 15. Acknowledgements come back over the first line. The median of three flows,
-five over four lines of 38.4 and over unlike ones, and in brackets least and most.""",
+five over four lines of 38.4 kbit/s, and in brackets least and most.""",
     "unshaped": """\
 Two plain veth pairs on the running kernel, a plain link and the bundle in turn; the ratio is the
 median of the rounds' ratios.""",
