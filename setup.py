@@ -10,7 +10,8 @@ from typing import ClassVar
 from setuptools import Command, setup
 from setuptools.command.build import build
 
-SOURCE = Path("ipeql/backends/bpf/ipeql.bpf.c")
+SOURCE = Path("kernel/bpf/ipeql.bpf.c")
+OBJECT = Path("ipeql/backends/bpf/ipeql.bpf.o")
 COMPILE = ("clang", "-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3")
 
 
@@ -44,18 +45,18 @@ class BuildBpf(Command):
             sys.stderr.write(f"ipeql: no {' and no '.join(missing)}: {without}\n")
             return
         root = Path() if self.editable_mode or self.inplace else Path(self.build_lib)
-        output = root / SOURCE.with_suffix(".o")
+        output = root / OBJECT
         output.parent.mkdir(parents=True, exist_ok=True)
         include = f"-I/usr/include/{platform.machine()}-linux-gnu"
-        subprocess.run([*COMPILE, include, "-c", SOURCE, "-o", output], check=True)
+        subprocess.run([*COMPILE, "-Ikernel", include, "-c", SOURCE, "-o", output], check=True)
 
     def get_source_files(self) -> list[str]:
         """Return what the source distribution needs."""
-        return [str(path) for path in sorted(SOURCE.parent.glob("*.[ch]"))]
+        return [str(path) for path in sorted(Path("kernel").glob("**/*.[ch]"))]
 
     def get_outputs(self) -> list[str]:
         """Return what is made."""
-        return [str(Path(self.build_lib) / SOURCE.with_suffix(".o"))]
+        return [str(Path(self.build_lib) / OBJECT)]
 
     def get_output_mapping(self) -> dict[str, str]:
         """Return nothing: no output of an editable installation lies elsewhere."""

@@ -19,15 +19,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.candidates import chosen
-from bench.pages import TABLES, put_into
-from bench.report import report
-from bench.results import Row, Run, from_json, load, machine
-from bench.scenarios import SCENARIOS, Scenario
-from bench.tools import KMOD
+from bench.report.page import report
+from bench.report.pages import TABLES, put_into
+from bench.report.results import Row, Run, from_json, load, machine
+from bench.scenarios.catalogue import SCENARIOS, Scenario
+from bench.tools import KERNEL
 from bench.tools import module as compile_module
 from bench.tools import sender as compile_sender
 from ipeql.errors import IpeqlError
-from ipeql.lab import vm
+from lab.vm import machine as vm
 
 DOCS = Path(__file__).parent.parent / "docs"
 TIMEOUT_S = 4 * 3600
@@ -105,7 +105,7 @@ def _start(scenario: Scenario, only: str, out: Path, tools: Path) -> bool:
 def _emulate(command: Sequence[str], file: Path, tools: Path) -> bool:
     """Run ``command`` in an emulated kernel, show the rows it writes, say whether all went well."""
     guest = vm.machine(instruction_clock=True)
-    if KMOD.exists():
+    if KERNEL.exists():
         compile_module(tools, guest.kernel)
     ended = threading.Event()
     follower = threading.Thread(target=_follow, args=(file, ended))
@@ -154,7 +154,7 @@ def _show(row: Row) -> None:
 
 
 def _report(parsed: argparse.Namespace) -> int:
-    from bench import plot  # noqa: PLC0415  matplotlib takes long, and is not needed to measure
+    from bench.report import plot  # noqa: PLC0415  matplotlib takes long, and is not needed to measure
 
     runs = load(parsed.directory)
     if not runs:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from bench.host import Host
 from bench.site import RECEIVER, SENDER, Site
-from ipeql.lab.eql import enslave
+from lab.network.eql import enslave
 
 STRANGER = "02:00:00:00:00:02"
 """The link address of a receiver that is not there."""

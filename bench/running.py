@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from bench.candidates import Candidate
-from bench.results import Row
+from bench.report.results import Row
 from ipeql.errors import IpeqlError
-from ipeql.lab.hosts import Lab
-from ipeql.lab.ipeqld import Ipeqld
+from lab.network.hosts import Lab
+from lab.network.ipeqld import Ipeqld
 
 
 def configuration(candidate: Candidate, links: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.host import Host
-from ipeql.lab.scenarios import Path as LinkPath
+from lab.demo.scenarios import Path as LinkPath
 
 T = TypeVar("T")
 

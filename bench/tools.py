@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-KMOD = HERE.parent / "kmod"
-MODULE = "kmod/ipeql.ko"
+KERNEL = HERE.parent / "kernel"
+MODULE = "kernel/module/ipeql.ko"
 TIMEOUT_S = 600
 
 
@@ -15,7 +15,7 @@ def sender(tools: Path) -> None:
     """Compile ``sender.c``; RuntimeError without a compiler."""
     if not shutil.which("gcc"):
         raise RuntimeError("no C compiler; apt install gcc libc6-dev")
-    compiler = ("gcc", "-O2", "-Wall", "-o", tools / "sender", HERE / "sender.c")
+    compiler = ("gcc", "-O2", "-Wall", "-o", tools / "sender", HERE / "scenarios" / "sender.c")
     subprocess.run(compiler, check=True, timeout=TIMEOUT_S)
 
 
@@ -25,8 +25,8 @@ def module(tools: Path, kernel: Path) -> None:
     Where that fails, what make says is shown, and the rows of kmod stay empty.
     """
     release = kernel.name.removeprefix("vmlinuz-")
-    shutil.copytree(KMOD, tools / "kmod", dirs_exist_ok=True)
-    make = ("make", "--silent", "-C", tools / "kmod", f"KERNELRELEASE={release}")
+    shutil.copytree(KERNEL, tools / "kernel", dirs_exist_ok=True)
+    make = ("make", "--silent", "-C", tools / "kernel" / "module", f"KERNELRELEASE={release}")
     done = subprocess.run(make, check=False, timeout=TIMEOUT_S, capture_output=True, text=True)
     if done.returncode:
         print(done.stderr, file=sys.stderr)

@@ -18,25 +18,25 @@ from typing import Any
 
 import click
 
+from ipeql.api.control import ControlServer, runtime_directory
+from ipeql.api.dbus import service
+from ipeql.api.events import Events
 from ipeql.backends.base import Backend
 from ipeql.backends.bpf.backend import BpfBackend
 from ipeql.backends.kmod.backend import KmodBackend
 from ipeql.backends.tun.backend import TunBackend
 from ipeql.config import SEARCH_PATH, Layers, parse_change
-from ipeql.config.changes import in_words
+from ipeql.config.changes.change import in_words
+from ipeql.documents import status as document
+from ipeql.documents.configuration import configuration
+from ipeql.documents.plan import changes
+from ipeql.documents.transitions import transitions
 from ipeql.errors import ConfigError, IpeqlError, NotFoundError, Problem, no_such_bundle
 from ipeql.observe import Watcher, snapshot
 from ipeql.reconcile import PassResult, Reconciler
-from ipeql.report import describe as document
-from ipeql.report import journal, notify
-from ipeql.report.changes import changes
-from ipeql.report.configuration import configuration
-from ipeql.report.control import ControlServer, runtime_directory
-from ipeql.report.dbus import service
-from ipeql.report.events import Events
-from ipeql.report.message_ids import MessageId, of_transition
-from ipeql.report.transitions import transitions
-from ipeql.report.unit import is_restarting
+from ipeql.service import journal, notify
+from ipeql.service.message_ids import MessageId, of_transition
+from ipeql.service.unit import is_restarting
 from ipeql.state import BundleStatistics, DesiredState
 
 RESYNC_S = 10.0

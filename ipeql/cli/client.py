@@ -1,6 +1,6 @@
 """The daemon's other end: what a command asks it, over the control socket.
 
-``ipeql.report.control`` describes the protocol. Every error leaves as ``IpeqlError`` with the exit
+``ipeql.api.control`` describes the protocol. Every error leaves as ``IpeqlError`` with the exit
 status that the daemon gave it; NotRunningError when nobody answers.
 """
 
@@ -10,8 +10,8 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ipeql.api.control import socket_path
 from ipeql.errors import Code, ExitCode, IpeqlError, NotRunningError, Problem
-from ipeql.report.control import socket_path
 
 ANSWER_TIMEOUT_S = 10.0
 

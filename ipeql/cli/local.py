@@ -9,18 +9,18 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from ipeql.api.control import runtime_directory
 from ipeql.backends.base import Backend
 from ipeql.backends.bpf.backend import BpfBackend
 from ipeql.backends.kmod.backend import KmodBackend
 from ipeql.backends.tun.backend import TunBackend
+from ipeql.documents import status as document
+from ipeql.documents.plan import changes
 from ipeql.errors import Code, IpeqlError, NotRunningError, Problem
 from ipeql.observe import snapshot
 from ipeql.plan import CreateBundle
 from ipeql.plan import plan as make_plan
 from ipeql.reconcile import Reconciler
-from ipeql.report import describe as document
-from ipeql.report.changes import changes
-from ipeql.report.control import runtime_directory
 from ipeql.state import BundleStatistics, DesiredState
 
 

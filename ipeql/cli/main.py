@@ -5,22 +5,22 @@ import sys
 
 import click
 
-from ipeql.cli.apply import apply
-from ipeql.cli.check import check
-from ipeql.cli.enslave import enslave
-from ipeql.cli.free import free
-from ipeql.cli.monitor import monitor
+from ipeql.cli.changing.apply import apply
+from ipeql.cli.changing.enslave import enslave
+from ipeql.cli.changing.free import free
+from ipeql.cli.changing.reload import reload
+from ipeql.cli.changing.revert import revert
+from ipeql.cli.changing.set import set_
 from ipeql.cli.output import report_fault
-from ipeql.cli.plan import plan
-from ipeql.cli.reload import reload
-from ipeql.cli.revert import revert
-from ipeql.cli.schema import schema
-from ipeql.cli.set import set_
+from ipeql.cli.reading.check import check
+from ipeql.cli.reading.monitor import monitor
+from ipeql.cli.reading.plan import plan
+from ipeql.cli.reading.schema import schema
+from ipeql.cli.reading.show import show
+from ipeql.cli.reading.status import status
+from ipeql.cli.reading.version import version
+from ipeql.cli.reading.wait_online import wait_online
 from ipeql.cli.settings import Settings, options
-from ipeql.cli.show import show
-from ipeql.cli.status import status
-from ipeql.cli.version import version
-from ipeql.cli.wait_online import wait_online
 from ipeql.errors import IpeqlError
 
 EPILOG = """\b

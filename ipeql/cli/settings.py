@@ -29,8 +29,8 @@ class Settings:
 
     def load(self) -> "DesiredState":
         """Read the configuration as the daemon would; ConfigError has all that is wrong with it."""
+        from ipeql.api.control import runtime_directory
         from ipeql.config import Layers
-        from ipeql.report.control import runtime_directory
 
         return Layers(self.directories, runtime_directory()).read()
 

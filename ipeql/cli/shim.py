@@ -15,10 +15,10 @@ from typing import Any
 
 import click
 
-from ipeql.cli.change import make
+from ipeql.cli.changing.change import make
+from ipeql.cli.changing.set import assignment
 from ipeql.cli.names import pick
 from ipeql.cli.output import remark, report_fault
-from ipeql.cli.set import assignment
 from ipeql.cli.settings import Settings
 from ipeql.errors import Code, IpeqlError, NotFoundError, Problem
 

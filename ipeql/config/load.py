@@ -7,14 +7,14 @@ from pathlib import Path as FilePath
 
 from pydantic import ValidationError
 
-from ipeql.config.between import bundles_in, check_between
-from ipeql.config.check import check
-from ipeql.config.convert import bundle_spec
-from ipeql.config.explain import explain
-from ipeql.config.files import read_text
-from ipeql.config.model import Bundle, File
-from ipeql.config.overlay import Placed, overlay
-from ipeql.config.reader import Document, Path
+from ipeql.config.changes.overlay import Placed, overlay
+from ipeql.config.rules.between import bundles_in, check_between
+from ipeql.config.rules.bundle import check
+from ipeql.config.schema.convert import bundle_spec
+from ipeql.config.schema.explain import explain
+from ipeql.config.schema.model import Bundle, File
+from ipeql.config.yaml.files import read_text
+from ipeql.config.yaml.reader import Document, Path
 from ipeql.errors import ConfigError, Problem
 from ipeql.state import BundleSpec, DesiredState
 

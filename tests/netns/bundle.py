@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ipeql.backends.tun import client
-from ipeql.lab.hosts import Lab
-from ipeql.lab.ipeqld import Ipeqld
-from ipeql.lab.traffic import RECEIVER, UdpResult, UdpStream
+from lab.network.hosts import Lab
+from lab.network.ipeqld import Ipeqld
+from lab.network.traffic import RECEIVER, UdpResult, UdpStream
 
 RECEIVER6 = "fd00:9::2"
 RECEIVERS = (RECEIVER, RECEIVER6)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from ipeql.lab import netns
+from lab.network import netns
 
 
 class Namespace:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ipeql.lab import netns
+from lab.network import netns
 
 pytestmark = pytest.mark.netns
 
-DEMO = (sys.executable, "-m", "ipeql.lab.demo", "--quick")
+DEMO = (sys.executable, "-m", "lab.demo", "--quick")
 
 
 def test_it_measures_draws_and_says_so(tmp_path: Path) -> None:

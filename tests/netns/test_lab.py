@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from ipeql.lab import netns
-from ipeql.lab.emulator import (
+from lab.network import netns
+from lab.network.emulator import (
     ETH_P_ALL,
     PACKET_IGNORE_OUTGOING,
     PACKET_VNET_HDR,
     SOL_PACKET,
 )
-from ipeql.lab.host import IFF_RUNNING, Host
-from ipeql.lab.hosts import Lab
-from ipeql.lab.shaper import Shape
-from ipeql.lab.traffic import UdpStream, measure_tcp
+from lab.network.host import IFF_RUNNING, Host
+from lab.network.hosts import Lab
+from lab.network.shaper import Shape
+from lab.network.traffic import UdpStream, measure_tcp
 
 pytestmark = pytest.mark.netns
 
@@ -238,8 +238,8 @@ def test_a_train_from_a_packet_socket_leaves_as_wire_frames() -> None:
 
 HOLD = """
 import sys, time
-from ipeql.lab.hosts import Lab
-from ipeql.lab.shaper import Shape
+from lab.network.hosts import Lab
+from lab.network.shaper import Shape
 with Lab([Shape(rate=1000000)]) as lab:
     print(lab.a.netns, lab.b.netns, lab.middle.netns, flush=True)
     print(lab.a.popen("sleep", "60").pid, flush=True)

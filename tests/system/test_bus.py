@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ipeql.lab.hosts import Lab
+from lab.network.hosts import Lab
 from tests.system.machine import Machine
 
 pytestmark = [pytest.mark.netns, pytest.mark.system, pytest.mark.timeout(600)]

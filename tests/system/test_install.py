@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ipeql.lab.hosts import Lab
+from lab.network.hosts import Lab
 from tests.system import tree as trees
 from tests.system.machine import Machine, overlay
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ipeql.lab.hosts import Lab
-from ipeql.report.message_ids import MessageId
+from ipeql.service.message_ids import MessageId
+from lab.network.hosts import Lab
 from tests.system.conftest import CONFIGURATION
 from tests.system.machine import Machine
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ipeql.lab.hosts import Lab
-from ipeql.lab.traffic import UdpStream
+from lab.network.hosts import Lab
+from lab.network.traffic import UdpStream
 from tests.system.conftest import CONFIGURATION
 from tests.system.machine import Machine, overlay
 

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from bench import goodput, relatives
 from bench.candidates import PLAIN, Candidate, chosen, sweep
-from bench.lines import CASES, COLUMNS, beside_1995
-from bench.pages import BEGIN, END, TABLES, put_into
 from bench.peers import PEERS
-from bench.relatives import side_by_side
-from bench.report import CELLS, NOTES, added, report
-from bench.results import Row, Run, from_json, latest, load
-from bench.scenarios import SCENARIOS, Scenario
+from bench.report import relatives
+from bench.report.lines import CASES, COLUMNS, beside_1995
+from bench.report.page import CELLS, NOTES, added, report
+from bench.report.pages import BEGIN, END, TABLES, put_into
+from bench.report.relatives import side_by_side
+from bench.report.results import Row, Run, from_json, latest, load
+from bench.scenarios import goodput
+from bench.scenarios.catalogue import SCENARIOS, Scenario
 from ipeql.backends.bpf.layout import METHODS as BPF_METHODS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,7 +37,7 @@ def test_a_scenario_is_complete(scenario: Scenario) -> None:
     assert len(names) == len(set(names))
     assert scenario.name in NOTES
     assert scenario.name in CELLS
-    assert callable(import_module(f"bench.{scenario.name.replace('-', '_')}").measure)
+    assert callable(import_module(f"bench.scenarios.{scenario.name.replace('-', '_')}").measure)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
@@ -120,7 +121,7 @@ def test_the_table_of_canned_runs() -> None:
 
 def test_the_picture_of_canned_runs(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from bench.plot import draw
+    from bench.report.plot import draw
 
     draw(tmp_path / "picture.png", load(RUNS))
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")

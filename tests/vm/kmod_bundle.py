@@ -8,10 +8,10 @@ from ipaddress import IPv6Address
 from typing import TypeVar
 
 from ipeql.backends.kmod.backend import KmodBackend
-from ipeql.lab import netns
-from ipeql.lab.hosts import Lab
-from ipeql.lab.traffic import UdpResult, UdpStream
 from ipeql.state import BundleStatistics, BundleTable, SlaveRow
+from lab.network import netns
+from lab.network.hosts import Lab
+from lab.network.traffic import UdpResult, UdpStream
 from tests.netns.bundle import RECEIVERS
 
 T = TypeVar("T")

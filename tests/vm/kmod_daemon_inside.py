@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from ipeql.lab import ipeqld
-from ipeql.lab.hosts import Lab
-from ipeql.lab.ipeqld import Ipeqld
+from lab.network import ipeqld
+from lab.network.hosts import Lab
+from lab.network.ipeqld import Ipeqld
 from tests.netns.bundle import RECEIVERS, bundle, configuration, machine, slave, wait_for
 from tests.vm.kmod_bundle import asked, carries, statistics, traffic
 from tests.vm.recorder import SLOWNESS

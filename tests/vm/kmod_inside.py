@@ -16,10 +16,10 @@ import pytest
 
 from ipeql.backends.kmod.backend import KmodBackend
 from ipeql.errors import ApplyError
-from ipeql.lab import netns
-from ipeql.lab.hosts import Lab
-from ipeql.lab.traffic import UdpStream
 from ipeql.state import BundleTable
+from lab.network import netns
+from lab.network.hosts import Lab
+from lab.network.traffic import UdpStream
 from tests.netns.bundle import RECEIVERS, wait_for
 from tests.vm.kmod_bundle import BY_HAND, asked, carries, configure, ip, row, statistics, traffic
 from tests.vm.recorder import MODULE

@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from ipeql.lab import netns
-from ipeql.lab.hosts import Lab
+from lab.network import netns
+from lab.network.hosts import Lab
 from tests.vm.kmod_bundle import BY_HAND, ip, statistics
 
 pytestmark = pytest.mark.netns

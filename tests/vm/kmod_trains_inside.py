@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from ipeql.lab import netns
-from ipeql.lab.hosts import Lab
 from ipeql.state import BundleTable, SlaveStatistics
+from lab.network import netns
+from lab.network.hosts import Lab
 from tests.netns.bundle import RECEIVERS, wait_for
 from tests.vm.kmod_bundle import BY_HAND, carries, configure, ip, row, statistics
 

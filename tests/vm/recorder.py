@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from ipeql.backends.tun import client
-from ipeql.lab.kernel_log import is_warning
+from lab.vm.kernel_log import is_warning
 from tests.netns.conftest import Namespace
 
 RECORDS = "IPEQL_TEST_RECORDS"
 """In the environment: the file to write."""
 
-MODULE = Path(__file__).parents[2] / "kmod" / "ipeql.ko"
+MODULE = Path(__file__).parents[2] / "kernel" / "module" / "ipeql.ko"
 """The kernel module, loaded where it has been built for this kernel."""
 
 SLOWNESS = 10

@@ -10,7 +10,7 @@ from typing import Self
 
 import pytest
 
-from ipeql.lab import vm
+from lab.vm import machine as vm
 from tests.vm.recorder import RECORDS
 
 ROOT = Path(__file__).parents[2]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from ipeql.lab.eql import eql
-from ipeql.lab.ipeqld import Ipeqld
-from ipeql.lab.serial import Serial, SerialLab
-from ipeql.lab.traffic import SECOND, TcpFlow, goodput, measure_tcp
+from lab.network.eql import eql
+from lab.network.ipeqld import Ipeqld
+from lab.network.serial import Serial, SerialLab
+from lab.network.traffic import SECOND, TcpFlow, goodput, measure_tcp
 
 RATE = 38_400
 PAYLOAD = RATE * 0.8

@@ -32,13 +32,13 @@ _DEVICES = (
 
 def contract(backend: str) -> tuple[str, ...]:
     """Return the contract's tests of one backend."""
-    file = "tests/netns/test_backend_contract.py"
+    file = "tests/netns/backends/test_backend_contract.py"
     return tuple(f"{file}::test_{name}[{backend}]" for name in _CONTRACT)
 
 
 def devices(backend: str) -> tuple[str, ...]:
     """Return the tests of links and next hops of one backend in the kernel."""
-    file = "tests/netns/test_backend_devices.py"
+    file = "tests/netns/backends/test_backend_devices.py"
     return tuple(f"{file}::test_{name.format(backend)}" for name in _DEVICES)
 
 
@@ -46,8 +46,8 @@ TUN = contract("tun")
 BPF = (
     *contract("bpf"),
     *devices("bpf"),
-    "tests/netns/test_bpf_devices.py::test_every_kind_of_device_will_do",
-    "tests/netns/test_bpf_methods.py::test_every_decision_is_the_reference_s",
+    "tests/netns/backends/test_bpf_devices.py::test_every_kind_of_device_will_do",
+    "tests/netns/backends/test_bpf_methods.py::test_every_decision_is_the_reference_s",
 )
 
 

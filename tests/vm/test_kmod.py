@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ipeql.lab import vm
+from lab.vm import machine as vm
 from tests.vm.recorder import MODULE, is_built_for
 from tests.vm.room import TIMEOUT_S, Room
 from tests.vm.test_dataplanes import contract, devices

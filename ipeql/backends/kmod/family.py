@@ -1,6 +1,6 @@
 """The generic netlink family of the module: its messages, and the socket that carries them.
 
-Names and numbers are those of kmod/ipeql_netlink.h, which says what everything means.
+Names and numbers are those of kernel/module/ipeql_netlink.h, which says what everything means.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,194 @@
+"""What runs have measured, as Markdown. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+from bench.candidates import PLAIN
+from bench.report.results import Row, Run, latest
+from bench.scenarios.catalogue import SCENARIOS, Scenario
+
+Rows = Mapping[tuple[str, str], Row]
+"""By case and candidate."""
+
+NOTHING = "–"
+WIDEST = 8
+"""Columns of figures that a page has room for."""
+BASES = {"eql/2": "ipip"}
+
+HEAD = """\
+# Measurements
+
+Made by `python -m bench report`; do not edit. Every single value lies in
+[measurements](measurements). A name is *kind*/*method*/*slaves*: `plain` is one link without a
+bundle; `bpf`, `kmod` and `tun` are IPEQL's dataplanes; [IPEQL and its relatives](relatives.md)
+says what the others are. `python -m bench run` measures again.
+
+![Measurements](measurements.png)
+"""
+
+NOTES = {
+    "packet-cost": """\
+UDP datagrams of 64 bytes by `sendmmsg(2)`, 64 a call, on one processor: the sender's system calls,
+the stack, the bundle, the slaves. *tx only*: the slaves are dummy devices, which drop. *delivered*:
+over veth pairs to another namespace, up to a socket that nobody reads. The clock counts
+instructions, so the figures are exact and alike on any machine; they do not know of cache misses,
+or of processors that wait for each other. In brackets: added to the plain link's; where `eql`
+delivers, through ipip tunnels, to those of one such tunnel (`ipip`).""",
+    "goodput": """\
+One TCP flow (CUBIC, iperf3) to an unmodified Linux receiver; goodput after the first 2 s, as a
+share of the payload that all links together can carry. Each link has its rate and a queue of
+150 kB in the middle, so that the sender feels no back-pressure, and the delay both ways. The rate
+is a token bucket's (tbf), which passes four packets at once after a pause, or, *lines*, a line's
+(netem), on which every packet takes its time. IPEQL is told 99.5 % of a rate. Segmentation offload
+is off. Where chance has a part three flows, else one: the clock brings the same again. Least and
+most are told where they differ by a hundredth. TCP delivers in order: what waits behind a hole
+when counting begins counts, so that a share may be a hundredth above 1.""",
+    "failover": """\
+UDP at 1000 datagrams a second over two links, of which the first dies: *set down* by the sender,
+*carrier lost* since the far end is set down, *silent* where both ends drop what comes in and the
+carrier stays. Lost until the end, 3.5 s later: about 1750 is half of them for ever. Three tries
+each: the median, and in brackets least and most. `bonding` has `miimon 100`, `bonding-arp`
+`arp_interval 100`. The slaves of `eql` are tunnels here, which stay up when the link below goes.
+An ECMP route loses all or nothing: it keeps the flow on one of the links.""",
+    "serial": """\
+One TCP flow (CUBIC) after the other, over pseudo-terminals paced at ten bits a byte
+(`lab/serial_line.py`), the kernel's own queueing discipline (fq_codel) on every line; 45 s of
+each after the first 15. Acknowledgements come back over the first line. The median of three flows,
+five over four lines of 38.4 kbit/s, and in brackets least and most.""",
+    "unshaped": """\
+Two plain veth pairs on the running kernel, a plain link and the bundle in turn; the ratio is the
+median of the rounds' ratios.""",
+    "packet-rate": """\
+UDP datagrams of 64 bytes that arrived, on the running kernel, a plain link and the bundle in turn;
+in brackets the median ratio to the plain link with as many senders.""",
+    "reconfiguration": """\
+`ipeql reload` under 1000 datagrams a second, two slaves, round_robin; the time is the command's,
+the start of Python included.""",
+    "memory": """\
+Proportional set size, after a TCP flow. The bpf and kmod dataplanes have no process.""",
+}
+"""What a reader has to know of each scenario."""
+
+
+def report(runs: Sequence[Run]) -> str:
+    """Return the page for ``runs``, oldest first."""
+    sections = [HEAD]
+    for scenario in SCENARIOS.values():
+        of_it = [run for run in runs if run.scenario == scenario.name]
+        if of_it:
+            sections.append(_section(scenario, of_it))
+    return "\n".join(sections)
+
+
+def _section(scenario: Scenario, runs: Sequence[Run]) -> str:
+    rows = latest(runs, scenario.name)
+    where = dict.fromkeys(f"Linux {run.kernel}; {run.machine}" for run in runs)
+    said = "\n".join(f"{place}, {_dates(place, runs)}." for place in where)
+    parts = [f"## {scenario.title}", NOTES[scenario.name], f"Unit: {scenario.unit}. {said}"]
+    parts.append(table(scenario, rows))
+    missing = _missing(rows)
+    if missing:
+        parts.append(missing)
+    return "\n\n".join(parts) + "\n"
+
+
+def _dates(place: str, runs: Sequence[Run]) -> str:
+    dates = sorted(run.date[:10] for run in runs if f"Linux {run.kernel}; {run.machine}" == place)
+    return dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+
+
+def table(scenario: Scenario, rows: Rows) -> str:
+    """Return a Markdown table: a line for each candidate measured, a column for each case.
+
+    The other way round where the cases are many.
+    """
+    cases = list(dict.fromkeys(case for case, _ in rows))
+    lines = [["", *cases]]
+    for candidate in scenario.candidates:
+        found = [rows.get((case, candidate.name)) for case in cases]
+        if any(row and row.values for row in found):
+            cells = [cell(scenario, row, rows) if row else NOTHING for row in found]
+            lines.append([candidate.name, *cells])
+    return markdown(lines if len(cases) <= WIDEST else [*zip(*lines, strict=True)])
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Return a table whose first line is its head, all columns but the first to the right."""
+    head, *body = lines
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *body))
+
+
+def cell(scenario: Scenario, row: Row, rows: Rows) -> str:
+    """Return what a table says of a row."""
+    return CELLS[scenario.name](row, rows) if row.values else NOTHING
+
+
+def added(row: Row, rows: Rows) -> float | None:
+    """Return by how much a row's median is above what it is built upon, in the same case.
+
+    That is the plain link, or the tunnel where its slaves are tunnels.
+    """
+    for basis in (BASES.get(row.candidate, ""), PLAIN.name):
+        below = rows.get((row.case, basis))
+        if below and below.values:
+            return row.value - below.value
+    return None
+
+
+def _cost(row: Row, rows: Rows) -> str:
+    more = added(row, rows)
+    return f"{row.value:.0f}" + ("" if not more else f" ({more:+.0f})")
+
+
+def _share(row: Row, rows: Rows) -> str:
+    least, most = min(row.values), max(row.values)
+    return f"{row.value:.3f}" if most - least < 0.01 else f"{least:.3f}–{most:.3f}"
+
+
+def _counts(row: Row, rows: Rows) -> str:
+    least, most = min(row.values), max(row.values)
+    return f"{row.value:.0f}" if least == most else f"{row.value:.0f} ({least:.0f}–{most:.0f})"
+
+
+def _kbit(row: Row, rows: Rows) -> str:
+    return f"{row.value:.1f} ({min(row.values):.1f}–{max(row.values):.1f})"
+
+
+def _beside(row: Row, rows: Rows) -> str:
+    return f"{row.value:.3g} ({row.ratio:.2f})"
+
+
+def _ratio(row: Row, rows: Rows) -> str:
+    return f"{row.value:.2f}, plain {median(row.beside):.2f}, ratio {row.ratio:.3f}"
+
+
+def _plain(row: Row, rows: Rows) -> str:
+    return f"{row.value:g}"
+
+
+CELLS: dict[str, Callable[[Row, Rows], str]] = {
+    "packet-cost": _cost,
+    "goodput": _share,
+    "failover": _counts,
+    "serial": _kbit,
+    "unshaped": _ratio,
+    "packet-rate": _beside,
+    "reconfiguration": _counts,
+    "memory": _plain,
+}
+"""How the tables write a row that has values."""
+
+
+def _missing(rows: Rows) -> str:
+    """Say what could not be measured, and why."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows.values():
+        if row.problem:
+            names = reasons.setdefault(row.problem, [])
+            if row.candidate not in names:
+                names.append(row.candidate)
+    if not reasons:
+        return ""
+    told = (f"{', '.join(names)} ({reason})" for reason, names in reasons.items())
+    return f"Not measured: {'; '.join(told)}."

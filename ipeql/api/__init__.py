@@ -1,0 +1,1 @@
+"""How a running IPEQL is asked: the control socket, events, D-Bus."""

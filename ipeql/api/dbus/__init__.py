@@ -1,0 +1,17 @@
+"""IPEQL on the D-Bus system bus: org.ipeql1, as its XML files beside this one describe it."""
+
+from typing import TYPE_CHECKING
+
+from ipeql.api.manager import Manager
+
+if TYPE_CHECKING:
+    from ipeql.api.dbus.service import Service
+
+
+def service(manager: Manager) -> "Service | None":
+    """Return the service that asks ``manager``; None where dbus-next is not installed."""
+    try:
+        from ipeql.api.dbus.service import Service  # noqa: PLC0415  (an optional dependency)
+    except ImportError:
+        return None
+    return Service(manager)

@@ -1,0 +1,46 @@
+"""What the daemon can be asked, by whichever way: the control socket and D-Bus ask the same."""
+
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol
+
+
+class Manager(Protocol):
+    """The daemon. Results are JSON; errors leave as ``IpeqlError``.
+
+    What changes something returns the ``ipeql-plan/1`` document of what was done, when it is done.
+    """
+
+    async def describe(self) -> dict[str, Any]:
+        """Return the status document, see ``ipeql.documents.status``."""
+        ...
+
+    async def plan(self) -> dict[str, Any]:
+        """Return what a reload of the files as they are now would do."""
+        ...
+
+    async def reload(self) -> dict[str, Any]:
+        """Read the files again and apply them."""
+        ...
+
+    async def apply(self) -> dict[str, Any]:
+        """Run a pass over the configuration in use."""
+        ...
+
+    async def show(self, bundle: str) -> dict[str, Any]:
+        """Return the configuration in use of one bundle; NotFoundError when there is none."""
+        ...
+
+    async def change(self, change: dict[str, Any], saved: bool = False) -> dict[str, Any]:
+        """Make a transient change, in the keys and spellings of ``changes`` in a file.
+
+        ``saved``: a file has it now; read the files and keep it transient no longer.
+        """
+        ...
+
+    async def revert(self, bundle: str = "") -> dict[str, Any]:
+        """Give up all transient changes, or those of one bundle."""
+        ...
+
+    def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
+        """Return the events that happen from now on, until it is closed."""
+        ...

@@ -1,0 +1,29 @@
+"""``ipeql free``."""
+
+import click
+
+from ipeql.cli.changing.change import make, save_option
+from ipeql.cli.names import complete
+from ipeql.cli.settings import Settings, options
+
+
+@click.command()
+@options
+@click.argument("bundle", shell_complete=complete)
+@click.argument("slave")
+@save_option
+@click.pass_context
+def free(context: click.Context, bundle: str, slave: str, save: bool) -> None:
+    """Let a bundle stripe over a link no more.
+
+    SLAVE is its name, or the pattern of its match. The change is transient as
+    that of `ipeql enslave` is, unless it is saved.
+
+    \b
+    Example: ipeql free ipeql0 eth3
+    """
+    from ipeql.cli.done import show_changes
+
+    settings = context.ensure_object(Settings)
+    shown = make(settings, {"bundle": bundle, "free": slave}, save)
+    context.exit(show_changes(settings, shown))

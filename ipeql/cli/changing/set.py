@@ -1,0 +1,46 @@
+"""``ipeql set``."""
+
+import click
+
+from ipeql.cli.changing.change import make, save_option
+from ipeql.cli.names import complete
+from ipeql.cli.settings import Settings, options
+
+
+@click.command("set")
+@options
+@click.argument("target", metavar="BUNDLE[/SLAVE]", shell_complete=complete)
+@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+@save_option
+@click.pass_context
+def set_(context: click.Context, target: str, assignments: tuple[str, ...], save: bool) -> None:
+    """Set keys of a bundle, or of one of its slaves.
+
+    The keys are those of the configuration: method, its parameters,
+    poll-interval, min-slaves, mtu and stripe-unit of a bundle; bandwidth, lag,
+    overhead, via, via6 and up of a slave. Another method drops the parameters
+    that are not for it. The change is transient as that of `ipeql enslave` is,
+    unless it is saved.
+
+    \b
+    Example: ipeql set ipeql0 method=bw_lag_eq max-hold=200ms
+             ipeql set ipeql0/eth1 bandwidth=20Mbit
+    """
+    from ipeql.cli.done import show_changes
+
+    bundle, _, slave = target.partition("/")
+    values = dict(assignment(text) for text in assignments)
+    doing = {"set-slave": {"name": slave, **values}} if slave else {"set": values}
+    settings = context.ensure_object(Settings)
+    context.exit(show_changes(settings, make(settings, {"bundle": bundle} | doing, save)))
+
+
+def assignment(text: str) -> tuple[str, object]:
+    """Return the key and the value of ``KEY=VALUE``, as a file would mean them."""
+    from ipeql.config.yaml.reader import resolve
+
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"expected KEY=VALUE, found {text!r}")
+    meant = resolve(value)
+    return key, meant if isinstance(meant, int) else value

@@ -1,0 +1,82 @@
+"""``ipeql show``."""
+
+import contextlib
+from typing import Any
+
+import click
+
+from ipeql.cli.names import complete
+from ipeql.cli.output import print_json
+from ipeql.cli.settings import Settings, options
+from ipeql.errors import NotFoundError, NotRunningError, no_such_bundle
+
+
+@click.command()
+@options
+@click.argument("bundle", shell_complete=complete)
+@click.pass_obj
+def show(settings: Settings, bundle: str) -> None:
+    """Print the configuration of a bundle, all defaults filled in.
+
+    Comments say where each part stands, and what is transient. It is the
+    configuration that the daemon uses; without the daemon, or with --config,
+    that of the files.
+
+    \b
+    Example: ipeql show ipeql0
+    """
+    shown = _configuration(settings, bundle)
+    if settings.json:
+        print_json(shown)
+    else:
+        click.echo(as_yaml(shown), nl=False)
+
+
+def _configuration(settings: Settings, bundle: str) -> dict[str, Any]:
+    from ipeql.cli import client
+    from ipeql.documents.configuration import configuration
+
+    if not settings.config:
+        with contextlib.suppress(NotRunningError):
+            return client.call("Show", bundle=bundle)
+    bundles = settings.load().bundles
+    if bundle not in bundles:
+        raise NotFoundError(no_such_bundle(bundle, bundles))
+    return configuration(bundles[bundle])
+
+
+def as_yaml(shown: dict[str, Any]) -> str:
+    """Write a configuration as the file it could have come from, with its places as comments."""
+    configuration, changed = shown["configuration"], shown["changed"]
+    place = f"{shown['file']}:{shown['line']}" if shown["line"] else ""
+    lines = ["version: 1", "bundles:", f"  {shown['name']}:{_comment(place)}"]
+    for key, value in configuration.items():
+        if key != "slaves":
+            lines.append(f"    {key}: {_flow(value)}{_comment(changed.get(key, ''))}")
+    lines.append("    slaves:" if configuration["slaves"] else "    slaves: []")
+    places = (f"{shown['file']}:{line}" if line else "" for line in shown["slave_lines"])
+    for slave, place, keys in zip(
+        configuration["slaves"], places, shown["slaves_changed"], strict=True
+    ):
+        lines.append(f"      - {_flow(slave)}{_comment(_slave_place(place, keys))}")
+    lines += [f"      # {label} is freed: {place}" for label, place in shown["freed"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _slave_place(place: str, changed: dict[str, str]) -> str:
+    """Say where a slave stands, and which keys of it stand elsewhere."""
+    whole = changed.get("slave", place)
+    return ", ".join(
+        filter(None, (whole, *(f"{k}: {p}" for k, p in changed.items() if k != "slave")))
+    )
+
+
+def _flow(value: object) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
+    return text.removesuffix("...\n").strip()
+
+
+def _comment(text: str) -> str:
+    return f"  # {text}" if text else ""

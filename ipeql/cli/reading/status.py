@@ -1,0 +1,89 @@
+"""``ipeql status``."""
+
+import contextlib
+import json
+import time
+from typing import Any
+
+import click
+
+from ipeql.cli.names import complete, pick
+from ipeql.cli.output import print_json, remark
+from ipeql.cli.settings import Settings, options
+from ipeql.errors import NotRunningError, Problem
+
+REFRESH_S = 1.0
+
+
+@click.command()
+@options
+@click.argument("bundle", required=False, shell_complete=complete)
+@click.option("--watch", is_flag=True, help="Show it anew every second until Ctrl-C.")
+@click.pass_obj
+def status(settings: Settings, bundle: str | None, watch: bool) -> None:
+    """Show how the bundles and their slaves fare.
+
+    A bundle is ready, degraded (fewer usable slaves than min-slaves), down (no
+    usable slave) or failed (it could not be set up). Without the daemon the
+    kernel and the dataplane are read directly.
+
+    \b
+    Example: ipeql status ipeql0 --watch
+    """
+    shown = _document(settings, bundle, aloud=True)
+    if watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            _watch(settings, bundle, shown)
+    elif settings.json:
+        print_json(shown)
+    else:
+        _print(shown)
+
+
+def _document(settings: Settings, bundle: str | None, aloud: bool = False) -> dict[str, Any]:
+    """Return the status document, of ``bundle`` alone where one is named."""
+    from ipeql.cli import client
+
+    try:
+        shown = client.call("Describe")
+    except NotRunningError:
+        from ipeql.cli import local
+
+        if aloud:
+            remark("the daemon is not running; this is what the kernel and the files say")
+        shown = local.describe(settings.load())
+    return shown | {"bundles": pick(shown["bundles"], [bundle] if bundle else [])}
+
+
+def _print(shown: dict[str, Any]) -> None:
+    from ipeql.cli.reading import table
+
+    for problem in shown["problems"]:
+        click.echo(Problem.from_json(problem).render(), err=True)
+    if not shown["bundles"]:
+        remark("no bundle is configured")
+    console = table.console()
+    with console.capture() as drawn:
+        console.print(table.status_table(shown["bundles"], bars=table.room_for_bars(console)))
+    for line in drawn.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def _watch(settings: Settings, bundle: str | None, shown: dict[str, Any]) -> None:
+    from rich.live import Live
+
+    from ipeql.cli.reading import table
+
+    console = table.console()
+    bars = table.room_for_bars(console)
+    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    with live or contextlib.nullcontext():
+        while True:
+            if settings.json:
+                click.echo(json.dumps(shown))
+            elif live:
+                live.update(table.status_table(shown["bundles"], bars), refresh=True)
+            else:
+                _print(shown)
+            time.sleep(REFRESH_S)
+            shown = _document(settings, bundle)

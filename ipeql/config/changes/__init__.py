@@ -1,0 +1,1 @@
+"""Changes over the files: read, put together, saved, laid over."""

@@ -1,0 +1,101 @@
+"""The configuration in force: what the files say, and over it the transient changes.
+
+The files alone decide whether a reload is refused; a transient change that does not fit them is
+kept without effect (``overlay``). Transient changes are kept in RUNTIME_DIRECTORY: they outlive the
+daemon, and end when the machine restarts, as all of /run does.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ipeql.config.changes.change import parse_change, to_data, without
+from ipeql.config.changes.overlay import Placed, overlay, revised
+from ipeql.config.load import load
+from ipeql.config.schema.model import Change
+from ipeql.config.yaml.files import find_files
+from ipeql.errors import Code, IpeqlError, NotFoundError, NotPermittedError, Problem, no_such_bundle
+from ipeql.state import DesiredState
+
+FILE_NAME = "transient.json"
+VERSION = 1
+
+_log = logging.getLogger(__name__)
+
+
+class Layers:
+    """``desired``: the files of ``directories``, and over them the transient changes.
+
+    Empty until ``load``. ``runtime`` is RUNTIME_DIRECTORY.
+    """
+
+    def __init__(self, directories: Sequence[Path], runtime: Path) -> None:
+        self._directories = directories
+        self._path = runtime / FILE_NAME
+        self._files = DesiredState({})
+        self._transient = _read(self._path)
+        self.desired = DesiredState({})
+
+    def read(self) -> DesiredState:
+        """Return what ``load`` would put in force; ConfigError."""
+        return self._over(load(find_files(self._directories)))
+
+    def load(self) -> None:
+        """Put in force what the files say now; ConfigError: what was in force stays."""
+        files = load(find_files(self._directories))
+        self._files = replace(files, generation=self._files.generation + 1)
+        self.desired = self._over(self._files)
+
+    def change(self, change: Change) -> None:
+        """Put a transient change in force; IpeqlError: it does not fit, or cannot be kept."""
+        self._keep(revised(self._files, self._transient, change))
+
+    def adopt(self, change: Change) -> None:
+        """Load the files, which say now what ``change`` says; it is not transient any more."""
+        self.load()
+        self._keep(without(self._transient, change))
+
+    def revert(self, bundle: str = "") -> None:
+        """Give up all transient changes, or those of one bundle; NotFoundError: no such bundle."""
+        rest = [change for change in self._transient if bundle not in ("", change.bundle)]
+        if bundle not in ("", *self.desired.bundles) and len(rest) == len(self._transient):
+            raise NotFoundError(no_such_bundle(bundle, self.desired.bundles))
+        self._keep(rest)
+
+    def _over(self, files: DesiredState) -> DesiredState:
+        return overlay(files, map(Placed, self._transient))
+
+    def _keep(self, changes: Iterable[Change]) -> None:
+        transient = tuple(changes)
+        if transient != self._transient:
+            _write(self._path, transient)
+            self._transient = transient
+        self.desired = self._over(self._files)
+
+
+def _read(path: Path) -> tuple[Change, ...]:
+    """Return the changes kept in ``path``; a file that cannot be used is logged, never fatal."""
+    try:
+        kept = json.loads(path.read_text())
+        if kept["version"] != VERSION:
+            raise ValueError(f"its version is {kept['version']}")
+        return tuple(parse_change(data) for data in kept["changes"])
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError, IpeqlError) as error:
+        _log.warning("the transient changes are lost, %s cannot be used: %s", path, error)
+        return ()
+
+
+def _write(path: Path, changes: Iterable[Change]) -> None:
+    kept = {"version": VERSION, "changes": [to_data(change) for change in changes]}
+    new = path.with_name(f".{path.name}")
+    try:
+        new.write_text(json.dumps(kept, indent=1) + "\n")
+        new.replace(path)
+    except OSError as error:
+        message = f"cannot keep the change in {path}: {error.strerror or error}"
+        advice = "make room there, or let ipeqld write there"
+        raise NotPermittedError(Problem(Code.NOT_PERMITTED, message, advice)) from error

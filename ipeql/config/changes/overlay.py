@@ -1,0 +1,203 @@
+"""Changes of bundles, put over what the bundles say: pure.
+
+A change that does not fit, because its bundle or slave is not there or because the bundle would
+break the rules, is without effect and says why. It is kept, and has effect again when it fits.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ipeql.config.changes.change import added, in_words, subject, without
+from ipeql.config.rules.bundle import check
+from ipeql.config.schema.convert import parameters, slave_spec
+from ipeql.config.schema.model import Change, Settings, Slave
+from ipeql.errors import (
+    Code,
+    ConfigError,
+    IpeqlError,
+    Mark,
+    NotFoundError,
+    Problem,
+    no_such_bundle,
+)
+from ipeql.methods import MAX_SLAVES, METHODS
+from ipeql.state import TRANSIENT, BundleSpec, Changed, DesiredState, SlaveSpec
+from ipeql.units import parse_time
+
+Bundles = Mapping[str, BundleSpec]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A change and where it stands; ``mark`` None: in no file, it is transient."""
+
+    change: Change
+    mark: Mark | None = None
+
+    @property
+    def place(self) -> str:
+        """Return ``FILE:LINE``, or ``transient``."""
+        return f"{self.mark.file}:{self.mark.line}" if self.mark else TRANSIENT
+
+
+def overlay(desired: DesiredState, changes: Iterable[Placed]) -> DesiredState:
+    """Return ``desired`` with all changes that fit, in order; why others do not, as problems.
+
+    One that fits only because of a later one, such as a method that needs the lag of every slave
+    before the lags are set, has effect after that one.
+    """
+    bundles = dict(desired.bundles)
+    waiting = list(changes)
+    while True:
+        unfit: list[tuple[Placed, IpeqlError]] = []
+        for placed in waiting:
+            try:
+                bundles[placed.change.bundle] = changed(bundles, placed)
+            except IpeqlError as error:
+                unfit.append((placed, error))
+        if len(unfit) in (0, len(waiting)):
+            problems = (_without_effect(placed, error, bundles) for placed, error in unfit)
+            return replace(desired, bundles=bundles, problems=(*desired.problems, *problems))
+        waiting = [placed for placed, _ in unfit]
+
+
+def revised(files: DesiredState, changes: Sequence[Change], new: Change) -> tuple[Change, ...]:
+    """Return ``changes``, which lie over ``files``, with ``new``; IpeqlError: it does not fit.
+
+    What only undoes an earlier change of the list is no change of its own.
+    """
+    spec = changed(overlay(files, map(Placed, changes)).bundles, Placed(new))
+    label = subject(new)[1]
+    listed = any(slave.label == label for slave in files.bundles[spec.name].slaves)
+    undone = new.free is not None and not listed
+    return without(changes, new) if undone else added(changes, new)
+
+
+def changed(bundles: Bundles, placed: Placed) -> BundleSpec:
+    """Return the bundle that one change concerns, with the change.
+
+    NotFoundError: no such bundle or slave. ConfigError: the rules that files obey.
+    """
+    change = placed.change
+    spec = bundles.get(change.bundle)
+    if spec is None:
+        raise NotFoundError(no_such_bundle(change.bundle, bundles))
+    if change.enslave:
+        spec = _enslaved(bundles, spec, slave_spec(change.enslave, placed.mark), placed.place)
+    elif change.free is not None:
+        spec = _freed(spec, change.free, placed.place)
+    elif change.set_slave:
+        spec = _slave_set(spec, change.set_slave, placed.place)
+    elif change.set:
+        spec = _set(spec, change.set, placed.place)
+    problems = [
+        Problem(fault.code, f"{_subject(spec, fault.path)}: {fault.message}", fault.advice)
+        for fault in check(spec)
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return spec
+
+
+def _enslaved(bundles: Bundles, spec: BundleSpec, slave: SlaveSpec, place: str) -> BundleSpec:
+    _check_link(bundles, spec, slave)
+    slave = replace(slave, changed=(("slave", place),))
+    slaves = [slave if _same(slave, other) else other for other in spec.slaves]
+    if slave not in slaves:
+        slaves.append(slave)
+    if len(slaves) > MAX_SLAVES:
+        message = f"{spec.name}: a bundle has at most {MAX_SLAVES} slaves"
+        raise ConfigError(Problem(Code.BAD_VALUE, message, "free another one first"))
+    freed = tuple((label, at) for label, at in spec.freed if label != slave.label)
+    return replace(spec, slaves=tuple(slaves), freed=freed)
+
+
+def _check_link(bundles: Bundles, spec: BundleSpec, slave: SlaveSpec) -> None:
+    """Hold a new slave to the rules that ``between`` holds the files to."""
+    if slave.match is None and slave.name in bundles:
+        message = f"{spec.name}: {slave.name} is a bundle"
+        advice = "bundles do not nest: name the links themselves"
+        raise ConfigError(Problem(Code.SLAVE_IS_BUNDLE, message, advice))
+    for other in bundles.values():
+        if other.name != spec.name and any(_same(slave, theirs) for theirs in other.slaves):
+            message = f"{spec.name}: {slave.label} is a slave of {other.name} already"
+            advice = f"free it there first: ipeql free {other.name} {slave.label}"
+            raise ConfigError(Problem(Code.SLAVE_IN_TWO, message, advice))
+
+
+def _freed(spec: BundleSpec, label: str, place: str) -> BundleSpec:
+    index = _index(spec, lambda slave: slave.label == label, label)
+    slaves = spec.slaves[:index] + spec.slaves[index + 1 :]
+    return replace(spec, slaves=slaves, freed=_marked(spec.freed, [label], place))
+
+
+def _slave_set(spec: BundleSpec, settings: Slave, place: str) -> BundleSpec:
+    new = slave_spec(settings)
+    index = _index(spec, lambda slave: _same(slave, new), new.label)
+    old = spec.slaves[index]
+    keys = settings.model_fields_set - {"name", "match"}
+    fields = keys | {"bandwidth_auto"} if "bandwidth" in keys else keys
+    values = {name: getattr(new, name) for name in fields}
+    slave = replace(old, **values, changed=_marked(old.changed, keys, place))
+    return replace(spec, slaves=(*spec.slaves[:index], slave, *spec.slaves[index + 1 :]))
+
+
+def _set(spec: BundleSpec, settings: Settings, place: str) -> BundleSpec:
+    """Set keys of a bundle; another method leaves out the parameters that are not for it."""
+    keys = settings.model_fields_set
+    method = settings.method or spec.method
+    kept = spec.parameters
+    if method != spec.method:
+        kept = tuple(item for item in kept if item[0] in METHODS[method].parameters)
+    mtu = settings.mtu if isinstance(settings.mtu, int) else None
+    return replace(
+        spec,
+        method=method,
+        parameters=tuple(sorted((dict(kept) | dict(parameters(settings))).items())),
+        poll_interval=(
+            parse_time(settings.poll_interval) if "poll_interval" in keys else spec.poll_interval
+        ),
+        min_slaves=settings.min_slaves if "min_slaves" in keys else spec.min_slaves,
+        mtu=mtu if "mtu" in keys else spec.mtu,
+        stripe_unit=settings.stripe_unit if "stripe_unit" in keys else spec.stripe_unit,
+        changed=_marked(spec.changed, keys, place),
+    )
+
+
+def _index(spec: BundleSpec, fits: Callable[[SlaveSpec], bool], label: str) -> int:
+    for index, slave in enumerate(spec.slaves):
+        if fits(slave):
+            return index
+    there = ", ".join(slave.label for slave in spec.slaves)
+    message = f"{spec.name} has no slave {label!r}"
+    raise NotFoundError(
+        Problem(Code.NO_SUCH_SLAVE, message, f"it has {there}" if there else "it has none")
+    )
+
+
+def _same(one: SlaveSpec, other: SlaveSpec) -> bool:
+    return (one.name, one.match) == (other.name, other.match)
+
+
+def _marked(changed: Changed, keys: Iterable[str], place: str) -> Changed:
+    marks = dict(changed) | {key.replace("_", "-"): place for key in keys}
+    return tuple(sorted(marks.items()))
+
+
+def _subject(spec: BundleSpec, path: Sequence[str | int]) -> str:
+    match path:
+        case ("slaves", int(index), *_):
+            return f"{spec.name}/{spec.slaves[index].label}"
+    return spec.name
+
+
+def _without_effect(placed: Placed, error: IpeqlError, bundles: Bundles) -> Problem:
+    name, cause = placed.change.bundle, error.problems[0]
+    advice = f"ipeql revert {name} gives it up" if placed.mark is None else "remove or mend it"
+    return Problem(
+        Code.WITHOUT_EFFECT,
+        f"{name}: `{in_words(placed.change)}` is without effect: {cause.message}",
+        "; ".join(filter(None, (cause.help, advice))),
+        placed.mark,
+        name if name in bundles else "",
+    )

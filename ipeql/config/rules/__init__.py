@@ -1,0 +1,1 @@
+"""What several keys, several bundles and several files must satisfy together."""

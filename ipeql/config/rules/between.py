@@ -1,0 +1,73 @@
+"""What the bundles of all files must satisfy together: each link and each name is used once."""
+
+from collections.abc import Iterator, Sequence
+
+from ipeql.config.yaml.reader import Document
+from ipeql.config.yaml.wording import shorten
+from ipeql.errors import Code, Mark
+
+
+def bundles_in(data: object) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield name and keys of the bundles in a file's data, right or wrong."""
+    bundles = data.get("bundles") if isinstance(data, dict) else None
+    if isinstance(bundles, dict):
+        for name, keys in bundles.items():
+            yield name, keys if isinstance(keys, dict) else {}
+
+
+def check_between(documents: Sequence[Document]) -> None:
+    """Report bundles that two files define, links in two places, and bundles that are slaves."""
+    defined: dict[str, Mark] = {}
+    enslaved: dict[object, tuple[str, Mark]] = {}
+    names = {name for document in documents for name, _ in bundles_in(document.data)}
+    for document in documents:
+        for bundle, keys in bundles_in(document.data):
+            path = ("bundles", bundle)
+            mark = document.mark(path, key=True)
+            if bundle in defined:
+                message = f"the bundle {shorten(bundle)} is defined twice"
+                advice = f"it stands in {defined[bundle]}; remove one of them"
+                document.report(path, Code.DUPLICATE_BUNDLE, message, advice, key=True)
+                continue
+            defined[bundle] = mark
+            slaves = keys.get("slaves")
+            for i, slave in enumerate(slaves if isinstance(slaves, list) else []):
+                _check_slave(document, (bundle, i), slave, names, enslaved)
+
+
+def _check_slave(
+    document: Document,
+    place: tuple[str, int],
+    slave: object,
+    names: set[str],
+    enslaved: dict[object, tuple[str, Mark]],
+) -> None:
+    bundle, i = place
+    entry = ("bundles", bundle, "slaves", i)
+    if not isinstance(slave, dict):
+        return
+    for key in ("name", "match"):
+        path = (*entry, key)
+        link = slave.get(key)
+        if isinstance(link, dict):
+            identity: object = frozenset((k, v) for k, v in link.items() if isinstance(v, str))
+            shown = "the same match"
+        elif isinstance(link, str):
+            identity, shown = link, shorten(link)
+        else:
+            continue
+        if document.faulty(path):
+            continue
+        if link == bundle:
+            message = f"{shown} is a slave of itself"
+            document.report(path, Code.SLAVE_IS_BUNDLE, message, "name the links it stripes over")
+        elif isinstance(link, str) and link in names:
+            advice = "bundles do not nest: name the links themselves"
+            document.report(path, Code.SLAVE_IS_BUNDLE, f"{shown} is a bundle", advice)
+        elif identity in enslaved:
+            other, mark = enslaved[identity]
+            message = f"{shown} is a slave of {shorten(other)} already"
+            advice = f"it stands in {mark}; a link belongs to one bundle"
+            document.report(path, Code.SLAVE_IN_TWO, message, advice)
+        else:
+            enslaved[identity] = bundle, document.mark(path)

@@ -1,0 +1,108 @@
+"""What the keys of a bundle, and the bundles, must satisfy together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ipeql.config.yaml.reader import Path
+from ipeql.errors import Code
+from ipeql.methods import METHODS
+from ipeql.state import Address, BundleSpec, Interface, Network
+
+IPV6_MIN_MTU = 1280
+"""RFC 8200, 5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A problem and the path, within the bundle, of the value that is to change."""
+
+    path: Path
+    code: Code
+    message: str
+    advice: str
+
+
+def check(spec: BundleSpec) -> Iterator[Fault]:
+    """Yield what is wrong with the bundle as a whole."""
+    yield from _method(spec)
+    yield from _slaves(spec)
+    yield from _mtu(spec)
+    yield from _addresses(spec)
+    yield from _routes(spec)
+
+
+def _method(spec: BundleSpec) -> Iterator[Fault]:
+    method = METHODS[spec.method]
+    for name, _ in spec.parameters:
+        if name not in method.parameters:
+            key = name.replace("_", "-")
+            users = [other.name for other in METHODS.values() if name in other.parameters]
+            message = f"the method {spec.method} takes no `{key}`"
+            advice = f"remove it; it is for {' and '.join(users)}"
+            yield Fault((key,), Code.UNKNOWN_KEY, message, advice)
+    for i, slave in enumerate(spec.slaves):
+        given = {"bandwidth": slave.bandwidth or slave.bandwidth_auto, "lag": slave.lag is not None}
+        lacking = [need for need in sorted(method.needs) if not given[need]]
+        if lacking:
+            message = f"{spec.method} needs the {' and '.join(lacking)} of every slave"
+            examples = {"bandwidth": "bandwidth: 100Mbit", "lag": "lag: 20ms"}
+            wanted = " and ".join(examples[need] for need in lacking)
+            yield Fault(
+                ("slaves", i), Code.METHOD_NEEDS, message, f"add {wanted}, or whatever the path has"
+            )
+
+
+def _slaves(spec: BundleSpec) -> Iterator[Fault]:
+    exact = all(slave.match is None for slave in spec.slaves)
+    if exact and 0 < len(spec.slaves) < spec.min_slaves:
+        message = f"min-slaves of {spec.min_slaves}, but {len(spec.slaves)} in the list"
+        advice = f"write a number from 1 to {len(spec.slaves)}"
+        yield Fault(("min-slaves",), Code.BAD_VALUE, message, advice)
+
+
+def _mtu(spec: BundleSpec) -> Iterator[Fault]:
+    ipv6 = any(item.version == 6 for item in (*spec.addresses, *(r.to for r in spec.routes)))
+    if ipv6 and spec.mtu is not None and spec.mtu < IPV6_MIN_MTU:
+        message = f"IPv6 needs an MTU of {IPV6_MIN_MTU} or more, this is {spec.mtu}"
+        advice = f"write mtu: {IPV6_MIN_MTU} or more, or remove the IPv6 addresses and routes"
+        yield Fault(("mtu",), Code.BAD_VALUE, message, advice)
+
+
+def _addresses(spec: BundleSpec) -> Iterator[Fault]:
+    seen: set[Interface] = set()
+    for i, address in enumerate(spec.addresses):
+        if address in seen:
+            message = f"{address} stands here twice"
+            yield Fault(("addresses", i), Code.BAD_VALUE, message, "keep one of them")
+        seen.add(address)
+
+
+def _routes(spec: BundleSpec) -> Iterator[Fault]:
+    own = {address.ip for address in spec.addresses}
+    reached = {address.network for address in spec.addresses}
+    reached |= {route.to for route in spec.routes if route.via is None}
+    seen: set[tuple[Network, int | None]] = set()
+    for i, route in enumerate(spec.routes):
+        if (route.to, route.metric) in seen:
+            message = f"a second route to {route.to} with the same metric"
+            advice = "remove it, or give it another metric"
+            yield Fault(("routes", i, "to"), Code.BAD_VALUE, message, advice)
+        seen.add((route.to, route.metric))
+        if route.via is not None:
+            wrong = _gateway(route.via, route.to, own, reached)
+            if wrong:
+                yield Fault(("routes", i, "via"), Code.BAD_VALUE, *wrong)
+
+
+def _gateway(
+    via: Address, to: Network, own: set[Address], reached: set[Network]
+) -> tuple[str, str] | None:
+    """Say what is wrong with a gateway: the kernel takes one it reaches without another."""
+    if via.version != to.version:
+        return f"{via} is not of the family of {to}", f"write an IPv{to.version} address"
+    if via in own:
+        return f"{via} is the bundle's own address", "write the address at the other end"
+    if (via.version == 6 and via.is_link_local) or any(via in network for network in reached):
+        return None
+    advice = "write a gateway in the network of one of its addresses, or add that address"
+    return f"{via} is in no network of the bundle", advice

@@ -1,0 +1,1 @@
+"""Files as plain data with the place of every value: a strict reader of YAML."""

@@ -1,0 +1,199 @@
+"""The status document: one JSON object that the command, the control socket and D-Bus all show.
+
+Keys are snake_case with the unit in the name; a key is never removed while the schema stays
+``ipeql-status/1``.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ipeql.documents.configuration import TIME_PARAMETERS, parameters
+from ipeql.errors import Problem
+from ipeql.plan import Member, choose_backend, members
+from ipeql.plan.members import enslave
+from ipeql.state import (
+    TRANSIENT,
+    BundleSpec,
+    BundleStatistics,
+    Changed,
+    DesiredState,
+    Link,
+    ObservedState,
+    SlaveRow,
+    SlaveSpec,
+    SlaveStatistics,
+    Verdict,
+)
+
+SCHEMA = "ipeql-status/1"
+
+_SENTENCES = {
+    "no-carrier": "no signal on the link",
+    "admin-down": "the link is set down",
+    "hold-off": "back, has yet to prove steady",
+}
+
+
+def describe(
+    desired: DesiredState,
+    observed: ObservedState,
+    statistics: Mapping[str, BundleStatistics],
+    problems: Sequence[Problem],
+    *,
+    daemon: bool,
+) -> dict[str, Any]:
+    """Return the status document.
+
+    ``statistics`` is by bundle name. A problem is shown with the bundle it names, or at the top
+    where it names none, such as a refused reload. ``daemon``: one looks after the bundles. Pure.
+    """
+    problems = (*problems, *desired.problems)
+    present = members(desired, observed.links)
+    return {
+        "schema": SCHEMA,
+        "daemon": daemon,
+        "generation": desired.generation,
+        "problems": [
+            problem.to_json() for problem in problems if problem.bundle not in desired.bundles
+        ],
+        "bundles": [
+            _bundle(
+                spec,
+                observed,
+                statistics.get(name, BundleStatistics()),
+                [problem for problem in problems if problem.bundle == name],
+                present[name],
+            )
+            for name, spec in sorted(desired.bundles.items())
+        ],
+    }
+
+
+def _bundle(
+    spec: BundleSpec,
+    observed: ObservedState,
+    statistics: BundleStatistics,
+    problems: Sequence[Problem],
+    present: list[Member],
+) -> dict[str, Any]:
+    running = observed.bundles.get(spec.name)
+    slaves = _slaves(spec, observed, statistics, present)
+    usable = sum(slave["state"] == "active" for slave in slaves)
+    chosen, why = choose_backend(spec, observed.capabilities, running.backend if running else None)
+    state, reason = _state(spec, usable, running is not None, problems)
+    device = observed.link(spec.name)
+    table = running.table if running else None
+    in_force = dict(table.parameters) if table and table.method == spec.method else {}
+    return {
+        "name": spec.name,
+        "state": state,
+        "reason": reason,
+        "method": spec.method,
+        "parameters": {
+            f"{name}_ns" if name in TIME_PARAMETERS else name: in_force.get(name, value)
+            for name, value in parameters(spec).items()
+        },
+        "backend": running.backend if running else chosen,
+        "backend_reason": why,
+        "stripe_unit": spec.stripe_unit,
+        "poll_interval_ns": spec.poll_interval,
+        "mtu_bytes": device.mtu if device and running else spec.mtu,
+        "addresses": [str(address) for address in spec.addresses],
+        "min_slaves": spec.min_slaves,
+        "usable_slaves": usable,
+        "rate_bps": sum(slave.rate for slave in statistics.slaves),
+        "dropped": dict(statistics.dropped),
+        "file": spec.mark.file if spec.mark else "",
+        "line": spec.mark.line if spec.mark else 0,
+        "transient": _transient(spec.changed),
+        "freed": _transient(spec.freed),
+        "problems": [problem.to_json() for problem in problems],
+        "slaves": slaves,
+    }
+
+
+def _state(
+    spec: BundleSpec, usable: int, running: bool, problems: Sequence[Problem]
+) -> tuple[str, str]:
+    if not running:
+        return "failed", problems[0].message if problems else "its dataplane is not running"
+    if not usable:
+        return "down", "no slave is usable"
+    if usable < spec.min_slaves:
+        return "degraded", f"fewer usable slaves than min-slaves, {spec.min_slaves}"
+    return "ready", ""
+
+
+def _slaves(
+    spec: BundleSpec,
+    observed: ObservedState,
+    statistics: BundleStatistics,
+    present: list[Member],
+) -> list[dict[str, Any]]:
+    """Show every present slave, and every entry that has none, in configured order."""
+    running = observed.bundles.get(spec.name)
+    carried = {row.ifindex for row in running.table.slaves} if running and running.table else set()
+    wanted = {row.ifindex: row for row in enslave(spec, present, observed).table.slaves}
+    counters = {slave.ifindex: slave for slave in statistics.slaves}
+    total = sum(slave.bytes for slave in statistics.slaves)
+    shown = []
+    for entry in spec.slaves:
+        links = [member.link for member in present if member.spec is entry]
+        for link in links:
+            row = wanted.get(link.ifindex)
+            state, reason = _slave_state(observed, spec.name, link, row, link.ifindex in carried)
+            counted = counters.get(link.ifindex, SlaveStatistics(link.ifindex, link.name))
+            share = counted.bytes / total if total else 0.0
+            shown.append(_slave(entry, row, counted, share) | {"state": state, "reason": reason})
+        if not links:
+            state, reason = _missing(entry, observed)
+            none = SlaveStatistics(0, entry.name)
+            shown.append(_slave(entry, None, none, 0.0) | {"state": state, "reason": reason})
+    return shown
+
+
+def _slave_state(
+    observed: ObservedState, bundle: str, link: Link, row: SlaveRow | None, carried: bool
+) -> tuple[str, str]:
+    if row is None:
+        return "left-out", "its bandwidth is unknown, or the bundle is full"
+    if not row.usable:
+        admin = "no-carrier" if link.up else "admin-down"
+        verdict = observed.verdicts.get((bundle, link.ifindex), Verdict(False, admin))
+        return verdict.reason, _SENTENCES.get(verdict.reason, "")
+    return ("active", "") if carried else ("pending", "not in the dataplane yet")
+
+
+def _missing(entry: SlaveSpec, observed: ObservedState) -> tuple[str, str]:
+    if entry.match:
+        return "absent", "no free link matches"
+    if observed.link(entry.name):
+        return "left-out", "such a link cannot be a slave"
+    return "absent", "no such link"
+
+
+def _slave(
+    entry: SlaveSpec, row: SlaveRow | None, counted: SlaveStatistics, share: float
+) -> dict[str, Any]:
+    return {
+        "name": counted.name,
+        "label": entry.label,
+        "state": "",
+        "reason": "",
+        "ifindex": counted.ifindex,
+        "transient": _transient(entry.changed),
+        "bandwidth_bps": row.bandwidth if row else entry.bandwidth or 0,
+        "lag_ns": entry.lag,
+        "share": round(share, 4),
+        "rate_bps": counted.rate,
+        "picks": counted.picks,
+        "packets": counted.packets,
+        "bytes": counted.bytes,
+        "queued_packets": counted.queued_packets,
+        "queued_bytes": counted.queued_bytes,
+        "dropped": dict(counted.dropped),
+    }
+
+
+def _transient(changed: Changed) -> list[str]:
+    return [key for key, place in changed if place == TRANSIENT]

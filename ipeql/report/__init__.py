@@ -1,1 +1,0 @@
-"""How IPEQL speaks: to the journal, the service manager and whoever asks on the control socket."""

@@ -1,0 +1,1 @@
+"""IPEQL as a service of systemd: the journal, message ids, notify, the unit."""

@@ -1,1 +1,0 @@
-../ipeql/backends/bpf/ipeql_methods.h

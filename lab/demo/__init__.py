@@ -1,0 +1,1 @@
+"""The demo: what IPEQL does for one TCP flow, measured and drawn."""

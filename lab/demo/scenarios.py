@@ -1,0 +1,141 @@
+"""What the demo measures: paths, the methods over them, and what they have to reach. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ipeql.methods import METHODS
+from ipeql.units import format_rate, format_time
+from lab.network.shaper import Shape
+
+MBIT = 10**6
+MS = 10**6
+
+PAYLOAD = 1448 / 1514
+"""TCP payload, timestamps on, of a full Ethernet frame as the emulator counts it."""
+
+EQUAL_BAR = 0.96
+LAG_BAR = 0.95
+CUT_BAR = 0.9
+"""Least shares of payload capacity: of equal links with round_robin, of links with unequal lag with
+bw_lag_eq, of the links that are there when one is cut and returned."""
+
+CUT_METHOD = "round_robin"
+"""Takes the links in turn, so that it misses one that is gone at once."""
+
+
+CUT_PARTS = ("before", "one link cut", "after its return")
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A link: ``rate`` in bit/s of Ethernet frames, one-way ``delay`` in ns."""
+
+    rate: int
+    delay: int
+
+    def __str__(self) -> str:
+        """Return e.g. ``20Mbit 5ms``."""
+        return f"{format_rate(self.rate)} {format_time(self.delay)}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scenario:
+    """One TCP flow over ``paths``, once with each of ``methods``.
+
+    ``bars``: the least share of payload capacity, by method. ``seconds`` a flow lasts, of which the
+    first ``warmup`` do not count. ``single``: first one over the best link alone, without a bundle.
+    ``cut``: at last one during which the last link is cut and returned.
+    """
+
+    title: str
+    paths: tuple[Path, ...]
+    methods: tuple[str, ...]
+    bars: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 4.5
+    warmup: float = 2.0
+    single: bool = True
+    cut: bool = False
+
+    @property
+    def best(self) -> int:
+        """Return the index of the fastest path."""
+        return max(range(len(self.paths)), key=lambda index: self.paths[index].rate)
+
+    @property
+    def figures(self) -> int:
+        """Return how many figures there will be."""
+        return self.single + len(self.methods) + len(CUT_PARTS) * self.cut
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """Return what the emulator does to each link."""
+        return [Shape(rate=path.rate, delay=path.delay) for path in self.paths]
+
+    def configuration(self, method: str) -> str:
+        """Return a configuration file: bundle ipeql0 with ``method`` over all links."""
+        slaves = "".join(
+            f"      - {{name: eth{number}, bandwidth: {format_rate(path.rate)}, "
+            f"lag: {format_time(path.delay)}}}\n"
+            for number, path in enumerate(self.paths, start=1)
+        )
+        return (
+            "version: 1\n"
+            "bundles:\n"
+            "  ipeql0:\n"
+            f"    method: {method}\n"
+            "    addresses: [10.9.0.1/24]\n"
+            f"    slaves:\n{slaves}"
+        )
+
+
+def capacity(*paths: Path) -> float:
+    """Return the payload capacity in bit/s: what one TCP flow gets out of ``paths`` at most."""
+    return sum(path.rate for path in paths) * PAYLOAD
+
+
+def _row(*paths: Path) -> Scenario:
+    # CUBIC takes seconds to fill a long path, and more after a loss.
+    return Scenario(
+        "unequal lag",
+        paths,
+        ("bw_lag_eq",),
+        {"bw_lag_eq": LAG_BAR},
+        seconds=9,
+        warmup=4.5,
+        single=False,
+    )
+
+
+EQUAL = Scenario(
+    "equal links",
+    (Path(10 * MBIT, 5 * MS), Path(10 * MBIT, 5 * MS)),
+    tuple(METHODS),
+    {"round_robin": EQUAL_BAR},
+    cut=True,
+)
+UNEQUAL = Scenario("4:1 links", (Path(16 * MBIT, 5 * MS), Path(4 * MBIT, 5 * MS)), tuple(METHODS))
+LAG = Scenario(
+    "45 ms lag difference", (Path(10 * MBIT, 5 * MS), Path(10 * MBIT, 50 * MS)), tuple(METHODS)
+)
+"""Low rates: three of these run side by side on two processors, and none may wait for one."""
+
+STAGES: tuple[tuple[Scenario, ...], ...] = (
+    (EQUAL, UNEQUAL, LAG),
+    (
+        _row(Path(20 * MBIT, 5 * MS), Path(20 * MBIT, 25 * MS)),
+        _row(Path(20 * MBIT, 5 * MS), Path(20 * MBIT, 50 * MS)),
+    ),
+    (_row(Path(50 * MBIT, 5 * MS), Path(12 * MBIT, 105 * MS)),),
+    (_row(Path(80 * MBIT, 5 * MS), Path(20 * MBIT, 55 * MS)),),
+    (_row(Path(100 * MBIT, 5 * MS), Path(10 * MBIT, 25 * MS)),),
+)
+"""Stages follow each other, the scenarios of one run side by side. The rows after the first stage
+are those of the table in docs/methods.md."""
+
+QUICK: tuple[tuple[Scenario, ...], ...] = (
+    (
+        Scenario(
+            EQUAL.title, EQUAL.paths, ("round_robin", "bw_lag_eq"), EQUAL.bars, 3.5, 1.5, cut=True
+        ),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Hosts in network namespaces, emulated links between them, and traffic."""

@@ -1,0 +1,202 @@
+"""The striping methods in C against the reference, packet by packet, in the kernel itself.
+
+``IPEQL_DECISIONS`` says how many decisions to compare for each method; 20 000 by default.
+"""
+
+import os
+import random
+from collections.abc import Iterator
+from ctypes import Structure, c_uint32, sizeof
+from dataclasses import dataclass
+from pathlib import Path
+from struct import pack
+
+import pytest
+
+from ipeql.backends.bpf import dataplane, layout, libbpf
+from ipeql.methods import MAX_SLAVES, METHODS, Scheduler, SlaveParameters, create
+from ipeql.state import BundleTable, SlaveRow
+
+DECISIONS = int(os.environ.get("IPEQL_DECISIONS", "20000"))
+SEED = 1998
+CHANGES = 200
+"""Packets between two reconfigurations, on average."""
+
+pytestmark = [pytest.mark.netns, pytest.mark.timeout(120 + DECISIONS // 1000)]
+
+
+@pytest.fixture(scope="module")
+def program() -> Iterator[libbpf.Object]:
+    if reason := dataplane.unavailable():
+        pytest.skip(reason)
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})  # every CPU has a state of its own
+    try:
+        with libbpf.Object(dataplane.OBJECT, True, dataplane.left_out()) as program:
+            yield program
+    finally:
+        os.sched_setaffinity(0, cpus)
+
+
+@dataclass
+class Packet:
+    data: bytes
+    segments: int
+    header: int
+
+    @property
+    def length(self) -> int:
+        return len(self.data) - 14
+
+
+def packet(dice: random.Random) -> Packet:
+    """Return a frame of IPv4 or IPv6, UDP or TCP, of any size, perhaps a train."""
+    tcp, v6 = dice.random() < 0.5, dice.random() < 0.3
+    words = dice.randint(5, 15)
+    transport = bytes(12) + bytes([words << 4]) + bytes(words * 4 - 13) if tcp else bytes(8)
+    payload = bytes(dice.choice((0, 1, 64, 500, 1400, dice.randint(0, 1400))))
+    protocol = 6 if tcp else 17
+    if v6:
+        header = pack("!IHBB16s16s", 6 << 28, len(transport + payload), protocol, 64, b"1", b"2")
+    else:
+        options = dice.randint(0, 10)
+        total = 20 + options * 4 + len(transport + payload)
+        first = (0x45 + options, 0, total, 0, 0, 64, protocol, 0)
+        header = pack("!BBHHHBBH4s4s", *first, b"\x0a\0\0\1", b"\x0a\0\0\2") + bytes(options * 4)
+    ether = bytes(12) + (b"\x86\xdd" if v6 else b"\x08\x00")
+    segments = dice.choice((1, 1, 1, 2, 3, 17, 45))
+    repeated = len(header + transport) if segments > 1 else 0
+    return Packet(ether + header + transport + payload, segments, repeated)
+
+
+def parameters(dice: random.Random, method: str) -> tuple[tuple[str, int | str], ...]:
+    if method == "round_robin":
+        return (("packets_per_slave", dice.choice((1, 1, 2, 7))),)
+    if method in ("bw_load", "bw_poll"):
+        return (("count", dice.choice(("bytes", "packets"))),)
+    return ()
+
+
+def table(dice: random.Random, method: str, ifindices: list[int]) -> BundleTable:
+    with_lag = method == "bw_lag_val" or dice.random() < 0.5
+    rows = tuple(
+        SlaveRow(
+            ifindex=ifindex,
+            name=f"s{ifindex}",
+            bandwidth=dice.choice((1000, 28_800, 10**6, 10**9, dice.randint(1000, 10**11))),
+            lag=dice.choice((0, 5 * 10**6, dice.randint(0, 10**9))) if with_lag else None,
+            overhead=dice.choice((0, 14, 38)),
+            usable=dice.random() < 0.9,
+        )
+        for ifindex in ifindices
+    )
+    interval = dice.choice((10**9, 10**6, dice.randint(10**6, 10**10)))
+    return BundleTable(method, parameters(dice, method), "burst", interval, rows)
+
+
+def reference(table: BundleTable) -> Scheduler:
+    given = dict(table.parameters)
+    if table.method == "bw_poll":
+        given["poll_interval"] = table.poll_interval
+    slaves = [SlaveParameters(row.bandwidth, row.lag, row.overhead) for row in table.slaves]
+    return create(table.method, slaves, **given)
+
+
+class Twins:
+    """The reference and the program, given the same."""
+
+    def __init__(self, program: libbpf.Object) -> None:
+        self._program = program
+        self._scheduler: Scheduler | None = None
+        self._table: BundleTable | None = None
+        self._polled = 0
+        self._count = 0
+
+    def configure(self, table: BundleTable) -> None:
+        known = {row.ifindex: i for i, row in enumerate(self._table.slaves if self._table else ())}
+        origins = [known.get(row.ifindex) for row in table.slaves]
+        scheduler = reference(table)
+        if self._scheduler:
+            scheduler.inherit(self._scheduler, origins)
+        self._scheduler, self._table, self._polled = scheduler, table, 0
+        wanted = layout.incoming(table, origins)
+        wanted.cpus = libbpf.cpus()
+        libbpf.update(self._program.map("incoming"), c_uint32(0), wanted)
+        libbpf.run(self._program.program("configure"), libbpf.SkBuff(), bytes(60))
+
+    def compare(self, now: int, mask: int, packet: Packet, queued: int) -> None:
+        """Let both decide; ``queued`` has 4 bits a slave."""
+        assert self._scheduler and self._table
+        usable = sum(1 << i for i, row in enumerate(self._table.slaves) if row.usable)
+        self._scheduler.set_usable(mask & usable)
+        if mask & usable:
+            self._poll(now)
+        lengths = [queued >> 4 * slave & 15 for slave in range(MAX_SLAVES)]
+        wanted = self._scheduler.pick(now, packet.length, packet.segments, packet.header, lengths)
+        context = libbpf.SkBuff(tstamp=now, gso_segs=packet.segments)
+        context.cb[0] = mask
+        for word in range(4):
+            context.cb[1 + word] = queued >> 32 * word & 0xFFFFFFFF
+        libbpf.run(self._program.program("stripe"), context, packet.data)
+        found = None if context.cb[0] == MAX_SLAVES else context.cb[0]
+        self._count += 1
+        assert found == wanted.slave, f"decision {self._count}: {packet}, {self._table}"
+
+    def _poll(self, now: int) -> None:
+        assert self._scheduler and self._table
+        if self._table.method != "bw_poll":
+            return
+        self._polled = self._polled or now
+        due = (now - self._polled) // self._table.poll_interval
+        for _ in range(due):
+            self._scheduler.tick(now)
+        self._polled += due * self._table.poll_interval
+
+
+@pytest.mark.parametrize("method", layout.METHODS)
+def test_every_decision_is_the_reference_s(program: libbpf.Object, method: str) -> None:
+    assert method in METHODS
+    dice = random.Random(f"{SEED} {method}")
+    twins, now, mask, ifindices = Twins(program), 10**12, 0xFFFFFFFF, [1]
+    packets = [packet(dice) for _ in range(500)]
+    for number in range(DECISIONS):
+        if number == 0 or dice.random() < 1 / CHANGES:
+            ifindices = dice.sample(range(1, 41), dice.choice((0, 1, 2, 2, 3, 8, 32)))
+            kept = method if dice.random() < 0.8 else dice.choice(layout.METHODS)
+            twins.configure(table(dice, kept, ifindices))
+            if kept != method:
+                twins.configure(table(dice, method, ifindices))
+        elif dice.random() < 1 / CHANGES:
+            dice.shuffle(ifindices)
+            left = ifindices[: dice.randint(0, len(ifindices))]
+            twins.configure(table(dice, method, left))
+        if dice.random() < 1 / 50:
+            mask = dice.choice((0xFFFFFFFF, 0xFFFFFFFF, dice.getrandbits(32)))
+        now += dice.choice((0, 1, 1000, 10**5, dice.randint(0, 10**9)))
+        twins.compare(now, mask, dice.choice(packets), dice.getrandbits(128))
+
+
+KERNEL = Path(__file__).parents[3] / "kernel"
+
+
+def test_object_is_built_from_these_sources() -> None:
+    if not dataplane.OBJECT.exists():
+        pytest.skip(dataplane.unavailable())
+    newest = max(path.stat().st_mtime for path in (*KERNEL.glob("*.h"), *KERNEL.glob("bpf/*.[ch]")))
+    assert newest <= dataplane.OBJECT.stat().st_mtime
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lanes", layout.Lane),
+        ("incoming", layout.Incoming),
+        ("neighbours", layout.Known),
+        ("document", layout.Document),
+    ],
+)
+def test_user_space_and_programs_agree_on_the_maps(
+    program: libbpf.Object, name: str, value: type[Structure]
+) -> None:
+    shown = Path(f"/proc/self/fdinfo/{program.map(name)}").read_text()
+    assert f"value_size:\t{sizeof(value)}\n" in shown

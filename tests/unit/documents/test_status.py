@@ -1,0 +1,200 @@
+"""The status document and what people see of it, against tests/golden/cli.
+
+UPDATE_GOLDEN=1 writes the files anew.
+"""
+
+import io
+import json
+import os
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from ipeql.cli.reading.table import bar, rate, status_table
+from ipeql.documents.configuration import configuration
+from ipeql.documents.status import describe
+from ipeql.errors import Code, Mark, Problem
+from ipeql.state import (
+    TRANSIENT,
+    BundleSpec,
+    BundleStatistics,
+    BundleTable,
+    Capabilities,
+    DesiredState,
+    Link,
+    LinkMatch,
+    ObservedBundle,
+    ObservedState,
+    SlaveRow,
+    SlaveSpec,
+    SlaveStatistics,
+    Verdict,
+)
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "cli"
+MBIT, MS = 10**6, 10**6
+
+
+def agrees(name: str, text: str) -> None:
+    path = GOLDEN / name
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+HOME = BundleSpec(
+    "ipeql0",
+    "bw_lag_eq",
+    slaves=(
+        SlaveSpec("eth1", bandwidth=100 * MBIT, lag=5 * MS, mark=Mark("/etc/ipeql/a.yaml", 9, 9)),
+        SlaveSpec("ppp0", bandwidth=28_800, lag=120 * MS, changed=(("lag", TRANSIENT),)),
+        SlaveSpec(match=LinkMatch(name="wwan*"), bandwidth=20 * MBIT, lag=45 * MS),
+        SlaveSpec("eth9", bandwidth=10 * MBIT, lag=10 * MS, changed=(("slave", TRANSIENT),)),
+    ),
+    parameters=(("max_hold", 200 * MS),),
+    addresses=(IPv4Interface("10.9.0.1/24"),),
+    min_slaves=3,
+    mark=Mark("/etc/ipeql/a.yaml", 3, 3),
+    changed=(("max-hold", TRANSIENT), ("min-slaves", "/etc/ipeql/saved.yaml:4")),
+    freed=(("eth7", TRANSIENT),),
+)
+OFFICE = BundleSpec("ipeql1", "round_robin", slaves=(SlaveSpec("eth2"),), backend="bpf")
+SPARE = BundleSpec("ipeql2", "bw_load", slaves=(SlaveSpec("eth3", bandwidth_auto=True),))
+DESIRED = DesiredState({spec.name: spec for spec in (HOME, OFFICE, SPARE)}, generation=3)
+
+
+def row(ifindex: int, name: str, bandwidth: int, lag: int, usable: bool = True) -> SlaveRow:
+    return SlaveRow(ifindex, name, bandwidth, lag, 14, usable=usable)
+
+
+OBSERVED = ObservedState(
+    links={
+        1: Link(1, "ipeql0", alias="ipeql:ipeql0", mtu=1500),
+        2: Link(2, "eth1"),
+        3: Link(3, "ppp0", carrier=False, arphrd=512),
+        4: Link(4, "wwan0"),
+        5: Link(5, "wwan1"),
+        6: Link(6, "ipeql2", alias="ipeql:ipeql2"),
+        7: Link(7, "eth3"),
+    },
+    bundles={
+        "ipeql0": ObservedBundle(
+            "tun",
+            BundleTable(
+                "bw_lag_eq",
+                parameters=(("max_hold", 200 * MS), ("queue_limit", 1670 * MS)),
+                slaves=(
+                    row(2, "eth1", 100 * MBIT, 5 * MS),
+                    row(3, "ppp0", 28_800, 120 * MS, usable=False),
+                    row(4, "wwan0", 20 * MBIT, 45 * MS),
+                ),
+            ),
+        ),
+        "ipeql2": ObservedBundle("tun", BundleTable("bw_load")),
+    },
+    capabilities={
+        "tun": Capabilities(
+            "tun", True, frozenset({"bw_lag_eq", "bw_load"}), frozenset({"burst"}), rank=10
+        )
+    },
+    verdicts={(HOME.name, 3): Verdict(False, "no-carrier")},
+)
+STATISTICS = {
+    "ipeql0": BundleStatistics(
+        slaves=(
+            SlaveStatistics(2, "eth1", 900, 900, 1_200_000, 3, 4344, 48_200_000),
+            SlaveStatistics(3, "ppp0"),
+            SlaveStatistics(
+                4, "wwan0", 300, 290, 400_000, 0, 0, 9_640_000, {"queue_full": 10, "no_buffer": 0}
+            ),
+        ),
+        dropped={"no_slave": 2},
+    )
+}
+PROBLEMS = (
+    Problem(
+        Code.NO_BACKEND,
+        "ipeql1: no backend can carry it: there is no backend bpf",
+        "choose 'backend: auto'",
+        bundle="ipeql1",
+    ),
+    Problem(Code.UNREADABLE, "/etc/ipeql/b.yaml is a directory", "remove it"),
+)
+DOCUMENT = describe(DESIRED, OBSERVED, STATISTICS, PROBLEMS, daemon=True)
+
+
+def text(width: int, bars: bool = False) -> str:
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    console.print(status_table(DOCUMENT["bundles"], bars))
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def test_status_for_people() -> None:
+    agrees("status.txt", text(120))
+
+
+def test_status_on_a_narrow_screen() -> None:
+    agrees("status-80.txt", text(80))
+
+
+def test_status_on_a_wide_screen() -> None:
+    agrees("status-bars.txt", text(100, bars=True))
+
+
+def test_status_for_programs() -> None:
+    agrees("status.json", json.dumps(DOCUMENT, indent=2) + "\n")
+
+
+def test_show_for_programs() -> None:
+    agrees("show.json", json.dumps(configuration(HOME), indent=2) + "\n")
+
+
+def test_states_of_a_bundle() -> None:
+    def state(usable: int, min_slaves: int) -> str:
+        names = ("eth1", "eth2", "eth3")
+        spec = BundleSpec(
+            "b0", "round_robin", tuple(SlaveSpec(name) for name in names), min_slaves=min_slaves
+        )
+        links = {i: Link(i, name, carrier=i < usable) for i, name in enumerate(names)}
+        table = BundleTable("round_robin", slaves=tuple(map(row_of, links.values())))
+        observed = ObservedState(links=links, bundles={"b0": ObservedBundle("tun", table)})
+        shown = describe(DesiredState({"b0": spec}), observed, {}, (), daemon=True)
+        return str(shown["bundles"][0]["state"])
+
+    def row_of(link: Link) -> SlaveRow:
+        return SlaveRow(link.ifindex, link.name)
+
+    assert [state(usable, 2) for usable in range(4)] == ["down", "degraded", "ready", "ready"]
+    assert [state(usable, 1) for usable in range(4)] == ["down", "ready", "ready", "ready"]
+
+
+@pytest.mark.parametrize(
+    ("bits", "shown"),
+    [
+        (0, "0 bit/s"),
+        (999, "999 bit/s"),
+        (1000, "1.00 kbit/s"),
+        (48_249_000, "48.2 Mbit/s"),
+        (99_960_000, "100 Mbit/s"),
+        (999_600_000, "1.00 Gbit/s"),
+        (12_345_678_901, "12.3 Gbit/s"),
+        (1_234_567_890_123, "1235 Gbit/s"),
+    ],
+)
+def test_a_rate_has_three_digits(bits: int, shown: str) -> None:
+    assert rate(bits) == shown
+
+
+def test_a_bar_never_leaves_its_cells() -> None:
+    assert [bar(fraction) for fraction in (-1, 0, 1 / 64, 0.5, 1, 7)] == [
+        "",
+        "",
+        "▏",
+        "████",
+        "████████",
+        "████████",
+    ]

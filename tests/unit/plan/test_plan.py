@@ -1,0 +1,125 @@
+"""Golden cases: what is wanted, what is there, and the plan as people see it.
+
+``UPDATE_GOLDEN=1 pytest tests/unit/plan/test_plan.py`` writes what the code now says;
+read the diff.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import TypeAdapter
+
+from ipeql.errors import Code
+from ipeql.methods import METHODS
+from ipeql.plan import Plan, choose_backend, plan, undo
+from ipeql.state import BundleSpec, Capabilities, DesiredState, ObservedState
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "plan"
+CASES = sorted(path.name for path in GOLDEN.iterdir())
+
+ABLE = Capabilities("tun", True, frozenset(METHODS), frozenset({"burst", "packet"}), rank=10)
+
+
+def read_desired(path: Path) -> DesiredState:
+    bundles = yaml.safe_load(path.read_text())
+    named = {name: {"name": name, **bundle} for name, bundle in bundles.items()}
+    return TypeAdapter(DesiredState).validate_python({"bundles": named})
+
+
+def read_observed(path: Path) -> ObservedState:
+    """Links are a list, verdicts too; a tun backend that can do everything is there by default."""
+    shown: dict[str, Any] = yaml.safe_load(path.read_text())
+    shown["links"] = {link["ifindex"]: link for link in shown.get("links", ())}
+    shown["verdicts"] = {
+        (verdict.pop("bundle"), verdict.pop("ifindex")): verdict
+        for verdict in shown.get("verdicts", ())
+    }
+    shown.setdefault("capabilities", {"tun": ABLE})
+    return TypeAdapter(ObservedState).validate_python(shown)
+
+
+def read_case(case: str) -> Plan:
+    folder = GOLDEN / case
+    return plan(read_desired(folder / "desired.yaml"), read_observed(folder / "observed.yaml"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case: str) -> None:
+    found = read_case(case)
+    lines = [action.describe() for action in found.actions]
+    lines += [problem.render() for problem in found.problems]
+    text = "".join(f"{line}\n" for line in lines)
+    golden = GOLDEN / case / "plan.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+def test_undoing_a_change_of_backend_brings_the_old_one_back_whole() -> None:
+    destroy = read_case("backend_change").actions[0]
+    assert [str(action) for action in undo(destroy)] == [
+        "+ create ipeql0 (tun)",
+        "+ configure ipeql0: bw_load over eth1, eth2",
+        "~ mtu ipeql0: 1500",
+        "+ address 10.9.0.1/24 on ipeql0",
+        "+ address fe80::1/64 on ipeql0",
+        "~ up ipeql0",
+    ]
+
+
+def test_undoing_lets_stay_what_was_there() -> None:
+    for case in ("dataplane_died", "strict_filter_came_back"):
+        assert undo(read_case(case).actions[0]) == ()
+
+
+def test_json_names_every_value() -> None:
+    shown = [action.to_json() for action in read_case("first_start").actions]
+    assert [action["action"] for action in shown] == [
+        "CreateBundle",
+        "PrepareSlave",
+        "PrepareSlave",
+        "ConfigureBundle",
+        "SetMtu",
+        "AddAddress",
+        "SetUp",
+        "AddRoute",
+        "AddRoute",
+    ]
+    assert shown[0] == {
+        "action": "CreateBundle",
+        "bundle": "ipeql0",
+        "backend": "tun",
+        "revive": False,
+    }
+    configure: Any = shown[3]
+    assert configure["before"] is None
+    assert configure["after"]["slaves"][0]["bandwidth"] == 100_000_000
+    assert shown[5]["address"] == "10.9.0.1/24"
+
+
+def test_the_reason_for_the_choice_of_a_backend() -> None:
+    spec = BundleSpec("ipeql0", "bw_lag_eq")
+    bpf = Capabilities("bpf", True, frozenset({"bw_load"}), frozenset({"burst"}), rank=20)
+    both = {"tun": ABLE, "bpf": bpf}
+    assert choose_backend(spec, both) == (
+        "tun",
+        "the fastest that can; bpf cannot do method bw_lag_eq",
+    )
+    assert choose_backend(BundleSpec("ipeql0", "bw_load", backend="tun"), both) == (
+        "tun",
+        "as configured",
+    )
+    able = {"tun": ABLE, "bpf": replace(bpf, methods=ABLE.methods)}
+    assert choose_backend(spec, able, running="tun") == (
+        "tun",
+        "it runs and can; bpf is faster: name it to change over",
+    )
+
+
+def test_a_problem_knows_its_bundle() -> None:
+    (problem,) = read_case("foreign_name").problems
+    assert (problem.code, problem.bundle) == (Code.NAME_TAKEN, "ipeql0")
