@@ -13,6 +13,10 @@ OnChange = Callable[[str, str], None]
 """Called with (bundle, what happened) when a dataplane changes by itself, e.g. its worker died."""
 
 
+def ignore(bundle: str, what: str) -> None:
+    """Do nothing: an ``OnChange`` of whoever runs one pass and ends."""
+
+
 class Backend(Protocol):
     """One dataplane. A bundle is named by its interface name, at most 15 bytes."""
 

@@ -11,9 +11,7 @@ from typing import Any
 
 from ipeql.api.control import runtime_directory
 from ipeql.backends.base import Backend
-from ipeql.backends.bpf.backend import BpfBackend
-from ipeql.backends.kmod.backend import KmodBackend
-from ipeql.backends.tun.backend import TunBackend
+from ipeql.backends.make import make
 from ipeql.documents import status as document
 from ipeql.documents.plan import changes
 from ipeql.errors import Code, IpeqlError, NotRunningError, Problem
@@ -85,11 +83,7 @@ def _needs_daemon(bundle: str) -> Problem:
 
 @contextlib.asynccontextmanager
 async def _machine() -> AsyncIterator[tuple[Reconciler, Mapping[str, Backend]]]:
-    backends: Mapping[str, Backend] = {
-        "bpf": BpfBackend(),
-        "kmod": KmodBackend(),
-        "tun": TunBackend(runtime_directory()),
-    }
+    backends: Mapping[str, Backend] = make(runtime_directory())
     try:
         yield Reconciler(backends, snapshot, runtime_directory()), backends
     finally:

@@ -15,7 +15,7 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ipeql.backends import table as tables
-from ipeql.backends.base import OnChange
+from ipeql.backends.base import OnChange, ignore
 from ipeql.backends.tun import client, wire
 from ipeql.backends.tun.device import is_attached, open_device
 from ipeql.errors import ApplyError, Code, Problem
@@ -53,7 +53,7 @@ class TunBackend:
 
     name = "tun"
 
-    def __init__(self, runtime: Path, on_change: OnChange = lambda bundle, what: None) -> None:
+    def __init__(self, runtime: Path, on_change: OnChange = ignore) -> None:
         self._runtime = runtime
         self._on_change = on_change
         self._devices: dict[str, int] = {}

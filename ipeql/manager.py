@@ -1,0 +1,179 @@
+"""What may be asked of a running IPEQL, and the pass behind every answer that changes something."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ipeql.api.control import runtime_directory
+from ipeql.backends.base import Backend
+from ipeql.backends.make import make
+from ipeql.config import Layers, parse_change
+from ipeql.config.changes.change import in_words
+from ipeql.documents.configuration import configuration
+from ipeql.documents.plan import changes
+from ipeql.documents.status import describe
+from ipeql.errors import ConfigError, IpeqlError, NotFoundError, Problem, no_such_bundle
+from ipeql.observe import snapshot
+from ipeql.reconcile import PassResult, Reconciler
+from ipeql.service import journal, notify
+from ipeql.state import BundleStatistics, DesiredState
+from ipeql.telling import Telling
+
+RESYNC_S = 10.0
+"""A pass is run at least this often, against changes that no event tells of: a stuck worker."""
+
+RETRY_S = 1.0
+"""Wait after a pass that could not even observe the machine."""
+
+
+class BundleManager:
+    """The ``Manager`` of ``ipeql.api.manager``: the configuration in force, and its passes.
+
+    ``directories`` are those of the configuration; the rest lies in RUNTIME_DIRECTORY.
+    """
+
+    def __init__(self, directories: Sequence[Path]) -> None:
+        runtime = runtime_directory()
+        self.telling = Telling()
+        self._layers = Layers(directories, runtime)
+        self._backends: Mapping[str, Backend] = make(runtime, self._backend_changed)
+        self._reconciler = Reconciler(self._backends, snapshot, runtime)
+        self._refused: tuple[Problem, ...] = ()
+        self._problems: tuple[Problem, ...] = ()
+        self._wake = asyncio.Event()
+
+    @property
+    def _desired(self) -> DesiredState:
+        return self._layers.desired
+
+    def load(self) -> None:
+        """Read the files; ConfigError: what was in force stays."""
+        self._load(self._layers.load)
+
+    def wake(self) -> None:
+        """Have a pass run soon."""
+        self._wake.set()
+
+    async def passes(self) -> None:
+        """Run a pass now, whenever woken, and when one is due; tell systemd of the first."""
+        started = False
+        while True:
+            try:
+                due = (await self._pass()).requeue
+                wait = min(RESYNC_S, max(0, due - time.monotonic_ns()) / 1e9) if due else RESYNC_S
+            except IpeqlError as error:
+                for problem in error.problems:
+                    journal.problem(problem)
+                wait = RETRY_S
+            if not started:
+                notify.ready(self._summary())
+                started = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def close(self, *, destroy: bool) -> None:
+        """Let go of the bundles; ``destroy``: remove them first."""
+        try:
+            if destroy:
+                await self._reconciler.destroy_all()
+        finally:
+            for backend in self._backends.values():
+                await backend.close()
+
+    async def describe(self) -> dict[str, Any]:
+        """Return the status document."""
+        observed = await self._reconciler.observe(self._desired)
+        statistics: dict[str, BundleStatistics] = {}
+        for name, bundle in observed.bundles.items():
+            with contextlib.suppress(IpeqlError):  # gone meanwhile: its state says so
+                statistics[name] = await self._backends[bundle.backend].statistics(name)
+        problems = (*self._refused, *self._problems)
+        return describe(self._desired, observed, statistics, problems, daemon=True)
+
+    async def plan(self) -> dict[str, Any]:
+        """Return what a reload would do, from the files as they are now."""
+        found = await self._reconciler.plan(self._layers.read())
+        return changes(found.actions, found.problems)
+
+    async def reload(self) -> dict[str, Any]:
+        """Read the files again and apply them; ConfigError: the last good ones stay in force."""
+        return await self._reload(self._layers.load)
+
+    async def apply(self) -> dict[str, Any]:
+        """Run a pass now."""
+        result = await self._pass()
+        return changes(result.actions, result.problems)
+
+    async def change(self, change: dict[str, Any], saved: bool = False) -> dict[str, Any]:
+        """Put a transient change in force and apply it; ``saved``: a file has it from now on."""
+        parsed = parse_change(change)
+        if saved:
+            return await self._reload(lambda: self._layers.adopt(parsed))
+        self._layers.change(parsed)
+        self.telling.changed(f"transient: {in_words(parsed)}", parsed.bundle)
+        return await self.apply()
+
+    async def revert(self, bundle: str = "") -> dict[str, Any]:
+        """Give up the transient changes, of one bundle where it is named, and apply that."""
+        self._layers.revert(bundle)
+        self.telling.changed("transient changes given up", bundle)
+        return await self.apply()
+
+    async def show(self, bundle: str) -> dict[str, Any]:
+        """Return the configuration in force of one bundle."""
+        if bundle not in self._desired.bundles:
+            raise NotFoundError(no_such_bundle(bundle, self._desired.bundles))
+        return configuration(self._desired.bundles[bundle])
+
+    def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
+        """Return the events from now on."""
+        return self.telling.events.subscribe()
+
+    async def _reload(self, read: Callable[[], None]) -> dict[str, Any]:
+        notify.reloading()
+        try:
+            self._load(read)
+            result = await self._pass()
+        except IpeqlError as error:
+            first = str(error).partition("\n")[0]
+            notify.ready(f"{first}; generation {self._desired.generation} kept")
+            raise
+        notify.ready(self._summary())
+        return changes(result.actions, result.problems)
+
+    def _load(self, read: Callable[[], None]) -> None:
+        """Let ``read`` load the files; ConfigError: the last good ones stay in force."""
+        try:
+            read()
+        except ConfigError as error:
+            self._refused = error.problems
+            self.telling.refused(self._desired.generation, error.problems)
+            self._wake.set()  # what is shown has changed
+            raise
+        self._refused = ()
+        self.telling.loaded(self._desired)
+
+    async def _pass(self) -> PassResult:
+        desired = self._desired
+        result = await self._reconciler.run(desired)
+        self._problems = result.problems
+        problems = (*self._refused, *self._problems)
+        status = describe(desired, result.observed, {}, problems, daemon=True)
+        self.telling.passed(desired, result, status)
+        return result
+
+    def _backend_changed(self, bundle: str, what: str) -> None:
+        self.telling.backend(bundle, what)
+        self._wake.set()
+
+    def _summary(self) -> str:
+        bundles = self.telling.shown.get("bundles", [])
+        usable = sum(bundle["usable_slaves"] for bundle in bundles)
+        slaves = sum(len(bundle["slaves"]) for bundle in bundles)
+        generation = self._desired.generation
+        return f"generation {generation}: {len(bundles)} bundles, {usable}/{slaves} slaves usable"
