@@ -44,7 +44,7 @@ class PassResult:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """A bundle's actions that did not succeed, and from when (ns) the same are tried again."""
+    """What is left to do for a bundle, why, and from when (ns) the same is tried again."""
 
     actions: list[Action]
     problems: tuple[Problem, ...]
@@ -86,26 +86,28 @@ class Reconciler:
     async def run(self, desired: DesiredState) -> PassResult:
         """Run one pass: apply what differs, and look again until nothing does.
 
-        A bundle whose change is refused is rolled back; the same change is tried again later,
-        another one at once. The other bundles go on.
+        Where a detail of a bundle is refused, the rest is applied; where something essential is,
+        the bundle is rolled back. The same change is tried again later, another one at once. The
+        other bundles go on.
         """
         async with self._lock:
             applied: list[Action] = []
-            failed: set[str] = set()
+            rolled_back: set[str] = set()
             for pause in PAUSES_S:
                 await asyncio.sleep(pause)
                 observed = await self._observe(desired, self._health)
                 wanted = plan(desired, observed)
-                pending = self._pending(wanted, failed)
+                pending = self._pending(wanted, rolled_back)
                 if not pending or pause == PAUSES_S[-1]:
                     break
                 for bundle, actions in pending.items():
-                    try:
-                        await self._applier.apply(actions)
-                        applied += actions
-                    except ApplyError as error:
-                        self._fail(bundle, actions, error.problems)
-                        failed.add(bundle)
+                    outcome = await self._applier.apply(actions)
+                    applied += outcome.done
+                    if outcome.problems:
+                        left = [action for action in actions if action not in outcome.done]
+                        self._fail(bundle, left, outcome.problems)
+                    if outcome.rolled_back:
+                        rolled_back.add(bundle)
             for bundle, actions in pending.items():
                 self._fail(bundle, actions, (_not_in_sync(bundle, actions),))
             failures = self._failures.values()
@@ -141,23 +143,23 @@ class Reconciler:
             verdicts=health.judge(time.monotonic_ns(), slaves),
         )
 
-    def _pending(self, wanted: Plan, failed: set[str]) -> dict[str, list[Action]]:
+    def _pending(self, wanted: Plan, rolled_back: set[str]) -> dict[str, list[Action]]:
         """Return the actions that are due, by bundle.
 
-        Not those of bundles that have ``failed`` in this pass; what failed earlier is forgotten
-        where the plan is another one now.
+        Not those of bundles that were ``rolled_back`` in this pass; what failed earlier is
+        forgotten where the plan is another one now.
         """
         bundles, now = wanted.by_bundle(), time.monotonic_ns()
         self._failures = {
             bundle: failure
             for bundle, failure in self._failures.items()
-            if bundle in failed or failure.actions == bundles.get(bundle)
+            if bundle in rolled_back or failure.actions == bundles.get(bundle)
         }
         waiting = {bundle for bundle, failure in self._failures.items() if failure.until > now}
         return {
             bundle: actions
             for bundle, actions in bundles.items()
-            if bundle not in waiting and bundle not in failed
+            if bundle not in waiting and bundle not in rolled_back
         }
 
     def _fail(self, bundle: str, actions: list[Action], problems: tuple[Problem, ...]) -> None:

@@ -39,8 +39,9 @@ Network = IPv4Network | IPv6Network
 class Link:
     """A network interface as the kernel shows it.
 
-    ``speed`` is what the driver reports in bit/s, None where it reports none. ``strict_rp_filter``:
-    the kernel would drop packets that arrive here from sources routed elsewhere.
+    ``speed`` is what the driver reports in bit/s, None where it reports none. ``rp_filter``: the
+    link's own setting, None where IPv4 is not on it. ``strict_rp_filter``: by that or by the
+    setting for all links the kernel drops packets that arrive here from sources routed elsewhere.
     """
 
     ifindex: int
@@ -54,6 +55,7 @@ class Link:
     speed: int | None = None
     alias: str = ""
     addresses: frozenset[Interface] = frozenset()
+    rp_filter: int | None = 0
     strict_rp_filter: bool = False
 
     @property

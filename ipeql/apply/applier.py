@@ -1,6 +1,7 @@
 """The interpreter of plans: one bundle's actions in order, or back to where they began."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -9,7 +10,7 @@ from ipeql.apply import device, slaves
 from ipeql.apply.refusal import UNDO_FAILED_HELP, explain
 from ipeql.apply.slaves import SavedSlaves
 from ipeql.backends.base import Backend
-from ipeql.errors import ApplyError, Code, IpeqlError, Problem
+from ipeql.errors import Code, IpeqlError, Problem
 from ipeql.plan import (
     Action,
     AddAddress,
@@ -22,12 +23,27 @@ from ipeql.plan import (
     RemoveAddress,
     RemoveRoute,
     ReplaceRoute,
+    SetFilter,
     SetMtu,
     SetUp,
     undo,
 )
 
 _Refused = (IpeqlError, NetlinkError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one bundle's actions: those that are ``done`` and stand, and the problems.
+
+    ``rolled_back``: an essential action was refused, and those before it were undone in reverse.
+    The problems are then its cause, and whatever could not be undone. Otherwise they are those of
+    the single actions that were refused.
+    """
+
+    done: tuple[Action, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    rolled_back: bool = False
 
 
 class Applier:
@@ -37,21 +53,23 @@ class Applier:
         self._backends = backends
         self._saved = saved
 
-    async def apply(self, actions: Sequence[Action]) -> None:
-        """Carry out one bundle's ``actions`` in order.
-
-        Where one is refused, those before it are undone in reverse and ApplyError leaves: first the
-        cause, then whatever could not be undone.
-        """
+    async def apply(self, actions: Sequence[Action]) -> Outcome:
+        """Carry out one bundle's ``actions`` in order; where one is refused, see ``Outcome``."""
         async with AsyncIPRoute() as kernel:
             done: list[Action] = []
+            refused: list[Problem] = []
             for action in actions:
                 try:
                     await self._perform(kernel, action)
                 except _Refused as error:
                     problems = explain(action, error)
-                    raise ApplyError([*problems, *await self._undo(kernel, done)]) from error
-                done.append(action)
+                    if action.essential:
+                        not_undone = await self._undo(kernel, done)
+                        return Outcome(problems=(*problems, *not_undone), rolled_back=True)
+                    refused += problems
+                else:
+                    done.append(action)
+        return Outcome(tuple(done), tuple(refused))
 
     async def _undo(self, kernel: AsyncIPRoute, done: list[Action]) -> list[Problem]:
         problems = []
@@ -77,8 +95,10 @@ class Applier:
                 await self._backends[action.backend].configure(action.bundle, action.after)
             case PrepareSlave():
                 await slaves.prepare(kernel, self._saved, action)
+            case SetFilter():
+                slaves.set_filter(self._saved, action)
             case ReleaseSlave():
-                await slaves.release(kernel, self._saved, action)
+                slaves.release(self._saved, action)
             case SetMtu():
                 await device.change(kernel, action.bundle, mtu=action.after)
             case SetUp():

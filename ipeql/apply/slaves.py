@@ -5,17 +5,20 @@ for the bundle. The earlier value has to outlive the daemon: it is kept in RUNTI
 """
 
 import errno
-import json
 import logging
 import socket
-from collections.abc import Container
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ipeql.plan import PrepareSlave, ReleaseSlave
+from ipeql import runtime
+from ipeql.apply import ipv4
+from ipeql.plan import PrepareSlave, ReleaseSlave, SetFilter
+from ipeql.state import Link
 
 FILE_NAME = "saved-slaves.json"
 VERSION = 1
@@ -32,6 +35,14 @@ class Changed(NamedTuple):
     ours: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Slave:
+    """``mac`` tells a link from another one that got its ifindex while no daemon ran."""
+
+    mac: str = ""
+    changed: Changed | None = None
+
+
 class SavedSlaves:
     """The enslaved, by (bundle, ifindex), and each one's rp_filter; None: left as it is.
 
@@ -42,61 +53,76 @@ class SavedSlaves:
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE_NAME
         self._slaves = _read(self._path)
+        self._read_from_file = set(self._slaves)
 
-    def prepared(self, ifindexes: Container[int]) -> frozenset[tuple[str, int]]:
-        """Return who is enslaved; links that are not among ``ifindexes`` are forgotten."""
-        self._slaves = {key: old for key, old in self._slaves.items() if key[1] in ifindexes}
+    def prepared(self, links: Mapping[int, Link]) -> frozenset[tuple[str, int]]:
+        """Return who is enslaved; who is not among ``links`` is forgotten.
+
+        So is a slave of an earlier daemon whose ifindex another link has now.
+        """
+        slaves = {
+            key: replace(slave, mac=links[key[1]].mac)
+            for key, slave in self._slaves.items()
+            if key[1] in links and self._is_same(key, slave.mac, links[key[1]].mac)
+        }
+        self._read_from_file.clear()
+        if slaves != self._slaves:
+            self._slaves = slaves
+            self._write()
         return frozenset(self._slaves)
 
-    def remember(self, bundle: str, ifindex: int, changed: Changed | None) -> None:
+    def _is_same(self, key: tuple[str, int], before: str, now: str) -> bool:
+        return key not in self._read_from_file or before in ("", now)
+
+    def remember(self, bundle: str, ifindex: int, changed: Changed | None = None) -> None:
         """Note that a slave is enslaved; an earlier value that is already known stands."""
-        before = self._slaves.get((bundle, ifindex))
-        if before and changed:
-            changed = changed._replace(earlier=before.earlier)
-        self._slaves[bundle, ifindex] = changed or before
+        slave = self._slaves.get((bundle, ifindex), _Slave())
+        if slave.changed and changed:
+            changed = changed._replace(earlier=slave.changed.earlier)
+        self._slaves[bundle, ifindex] = replace(slave, changed=changed or slave.changed)
         self._write()
 
     def forget(self, bundle: str, ifindex: int) -> Changed | None:
-        """Note that a slave is free, and return how its filter was changed."""
-        changed = self._slaves.pop((bundle, ifindex), None)
+        """Note that a slave is free, and return how its filter is to be restored.
+
+        Where another bundle has it by now, that one restores it.
+        """
+        slave = self._slaves.pop((bundle, ifindex), _Slave())
+        changed = slave.changed
+        heir = next((other for other, index in self._slaves if index == ifindex), None)
+        if heir and changed:
+            its = self._slaves[heir, ifindex]
+            ours = its.changed.ours if its.changed else changed.ours
+            handed = Changed(changed.earlier, ours)
+            self._slaves[heir, ifindex] = replace(its, changed=handed)
+            changed = None
         self._write()
         return changed
 
     def _write(self) -> None:
         slaves = [
-            {"bundle": bundle, "ifindex": ifindex, "rp_filter": changed}
-            for (bundle, ifindex), changed in sorted(self._slaves.items(), key=lambda item: item[0])
+            {"bundle": bundle, "ifindex": ifindex, "mac": slave.mac, "rp_filter": slave.changed}
+            for (bundle, ifindex), slave in sorted(self._slaves.items(), key=lambda item: item[0])
         ]
-        new = self._path.with_suffix(".new")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            new.write_text(json.dumps({"version": VERSION, "slaves": slaves}, indent=1) + "\n")
-            new.replace(self._path)
+            runtime.write(self._path, VERSION, {"slaves": slaves})
         except OSError as error:
             _log.warning("cannot write %s: %s", self._path, error.strerror)
 
 
-def _read(path: Path) -> dict[tuple[str, int], Changed | None]:
+def _read(path: Path) -> dict[tuple[str, int], _Slave]:
     try:
-        saved = json.loads(path.read_text())
-        if saved["version"] != VERSION:
-            raise ValueError(f"version {saved['version']} is not {VERSION}")
+        saved = runtime.read(path, VERSION) or {"slaves": []}
         slaves = {}
         for slave in saved["slaves"]:
             rp_filter = slave["rp_filter"]
+            changed = None if rp_filter is None else Changed(*map(int, rp_filter))
             key = (str(slave["bundle"]), int(slave["ifindex"]))
-            slaves[key] = None if rp_filter is None else Changed(*map(int, rp_filter))
+            slaves[key] = _Slave(str(slave.get("mac", "")), changed)
         return slaves
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError, TypeError, KeyError) as error:
         _log.warning("cannot use %s, which says how the slaves were before: %s", path, error)
         return {}
-
-
-def _rp_filter(ifindex: int) -> Path:
-    """Return the setting's file; the path form, since a name may contain a dot."""
-    return Path("/proc/sys/net/ipv4/conf", socket.if_indextoname(ifindex), "rp_filter")
 
 
 async def prepare(kernel: AsyncIPRoute, saved: SavedSlaves, action: PrepareSlave) -> None:
@@ -104,31 +130,34 @@ async def prepare(kernel: AsyncIPRoute, saved: SavedSlaves, action: PrepareSlave
     try:
         if action.up:
             await kernel.link("set", index=action.ifindex, state="up")
-        setting = _rp_filter(action.ifindex)
-        earlier = int(setting.read_text())
-        changed = None if action.rp_filter is None else Changed(earlier, action.rp_filter)
-        saved.remember(action.bundle, action.ifindex, changed)
-        if changed:
-            setting.write_text(str(changed.ours))
-    except (NetlinkError, OSError) as error:
-        if _number(error) not in _GONE:
+    except NetlinkError as error:
+        if error.code not in _GONE:
             raise
+    saved.remember(action.bundle, action.ifindex)
 
 
-async def release(kernel: AsyncIPRoute, saved: SavedSlaves, action: ReleaseSlave) -> None:
+def set_filter(saved: SavedSlaves, action: SetFilter) -> None:
+    """Set a slave's reverse path filter. A link that is gone meanwhile is no error."""
+    try:
+        ipv4.change(action.ifindex, ipv4.Setting.RP_FILTER, action.after)
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+    saved.remember(action.bundle, action.ifindex, Changed(action.before, action.after))
+
+
+def release(saved: SavedSlaves, action: ReleaseSlave) -> None:
     """Free: put the filter back, unless somebody has changed it since or the link is gone."""
     changed = saved.forget(action.bundle, action.ifindex)
     try:
-        if changed:
-            setting = _rp_filter(action.ifindex)
-            if int(setting.read_text()) == changed.ours:
-                setting.write_text(str(changed.earlier))
-        if action.down:
-            await kernel.link("set", index=action.ifindex, state="down")
-    except (NetlinkError, OSError) as error:
-        if _number(error) not in _GONE:
+        if changed and _rp_filter(action.ifindex) == changed.ours:
+            ipv4.change(action.ifindex, ipv4.Setting.RP_FILTER, changed.earlier)
+    except OSError as error:
+        if error.errno not in _GONE:
             raise
 
 
-def _number(error: NetlinkError | OSError) -> int:
-    return error.code if isinstance(error, NetlinkError) else error.errno or 0
+def _rp_filter(ifindex: int) -> int:
+    """Return the setting; from a path, since a name may contain a dot."""
+    name = socket.if_indextoname(ifindex)
+    return int(Path("/proc/sys/net/ipv4/conf", name, "rp_filter").read_text())

@@ -83,7 +83,8 @@ async def _links(kernel: AsyncIPRoute) -> dict[int, Link]:
                 speed=ethtool.speed(sock, name),
                 alias=_text(message, _IFLA_IFALIAS),
                 addresses=own,
-                strict_rp_filter=_is_strict(max(all_rp_filter, _rp_filter(message)), own),
+                rp_filter=(rp_filter := _rp_filter(message)),
+                strict_rp_filter=_is_strict(all_rp_filter, rp_filter, own),
             )
     return links
 
@@ -135,23 +136,27 @@ def _all_rp_filter() -> int:
         return 0
 
 
-def _is_strict(rp_filter: int, addresses: frozenset[Interface]) -> bool:
+def _is_strict(everywhere: int, own: int | None, addresses: frozenset[Interface]) -> bool:
     """Say whether the filter drops what comes from sources routed elsewhere.
 
-    A link without an IPv4 address is strict even where it is set to loose:
-    net/ipv4/fib_frontend.c, __fib_validate_source(), last_resort.
+    The larger of the two settings counts. A link without an IPv4 address is strict even where it is
+    set to loose: net/ipv4/fib_frontend.c, __fib_validate_source(), last_resort. A link without IPv4
+    drops nothing.
     """
+    if own is None:
+        return False
+    rp_filter = max(everywhere, own)
     has_ipv4 = any(address.version == 4 for address in addresses)
     return rp_filter == _STRICT or (rp_filter == _LOOSE and not has_ipv4)
 
 
-def _rp_filter(message: Message) -> int:
-    """Return the link's own rp_filter; 0 where IPv4 is not on it (MTU below 68)."""
+def _rp_filter(message: Message) -> int | None:
+    """Return the link's own rp_filter; None where IPv4 is not on it (MTU below 68)."""
     by_family = attributes(message.attributes.get(_IFLA_AF_SPEC, b""))
     of_ipv4 = attributes(by_family.get(socket.AF_INET, b""))
     values = of_ipv4.get(_IFLA_INET_CONF, b"")
     offset = (_DEVCONF_RP_FILTER - 1) * _U32.size
-    return int(_U32.unpack_from(values, offset)[0]) if len(values) > offset else 0
+    return int(_U32.unpack_from(values, offset)[0]) if len(values) > offset else None
 
 
 def _number(message: Message, kind: int) -> int | None:

@@ -12,6 +12,7 @@ from ipeql.plan.actions import (
     RemoveAddress,
     RemoveRoute,
     ReplaceRoute,
+    SetFilter,
     SetMtu,
     SetUp,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "RemoveAddress",
     "RemoveRoute",
     "ReplaceRoute",
+    "SetFilter",
     "SetMtu",
     "SetUp",
     "choose_backend",

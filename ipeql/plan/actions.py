@@ -6,6 +6,7 @@ action on a slave names it by ifindex. ``str(action)`` is one line for people; i
 """
 
 from dataclasses import dataclass, field, fields, is_dataclass
+from typing import ClassVar
 
 from ipeql.plan.table import describe_change
 from ipeql.state import BundleTable, Interface, RouteSpec
@@ -24,8 +25,14 @@ def _plain(value: object) -> object:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One change for one bundle."""
+    """One change for one bundle.
 
+    ``essential``: without it the bundle would not carry its traffic, or carry it wrongly. Where an
+    essential action is refused, the bundle goes back to what it was. Any other refusal is a problem
+    of that one object: the rest is applied.
+    """
+
+    essential: ClassVar[bool] = False
     bundle: str
 
     def describe(self) -> str:
@@ -42,6 +49,7 @@ class Action:
 class CreateBundle(Action):
     """Make the device and start its dataplane; ``revive``: our device is there, only start it."""
 
+    essential: ClassVar[bool] = True
     backend: str
     revive: bool = False
 
@@ -57,6 +65,7 @@ class DestroyBundle(Action):
     would bring the bundle back as it was.
     """
 
+    essential: ClassVar[bool] = True
     backend: str | None
     restore: tuple[Action, ...] = field(default=(), repr=False)
 
@@ -68,6 +77,7 @@ class DestroyBundle(Action):
 class ConfigureBundle(Action):
     """Replace the dataplane's table; ``before`` None: it has none."""
 
+    essential: ClassVar[bool] = True
     backend: str
     before: BundleTable | None
     after: BundleTable
@@ -79,40 +89,46 @@ class ConfigureBundle(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareSlave(Action):
-    """Make a slave fit to carry the bundle's packets, and remember how it was.
+    """Enslave a link; ``up``: set it up first."""
 
-    ``new``: it is being enslaved; ``up``: set it up; ``rp_filter``: what its reverse path filter is
-    set to, since it would drop what arrives for the bundle's addresses (RFC 3704, 2.2 and 2.4).
+    ifindex: int
+    name: str
+    up: bool = False
+
+    def __str__(self) -> str:
+        return f"+ enslave {self.name} to {self.bundle}{': set up' if self.up else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetFilter(Action):
+    """Set a slave's reverse path filter, and remember how it was.
+
+    ``before``: as observed. ``after``: a value of ``rp_filter`` that lets in what arrives for the
+    bundle's addresses (RFC 3704, 2.2 and 2.4).
     """
 
     ifindex: int
     name: str
-    new: bool = True
-    up: bool = False
-    rp_filter: int | None = None
+    before: int
+    after: int
 
     def __str__(self) -> str:
-        steps = ["set up"] * self.up + [f"rp_filter {self.rp_filter}"] * (
-            self.rp_filter is not None
-        )
-        verb = f"+ enslave {self.name} to" if self.new else f"~ slave {self.name} of"
-        return f"{verb} {self.bundle}" + (f": {', '.join(steps)}" if steps else "")
+        change = f"{self.before} -> {self.after}"
+        return f"~ slave {self.name} of {self.bundle}: rp_filter {change}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseSlave(Action):
-    """Restore the slave's reverse path filter and forget it.
+    """Restore the slave's reverse path filter and forget it; it stays up.
 
-    ``down``: set it down too. Only undoing does that: by the time a slave is freed, others may have
-    come to use it.
+    By the time a slave is freed, others may have come to use it.
     """
 
     ifindex: int
     name: str
-    down: bool = False
 
     def __str__(self) -> str:
-        return f"- free {self.name} from {self.bundle}" + (": set down" if self.down else "")
+        return f"- free {self.name} from {self.bundle}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +146,8 @@ class SetMtu(Action):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetUp(Action):
     """Set the device up."""
+
+    essential: ClassVar[bool] = True
 
     def __str__(self) -> str:
         return f"~ up {self.bundle}"

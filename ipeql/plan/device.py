@@ -52,7 +52,12 @@ def observe_device(link: Link | None, observed: ObservedState) -> Device:
 
 
 def device_actions(bundle: str, wanted: Device, present: Device) -> Iterator[Action]:
-    """Yield what the device lacks. Removals go first: the new may collide with the old."""
+    """Yield what the device lacks.
+
+    Being up is essential and goes first. Removals go before additions: these may collide with them.
+    """
+    if wanted.up and not present.up:
+        yield SetUp(bundle=bundle)
     if wanted.mtu is not None and wanted.mtu != present.mtu:
         yield SetMtu(bundle=bundle, before=present.mtu, after=wanted.mtu)
     for address in present.addresses:
@@ -61,8 +66,6 @@ def device_actions(bundle: str, wanted: Device, present: Device) -> Iterator[Act
     for address in dict.fromkeys(wanted.addresses):
         if address not in present.addresses:
             yield AddAddress(bundle=bundle, address=address)
-    if wanted.up and not present.up:
-        yield SetUp(bundle=bundle)
     yield from _routes(bundle, wanted.routes, present.routes)
 
 

@@ -11,6 +11,7 @@ from ipeql.plan.actions import (
     DestroyBundle,
     PrepareSlave,
     ReleaseSlave,
+    SetFilter,
 )
 from ipeql.plan.backend import Choice, choose_backend
 from ipeql.plan.device import ABSENT, Device, device_actions, observe_device, with_metric
@@ -58,6 +59,7 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
             enslaved = enslave(spec, present[bundle], observed)
             actions += _bundle(spec, choice.backend, link, enslaved, observed)
             problems += enslaved.problems
+            problems += _strict_everywhere(spec, enslaved.slaves)
     return Plan(tuple(actions), tuple(problems))
 
 
@@ -103,16 +105,13 @@ def _bundle(
 
 def _prepare(bundle: str, slave: Member, observed: ObservedState) -> Iterator[Action]:
     link = slave.link
-    new = (bundle, link.ifindex) not in observed.prepared
-    if new or link.strict_rp_filter:
-        yield PrepareSlave(
-            bundle=bundle,
-            ifindex=link.ifindex,
-            name=link.name,
-            new=new,
-            up=new and slave.spec.up and not link.up,
-            rp_filter=loose_rp_filter(link) if link.strict_rp_filter else None,
-        )
+    index, name = link.ifindex, link.name
+    if (bundle, index) not in observed.prepared:
+        up = slave.spec.up and not link.up
+        yield PrepareSlave(bundle=bundle, ifindex=index, name=name, up=up)
+    before, after = link.rp_filter, loose_rp_filter(link)
+    if link.strict_rp_filter and before is not None and before != after:
+        yield SetFilter(bundle=bundle, ifindex=index, name=name, before=before, after=after)
 
 
 def loose_rp_filter(link: Link) -> int:
@@ -145,6 +144,21 @@ def _destroy(bundle: str, observed: ObservedState, link: Link | None) -> Destroy
         )
     restore += device_actions(bundle, observe_device(link, observed), ABSENT)
     return DestroyBundle(bundle=bundle, backend=running.backend, restore=tuple(restore))
+
+
+def _strict_everywhere(spec: BundleSpec, slaves: Iterable[Member]) -> Iterator[Problem]:
+    """Yield a problem for every slave whose own filter has no effect: the larger value counts."""
+    for slave in slaves:
+        link = slave.link
+        if link.strict_rp_filter and link.rp_filter == loose_rp_filter(link):
+            yield Problem(
+                Code.FILTER_EVERYWHERE,
+                f"{spec.name}: {link.name} drops what arrives for the bundle, "
+                "since net.ipv4.conf.all.rp_filter is not 0",
+                f"sysctl -w net.ipv4.conf.all.rp_filter=0, or give {link.name} an IPv4 address",
+                slave.spec.mark or spec.mark,
+                spec.name,
+            )
 
 
 def _name_taken(spec: BundleSpec) -> Problem:

@@ -91,14 +91,15 @@ def enslave(spec: BundleSpec, present: list[Member], observed: ObservedState) ->
             rows.append(_row(spec.name, member, bandwidth, observed))
     if len(slaves) > MAX_SLAVES:
         problems.append(_too_many(spec, slaves[MAX_SLAVES:]))
+    slaves, rows = slaves[:MAX_SLAVES], rows[:MAX_SLAVES]
     table = BundleTable(
         method=spec.method,
-        parameters=_parameters(spec, slaves[:MAX_SLAVES], rows),
+        parameters=_parameters(spec, slaves, rows),
         stripe_unit=spec.stripe_unit,
         poll_interval=spec.poll_interval,
-        slaves=tuple(rows[:MAX_SLAVES]),
+        slaves=tuple(rows),
     )
-    return Enslaved(table, slaves[:MAX_SLAVES], problems)
+    return Enslaved(table, slaves, problems)
 
 
 def _parameters(spec: BundleSpec, slaves: list[Member], rows: list[SlaveRow]) -> Parameters:

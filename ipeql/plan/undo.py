@@ -1,26 +1,21 @@
-"""How each action is taken back."""
+"""How an action is taken back where an essential one after it is refused."""
 
 from ipeql.plan.actions import (
     Action,
-    AddAddress,
-    AddRoute,
     ConfigureBundle,
     CreateBundle,
     DestroyBundle,
     PrepareSlave,
     ReleaseSlave,
-    RemoveAddress,
-    RemoveRoute,
-    ReplaceRoute,
-    SetMtu,
 )
 
 
 def undo(action: Action) -> tuple[Action, ...]:
     """Return what restores the state from before ``action``, in order.
 
-    What was there before is left: a device that was only revived, a slave that was enslaved
-    already. A device set up stays up.
+    Only what comes before an essential action is ever undone; see ``Action.essential``. What was
+    there before is left: a device that was only revived, a slave that was enslaved already. A link
+    that was set up stays up, since others may have come to use it.
     """
     bundle = action.bundle
     match action:
@@ -30,21 +25,7 @@ def undo(action: Action) -> tuple[Action, ...]:
             return action.restore
         case ConfigureBundle(backend=backend, before=before, after=after) if before:
             return (ConfigureBundle(bundle=bundle, backend=backend, before=after, after=before),)
-        case PrepareSlave(ifindex=ifindex, name=name, new=True, up=up):
-            return (ReleaseSlave(bundle=bundle, ifindex=ifindex, name=name, down=up),)
-        case ReleaseSlave(ifindex=ifindex, name=name):
-            return (PrepareSlave(bundle=bundle, ifindex=ifindex, name=name, rp_filter=2),)
-        case SetMtu(before=before, after=after) if before:
-            return (SetMtu(bundle=bundle, before=after, after=before),)
-        case AddAddress(address=address):
-            return (RemoveAddress(bundle=bundle, address=address),)
-        case RemoveAddress(address=address):
-            return (AddAddress(bundle=bundle, address=address),)
-        case AddRoute(route=route):
-            return (RemoveRoute(bundle=bundle, route=route),)
-        case ReplaceRoute(before=before_route, after=after_route):
-            return (ReplaceRoute(bundle=bundle, before=after_route, after=before_route),)
-        case RemoveRoute(route=route):
-            return (AddRoute(bundle=bundle, route=route),)
+        case PrepareSlave(ifindex=ifindex, name=name):
+            return (ReleaseSlave(bundle=bundle, ifindex=ifindex, name=name),)
         case _:
             return ()

@@ -15,6 +15,7 @@ from ipeql.backends.base import Backend
 from ipeql.backends.tun.backend import TunBackend
 from ipeql.errors import ApplyError, Code, Problem
 from ipeql.observe import Watcher, snapshot
+from ipeql.plan import ConfigureBundle
 from ipeql.reconcile import PassResult, Reconciler
 from ipeql.state import (
     BundleSpec,
@@ -211,51 +212,127 @@ def test_slaves_that_vanish_return_and_appear(namespace: Namespace, tmp_path: Pa
     namespace.run(body)
 
 
-def test_a_refused_change_is_undone_and_others_go_on(namespace: Namespace, tmp_path: Path) -> None:
+def test_a_refused_detail_costs_itself_alone(namespace: Namespace, tmp_path: Path) -> None:
+    namespace.ip(*LINKS, "addr add 10.77.1.1/24 dev eth1")
+    no_ipv6 = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
+    bad = replace(BUNDLE, routes=(BAD_ROUTE, *BUNDLE.routes[:2]))
+
+    async def body() -> None:
+        no_ipv6.write_text("1")
+        make_strict("eth1")
+        async with reconciler(tmp_path) as passes:
+            result = await passes.run(wanted(bad))
+            assert codes(result) == [Code.APPLY_FAILED, Code.APPLY_FAILED]
+            address, route = result.problems
+            assert "fd00:9::1/64" in address.message
+            assert "disable_ipv6" in address.help
+            assert "192.168.42.0/24 via 172.31.0.1" in route.message
+            assert "'via'" in route.help
+            assert {problem.bundle for problem in result.problems} == {"ipeql0"}
+            assert len(result.observed.routes) == 2
+            assert (rp_filter("eth1"), (await links())["ipeql0"].up) == (2, True)
+
+            assert result.requeue is not None
+            again = await passes.run(wanted(bad))
+            assert (again.actions, again.problems) == ((), result.problems)
+
+            no_ipv6.write_text("0")
+            Path("/proc/sys/net/ipv6/conf/ipeql0/disable_ipv6").write_text("0")
+            mended = await passes.run(wanted(BUNDLE))
+            assert mended.problems == ()
+            assert not [a for a in mended.actions if isinstance(a, ConfigureBundle)]
+
+    namespace.run(body)
+
+
+def test_a_refused_detail_does_not_hold_up_other_changes(
+    namespace: Namespace, tmp_path: Path
+) -> None:
     namespace.ip(*LINKS)
-    bad = replace(BUNDLE, routes=(*BUNDLE.routes, BAD_ROUTE))
+    slaves = (SlaveSpec("eth1"), SlaveSpec(match=LinkMatch("lte*")))
+    desired = wanted(replace(BUNDLE, method="round_robin", slaves=slaves, routes=(BAD_ROUTE,)))
+
+    async def body() -> None:
+        async with reconciler(tmp_path) as passes:
+            assert codes(await passes.run(desired)) == [Code.APPLY_FAILED]
+            await asyncio.to_thread(namespace.ip, "link add name lte0 type veth peer name far3")
+            result = await passes.run(desired)
+            assert codes(result) == [Code.APPLY_FAILED]
+            table = result.observed.bundles["ipeql0"].table
+            assert table is not None
+            assert [row.name for row in table.slaves] == ["eth1", "lte0"]
+
+    namespace.run(body)
+
+
+def test_what_is_essential_is_undone_and_others_go_on(namespace: Namespace, tmp_path: Path) -> None:
+    namespace.ip(*LINKS)
     other = BundleSpec("ipeql1", "round_robin", (SlaveSpec("far1"),))
 
     async def body() -> None:
         make_strict("eth1")
         before = await links()
-        async with reconciler(tmp_path) as passes:
-            result = await passes.run(wanted(bad, other))
-            assert codes(result) == [Code.APPLY_FAILED]
-            (problem,) = result.problems
-            assert problem.bundle == "ipeql0"
-            assert "192.168.42.0/24 via 172.31.0.1" in problem.message
-            assert "'via'" in problem.help
+        async with reconciler(tmp_path, {"tun": Broken(tmp_path)}) as passes:
+            result = await passes.run(wanted(BUNDLE, other))
+            assert codes(result) == [Code.BACKEND_LOST]
             assert {action.bundle for action in result.actions} == {"ipeql1"}
             after = await links()
             assert after.keys() - before.keys() == {"ipeql1"}
-            assert (rp_filter("eth1"), after[WIRE].up) == (1, False)
-
+            # The link was set up, and others may have come to use it.
+            assert (rp_filter("eth1"), after[WIRE].up) == (1, True)
             assert result.requeue is not None
-            again = await passes.run(wanted(bad, other))
-            assert (again.actions, codes(again)) == ((), [Code.APPLY_FAILED])
-
-            mended = await passes.run(wanted(BUNDLE, other))
-            assert mended.problems == ()
-            assert {action.bundle for action in mended.actions} == {"ipeql0"}
+            again = await passes.run(wanted(BUNDLE, other))
+            assert (again.actions, codes(again)) == ((), [Code.BACKEND_LOST])
 
     namespace.run(body)
 
 
 def test_a_running_bundle_survives_a_refused_change(namespace: Namespace, tmp_path: Path) -> None:
     namespace.ip(*LINKS)
-    bad = replace(
-        BUNDLE,
-        method="round_robin",
-        addresses=(*BUNDLE.addresses, ip_interface("10.10.0.1/24")),
-        routes=(BAD_ROUTE,),
+    changed = replace(
+        BUNDLE, method="round_robin", addresses=(ip_interface("10.10.0.1/24"),), routes=()
     )
 
     async def body() -> None:
-        async with reconciler(tmp_path) as passes:
+        backend = Broken(tmp_path)
+        async with reconciler(tmp_path, {"tun": backend}) as passes:
+            backend.works = True
             await passes.run(wanted(BUNDLE))
-            assert codes(await passes.run(wanted(bad))) == [Code.APPLY_FAILED]
+            backend.works = False
+            assert codes(await passes.run(wanted(changed))) == [Code.BACKEND_LOST]
             assert (await passes.plan(wanted(BUNDLE))).actions == ()
+
+    namespace.run(body)
+
+
+def test_a_link_without_ipv4_settings_has_no_filter_to_change(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    namespace.ip(*LINKS, "link add eth9 type ifb", "link set eth9 mtu 60")
+
+    async def body() -> None:
+        make_strict("all")
+        async with reconciler(tmp_path) as passes:
+            bundle = BundleSpec("ipeql1", "round_robin", (SlaveSpec("eth9"),))
+            result = await passes.run(wanted(bundle))
+            assert (await links())["eth9"].rp_filter is None
+            assert not [p for p in result.problems if p.code is Code.NOT_IN_SYNC]
+
+    namespace.run(body)
+
+
+def test_a_filter_that_is_stricter_everywhere_is_named(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    namespace.ip(*LINKS)
+
+    async def body() -> None:
+        make_strict("all")
+        async with reconciler(tmp_path) as passes:
+            bundle = BundleSpec("ipeql0", "round_robin", (SlaveSpec("eth1"),))
+            result = await passes.run(wanted(bundle))
+            assert codes(result) == [Code.FILTER_EVERYWHERE]
+            assert "net.ipv4.conf.all.rp_filter=0" in result.problems[0].help
 
     namespace.run(body)
 
@@ -276,7 +353,7 @@ def test_what_is_foreign_stays(namespace: Namespace, tmp_path: Path) -> None:
             assert sorted(codes(result)) == [Code.APPLY_FAILED, Code.NAME_TAKEN]
             refused = next(p for p in result.problems if p.code is Code.APPLY_FAILED)
             assert "'metric'" in refused.help
-        assert await links() == before
+            assert (await links())["ipeql1"] == before["ipeql1"]
         routes = await asyncio.to_thread(
             subprocess.check_output, ["ip", "-n", namespace.name, "route"], text=True
         )
@@ -293,9 +370,14 @@ class Deaf(TunBackend):
 
 
 class Broken(TunBackend):
-    """A dataplane that refuses its table."""
+    """A dataplane that refuses the table of ipeql0."""
+
+    works = False
 
     async def configure(self, bundle: str, table: BundleTable) -> None:
+        if self.works or bundle != "ipeql0":
+            await super().configure(bundle, table)
+            return
         raise ApplyError(Problem(Code.BACKEND_LOST, f"{bundle}: no answer", "look at the journal"))
 
 
@@ -372,7 +454,7 @@ def test_a_slave_s_filter_is_left_where_others_changed_it(
             make_strict("eth1")
             result = await passes.run(wanted(BUNDLE))
             assert [str(action) for action in result.actions] == [
-                "~ slave eth1 of ipeql0: rp_filter 2"
+                "~ slave eth1 of ipeql0: rp_filter 1 -> 2"
             ]
             Path("/proc/sys/net/ipv4/conf/eth1/rp_filter").write_text("0")
         assert (rp_filter("eth1"), rp_filter(WIRE)) == (0, 0)

@@ -5,12 +5,12 @@ kept without effect (``overlay``). Transient changes are kept in RUNTIME_DIRECTO
 daemon, and end when the machine restarts, as all of /run does.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ipeql import runtime
 from ipeql.config.changes.change import parse_change, to_data, without
 from ipeql.config.changes.overlay import Placed, overlay, revised
 from ipeql.config.load import load
@@ -78,23 +78,16 @@ class Layers:
 def _read(path: Path) -> tuple[Change, ...]:
     """Return the changes kept in ``path``; a file that cannot be used is logged, never fatal."""
     try:
-        kept = json.loads(path.read_text())
-        if kept["version"] != VERSION:
-            raise ValueError(f"its version is {kept['version']}")
+        kept = runtime.read(path, VERSION) or {"changes": []}
         return tuple(parse_change(data) for data in kept["changes"])
-    except FileNotFoundError:
-        return ()
     except (OSError, ValueError, KeyError, TypeError, IpeqlError) as error:
         _log.warning("the transient changes are lost, %s cannot be used: %s", path, error)
         return ()
 
 
 def _write(path: Path, changes: Iterable[Change]) -> None:
-    kept = {"version": VERSION, "changes": [to_data(change) for change in changes]}
-    new = path.with_name(f".{path.name}")
     try:
-        new.write_text(json.dumps(kept, indent=1) + "\n")
-        new.replace(path)
+        runtime.write(path, VERSION, {"changes": [to_data(change) for change in changes]})
     except OSError as error:
         message = f"cannot keep the change in {path}: {error.strerror or error}"
         advice = "make room there, or let ipeqld write there"

@@ -14,9 +14,10 @@ import yaml
 from pydantic import TypeAdapter
 
 from ipeql.errors import Code
-from ipeql.methods import METHODS
-from ipeql.plan import Plan, choose_backend, plan, undo
-from ipeql.state import BundleSpec, Capabilities, DesiredState, ObservedState
+from ipeql.methods import MAX_SLAVES, METHODS
+from ipeql.plan import Plan, choose_backend, members, plan, undo
+from ipeql.plan.members import enslave
+from ipeql.state import BundleSpec, Capabilities, DesiredState, Link, ObservedState, SlaveSpec
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "plan"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
@@ -64,10 +65,10 @@ def test_undoing_a_change_of_backend_brings_the_old_one_back_whole() -> None:
     assert [str(action) for action in undo(destroy)] == [
         "+ create ipeql0 (tun)",
         "+ configure ipeql0: bw_load over eth1, eth2",
+        "~ up ipeql0",
         "~ mtu ipeql0: 1500",
         "+ address 10.9.0.1/24 on ipeql0",
         "+ address fe80::1/64 on ipeql0",
-        "~ up ipeql0",
     ]
 
 
@@ -81,11 +82,12 @@ def test_json_names_every_value() -> None:
     assert [action["action"] for action in shown] == [
         "CreateBundle",
         "PrepareSlave",
+        "SetFilter",
         "PrepareSlave",
         "ConfigureBundle",
+        "SetUp",
         "SetMtu",
         "AddAddress",
-        "SetUp",
         "AddRoute",
         "AddRoute",
     ]
@@ -95,10 +97,10 @@ def test_json_names_every_value() -> None:
         "backend": "tun",
         "revive": False,
     }
-    configure: Any = shown[3]
+    configure: Any = shown[4]
     assert configure["before"] is None
     assert configure["after"]["slaves"][0]["bandwidth"] == 100_000_000
-    assert shown[5]["address"] == "10.9.0.1/24"
+    assert shown[7]["address"] == "10.9.0.1/24"
 
 
 def test_the_reason_for_the_choice_of_a_backend() -> None:
@@ -123,3 +125,17 @@ def test_the_reason_for_the_choice_of_a_backend() -> None:
 def test_a_problem_knows_its_bundle() -> None:
     (problem,) = read_case("foreign_name").problems
     assert (problem.code, problem.bundle) == (Code.NAME_TAKEN, "ipeql0")
+
+
+def test_the_queue_limit_looks_at_the_slaves_in_the_table_alone() -> None:
+    fast = tuple(SlaveSpec(f"eth{i}", bandwidth=10**9, lag=0) for i in range(MAX_SLAVES))
+    slow = SlaveSpec("ppp0", bandwidth=28800, lag=0)
+    links = {i: Link(i, f"eth{i}") for i in range(MAX_SLAVES)}
+    links[99] = Link(99, "ppp0", mtu=576)
+    observed = ObservedState(links=links, capabilities={"tun": ABLE})
+    limits = []
+    for slaves in (fast, (*fast, slow)):
+        spec = BundleSpec("ipeql0", "bw_lag_eq", slaves)
+        present = members(DesiredState({"ipeql0": spec}), links)["ipeql0"]
+        limits.append(enslave(spec, present, observed).table.parameters)
+    assert limits[0] == limits[1] == ()

@@ -20,6 +20,7 @@ from ipeql.plan import (
     RemoveAddress,
     RemoveRoute,
     ReplaceRoute,
+    SetFilter,
     SetMtu,
     SetUp,
     plan,
@@ -90,15 +91,16 @@ class Machine:
             case ConfigureBundle(backend=backend, before=before, after=after):
                 assert self.bundles[bundle] == ObservedBundle(backend, before)
                 self.bundles[bundle] = ObservedBundle(backend, after)
-            case PrepareSlave(ifindex=ifindex, up=up, rp_filter=rp_filter):
+            case PrepareSlave(ifindex=ifindex, up=up):
                 slave = self.links[ifindex]
-                strict = slave.strict_rp_filter and rp_filter is None
-                self.change(slave, up=slave.up or up, strict_rp_filter=strict)
+                self.change(slave, up=slave.up or up)
                 self.prepared.add((bundle, ifindex))
-            case ReleaseSlave(ifindex=ifindex, down=down):
+            case SetFilter(ifindex=ifindex, before=before_filter, after=after_filter):
+                slave = self.links[ifindex]
+                assert slave.rp_filter == before_filter
+                self.change(slave, rp_filter=after_filter, strict_rp_filter=False)
+            case ReleaseSlave(ifindex=ifindex):
                 self.prepared.discard((bundle, ifindex))
-                if down:
-                    self.change(self.links[ifindex], up=False)
             case SetMtu(after=mtu):
                 self.change(self.own(bundle), mtu=mtu)
             case SetUp():
@@ -148,7 +150,8 @@ def machines(draw: st.DrawFn) -> Machine:
             up=up,
             carrier=up and draw(st.booleans()),
             speed=draw(st.sampled_from([None, 10**9])),
-            strict_rp_filter=draw(st.booleans()),
+            rp_filter=1 if (strict := draw(st.booleans())) else 0,
+            strict_rp_filter=strict,
         )
     return Machine(links)
 
@@ -209,7 +212,7 @@ def test_a_plan_leads_there_and_leaves_nothing_to_do(
         for action in plan(desired, machine.observe()).actions:
             untouched = foreign(machine)
             machine.perform(action)
-            if isinstance(action, PrepareSlave):
+            if isinstance(action, PrepareSlave | SetFilter):
                 untouched.pop(action.ifindex, None)
             assert {i: machine.links.get(i) for i in untouched} == untouched
         # A slave that was set up changes what is there; one more look sees that.
@@ -233,14 +236,34 @@ def test_undoing_leads_back(
             machine.perform(action)
     there = plan(before, machine.observe())
     assert there.actions == ()
-    actions = plan(after, machine.observe()).actions
-    done = actions[: data.draw(st.integers(0, len(actions)))]
-    for action in done:
-        machine.perform(action)
-    for action in reversed(done):
-        for step in undo(action):
-            machine.perform(step)
-    assert plan(before, machine.observe()).actions == ()
+    for actions in plan(after, machine.observe()).by_bundle().values():
+        refused = data.draw(
+            st.sampled_from([i for i, a in enumerate(actions) if a.essential] or [0])
+        )
+        for action in actions[:refused]:
+            machine.perform(action)
+        for action in reversed(actions[:refused]):
+            for step in undo(action):
+                machine.perform(step)
+    # A link that was set up stays up, a filter is restored by what keeps how it was.
+    left = plan(before, machine.observe()).actions
+    assert all(isinstance(action, ConfigureBundle) for action in left)
+
+
+@given(machines(), st.lists(desired_states(), min_size=2, max_size=2))
+def test_nothing_that_may_fail_goes_before_what_is_essential(
+    machine: Machine, states: list[DesiredState]
+) -> None:
+    for desired in states:
+        found = plan(desired, machine.observe())
+        for actions in found.by_bundle().values():
+            details = [
+                not action.essential and not isinstance(action, PrepareSlave | SetFilter)
+                for action in actions
+            ]
+            assert details == sorted(details)
+        for action in found.actions:
+            machine.perform(action)
 
 
 def test_a_hundred_bundles_of_eight_slaves_are_planned_in_no_time() -> None:

@@ -1,0 +1,52 @@
+"""Files in RUNTIME_DIRECTORY: they outlive the daemon, but mean nothing in another boot.
+
+The directory may be on a disk, in the image of a container, or shared by network namespaces. So
+every file says in which boot and network namespace it was written.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_NAMESPACE = Path("/proc/thread-self/ns/net")
+
+_log = logging.getLogger(__name__)
+
+
+def origin() -> dict[str, str | int]:
+    """Return what tells this boot and network namespace from others; empty where /proc is not."""
+    try:
+        boot = _BOOT_ID.read_text().strip()
+        return {"boot": boot, "network_namespace": _NAMESPACE.stat().st_ino}
+    except OSError:
+        return {}
+
+
+def read(path: Path, version: int) -> dict[str, Any] | None:
+    """Return what ``write`` wrote here; None where there is nothing that concerns us.
+
+    Raises OSError where the file cannot be read, ValueError where it is not of ``version``. A file
+    of another boot or network namespace is logged and counts as none.
+    """
+    try:
+        data = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    found = data.get("version") if isinstance(data, dict) else None
+    if found != version:
+        raise ValueError(f"its version is {found}, not {version}")
+    here = origin()
+    if any(data.get(key, value) != value for key, value in here.items()):
+        _log.info("not used, since it is of another boot or network namespace: %s", path)
+        return None
+    return dict(data)
+
+
+def write(path: Path, version: int, data: dict[str, Any]) -> None:
+    """Replace the file in one step; OSError where it cannot be written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}")
+    new.write_text(json.dumps({"version": version, **origin(), **data}, indent=1) + "\n")
+    new.replace(path)
