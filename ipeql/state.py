@@ -5,7 +5,7 @@ Units: rates bit/s, times ns, sizes bytes. Interfaces are named by ifindex where
 name where they are wanted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import (
@@ -19,11 +19,17 @@ from ipaddress import (
 
 from ipeql.errors import Mark, Problem
 
-ALIAS_PREFIX = "ipeql:"
-"""Our links carry ``ifalias`` ``ipeql:<bundle>``: the mark of ownership."""
+MARK_PREFIX = "ipeql.bundle."
+"""Our devices have the alternative name ``ipeql.bundle.<bundle>``: the mark of ownership."""
 
-ROUTE_PROTOCOL = 98
-"""rtm_protocol of our routes; unassigned in iproute2's rt_protos and the kernel's rtnetlink.h."""
+ALIAS_PREFIX = "ipeql:"
+"""The mark in ``ifalias``, ``ipeql:<bundle>``: of earlier versions, and before Linux 5.5."""
+
+PROTOCOL = 98
+"""rtm_protocol of our routes, ifa_proto of our addresses.
+
+Unassigned in iproute2's rt_protos and rt_addrprotos, and in the kernel's rtnetlink.h and if_addr.h.
+"""
 
 ARPHRD_ETHER = 1
 """include/uapi/linux/if_arp.h: links of this type put 14 bytes before the packet."""
@@ -35,6 +41,22 @@ Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
 
+def mark_of(bundle: str) -> str:
+    """Return the alternative name that marks a device as the bundle's."""
+    return MARK_PREFIX + bundle
+
+
+def owner_of(name: str, altnames: Iterable[str], alias: str) -> str:
+    """Return the bundle whose device is so called and marked, or an empty string.
+
+    Anybody may write ``alias``, so it counts only where the bundle has the device's name.
+    """
+    for altname in altnames:
+        if altname.startswith(MARK_PREFIX):
+            return altname.removeprefix(MARK_PREFIX)
+    return name if alias == ALIAS_PREFIX + name else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """A network interface as the kernel shows it.
@@ -42,6 +64,7 @@ class Link:
     ``speed`` is what the driver reports in bit/s, None where it reports none. ``rp_filter``: the
     link's own setting, None where IPv4 is not on it. ``strict_rp_filter``: by that or by the
     setting for all links the kernel drops packets that arrive here from sources routed elsewhere.
+    ``own_addresses``: those among ``addresses`` that IPEQL put there.
     """
 
     ifindex: int
@@ -54,14 +77,16 @@ class Link:
     driver: str = ""
     speed: int | None = None
     alias: str = ""
+    altnames: tuple[str, ...] = ()
     addresses: frozenset[Interface] = frozenset()
+    own_addresses: frozenset[Interface] = frozenset()
     rp_filter: int | None = 0
     strict_rp_filter: bool = False
 
     @property
     def owner(self) -> str:
         """Return the bundle whose device this is, or an empty string."""
-        return self.alias.removeprefix(ALIAS_PREFIX) if self.alias.startswith(ALIAS_PREFIX) else ""
+        return owner_of(self.name, self.altnames, self.alias)
 
     @property
     def overhead(self) -> int:
@@ -264,6 +289,10 @@ class ObservedState:
     def link(self, name: str) -> Link | None:
         """Return the link called ``name``, if there is one."""
         return next((link for link in self.links.values() if link.name == name), None)
+
+    def device(self, bundle: str) -> Link | None:
+        """Return the device of ``bundle``, whatever its name is now."""
+        return next((link for link in self.links.values() if link.owner == bundle), None)
 
 
 @dataclass(frozen=True, slots=True)

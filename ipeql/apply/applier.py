@@ -22,6 +22,7 @@ from ipeql.plan import (
     ReleaseSlave,
     RemoveAddress,
     RemoveRoute,
+    RenameDevice,
     ReplaceRoute,
     SetFilter,
     SetMtu,
@@ -99,6 +100,8 @@ class Applier:
                 slaves.set_filter(self._saved, action)
             case ReleaseSlave():
                 slaves.release(self._saved, action)
+            case RenameDevice():
+                await device.rename(kernel, action.bundle)
             case SetMtu():
                 await device.change(kernel, action.bundle, mtu=action.after)
             case SetUp():

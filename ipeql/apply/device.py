@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ipeql.errors import ApplyError, Code, Problem
-from ipeql.state import ALIAS_PREFIX, ROUTE_PROTOCOL, Interface, RouteSpec
+from ipeql.apply import ipv4
+from ipeql.backends import owned
+from ipeql.state import PROTOCOL, Interface, RouteSpec
 
 _RT_SCOPE_LINK = 253
 
@@ -27,18 +28,11 @@ def _so_already(*codes: int) -> Iterator[None]:
 
 
 async def _own(kernel: AsyncIPRoute, bundle: str) -> int:
-    """Return the ifindex of the bundle's device; ApplyError where the interface is not ours."""
-    (link,) = await kernel.link("get", ifname=bundle)
-    if link.get("ifalias") != ALIAS_PREFIX + bundle:
-        raise ApplyError(
-            Problem(
-                Code.NAME_TAKEN,
-                f"{bundle}: the interface of this name is not ours",
-                f"remove or rename that interface ('ip link show {bundle}'), or rename the bundle",
-                bundle=bundle,
-            )
-        )
-    return int(link["index"])
+    """Return the ifindex of the bundle's device; NetlinkError ENODEV where there is none."""
+    found = await owned.find(kernel, bundle)
+    if not found:
+        raise NetlinkError(errno.ENODEV)
+    return found
 
 
 async def delete(kernel: AsyncIPRoute, bundle: str) -> None:
@@ -52,16 +46,36 @@ async def change(kernel: AsyncIPRoute, bundle: str, **attributes: int | str) -> 
     await kernel.link("set", index=await _own(kernel, bundle), **attributes)
 
 
+async def rename(kernel: AsyncIPRoute, bundle: str) -> None:
+    """Give the device the bundle's name. Before Linux 6.2 that takes setting it down meanwhile."""
+    index = await _own(kernel, bundle)
+    try:
+        await kernel.link("set", index=index, ifname=bundle)
+    except NetlinkError as error:
+        if error.code != errno.EBUSY:
+            raise
+        await kernel.link("set", index=index, state="down")
+        await kernel.link("set", index=index, ifname=bundle)
+        await kernel.link("set", index=index, state="up")
+
+
 async def add_address(kernel: AsyncIPRoute, bundle: str, address: Interface) -> None:
-    """Add an address."""
+    """Add an address, marked as ours."""
     with _so_already(errno.EEXIST):
-        await kernel.addr("add", **await _address(kernel, bundle, address))
+        await kernel.addr("add", **await _address(kernel, bundle, address), proto=PROTOCOL)
 
 
 async def remove_address(kernel: AsyncIPRoute, bundle: str, address: Interface) -> None:
-    """Remove an address."""
+    """Remove an address; others of its subnet stay.
+
+    Without promote_secondaries the kernel would remove them with it: net/ipv4/devinet.c,
+    __inet_del_ifa().
+    """
+    wanted = await _address(kernel, bundle, address)
+    if address.version == 4:
+        ipv4.change(int(wanted["index"]), ipv4.Setting.PROMOTE_SECONDARIES, 1)
     with _so_already(errno.EADDRNOTAVAIL):
-        await kernel.addr("del", **await _address(kernel, bundle, address))
+        await kernel.addr("del", **wanted)
 
 
 async def _address(kernel: AsyncIPRoute, bundle: str, address: Interface) -> dict[str, int | str]:
@@ -91,7 +105,7 @@ async def _route(kernel: AsyncIPRoute, bundle: str, route: RouteSpec) -> dict[st
         "family": socket.AF_INET if route.to.version == 4 else socket.AF_INET6,
         "dst": str(route.to),
         "oif": await _own(kernel, bundle),
-        "proto": ROUTE_PROTOCOL,
+        "proto": PROTOCOL,
     }
     if route.metric:
         message["priority"] = route.metric

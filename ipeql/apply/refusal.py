@@ -7,7 +7,7 @@ from dataclasses import replace
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ipeql.errors import Code, IpeqlError, Problem
-from ipeql.plan import Action, AddAddress, AddRoute, SetMtu
+from ipeql.plan import Action, AddAddress, AddRoute, RenameDevice, SetMtu
 
 UNDO_FAILED_HELP = "'ipeql plan' shows what is left to do; 'ipeql apply' tries again"
 
@@ -19,6 +19,10 @@ _BY_ACTION = {
         AddAddress,
         errno.EACCES,
     ): "IPv6 is disabled here: see the sysctl net.ipv6.conf.*.disable_ipv6",
+    (
+        RenameDevice,
+        errno.EEXIST,
+    ): "another interface has this name; rename that one, or the bundle",
     (AddAddress, errno.EINVAL): "an IPv6 address needs an 'mtu' of at least 1280",
     (SetMtu, errno.EINVAL): "the device does not take this 'mtu'",
 }

@@ -81,7 +81,7 @@ def _bundle(
     usable = sum(slave["state"] == "active" for slave in slaves)
     chosen, why = choose_backend(spec, observed.capabilities, running.backend if running else None)
     state, reason = _state(spec, usable, running is not None, problems)
-    device = observed.link(spec.name)
+    device = observed.device(spec.name)
     table = running.table if running else None
     in_force = dict(table.parameters) if table and table.method == spec.method else {}
     return {

@@ -41,6 +41,20 @@ def attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
+def repeated(data: bytes, kind: int) -> list[bytes]:
+    """Return every attribute of one type in ``data``."""
+    found = []
+    offset = 0
+    while offset + _ATTRIBUTE_HEADER.size <= len(data):
+        length, its = _ATTRIBUTE_HEADER.unpack_from(data, offset)
+        if length < _ATTRIBUTE_HEADER.size:
+            break
+        if its & _TYPE_MASK == kind:
+            found.append(data[offset + _ATTRIBUTE_HEADER.size : offset + length])
+        offset += (length + 3) & ~3
+    return found
+
+
 async def dump(kernel: AsyncIPRoute, kind: int, request: Any, size: int) -> list[Message]:
     """Return every message the kernel has for an ``RTM_GET*`` request of type ``kind``.
 

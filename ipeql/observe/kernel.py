@@ -3,7 +3,9 @@
 import asyncio
 import ipaddress
 import os
+import re
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from struct import Struct
 
@@ -15,17 +17,18 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from ipeql.errors import Code, IpeqlError, Problem
 from ipeql.observe import ethtool
-from ipeql.observe.dump import Message, attributes, dump
-from ipeql.state import ROUTE_PROTOCOL, Address, Interface, Link, ObservedRoute
+from ipeql.observe.dump import Message, attributes, dump, repeated
+from ipeql.state import PROTOCOL, Address, Interface, Link, ObservedRoute
 
 # include/uapi/linux/if_link.h, if.h, ip.h, if_addr.h, rtnetlink.h
 _IFINFOMSG = Struct("=BxHiII")  # family, type, index, flags, change mask
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_IFALIAS, _IFLA_AF_SPEC = 1, 3, 4, 20, 26
+_IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 52, 53
 _IFLA_INET_CONF = 1
 _DEVCONF_RP_FILTER = 8  # counts from 1
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
 _IFADDRMSG = Struct("=BBBBI")  # family, prefix length, flags, scope, index
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_PROTO = 1, 2, 11
 _RTMSG = Struct("=8BI")  # family, dst, src length, tos, table, protocol, scope, type, flags
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_VIA = 1, 4, 5, 6, 18
 _RT_TABLE_MAIN = 254
@@ -36,6 +39,8 @@ _STRICT, _LOOSE = (
     1,
     2,
 )  # Documentation/networking/ip-sysctl.rst, rp_filter: the larger of "all" and the link's
+
+_KEEPS_ADDRESS_PROTOCOL = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (5, 18)
 
 _TIMEOUT = 10  # seconds; 900 links take less than 0.1
 
@@ -70,7 +75,7 @@ async def _links(kernel: AsyncIPRoute) -> dict[int, Link]:
         for message in messages:
             _, arphrd, ifindex, flags, _ = _IFINFOMSG.unpack(message.fixed)
             name = _text(message, _IFLA_IFNAME)
-            own = frozenset(addresses.get(ifindex, ()))
+            present = addresses.get(ifindex, {})
             links[ifindex] = Link(
                 ifindex=ifindex,
                 name=name,
@@ -82,32 +87,53 @@ async def _links(kernel: AsyncIPRoute) -> dict[int, Link]:
                 driver=ethtool.driver(sock, name),
                 speed=ethtool.speed(sock, name),
                 alias=_text(message, _IFLA_IFALIAS),
-                addresses=own,
+                altnames=tuple(
+                    os.fsdecode(altname.rstrip(b"\0"))
+                    for altname in repeated(
+                        message.attributes.get(_IFLA_PROP_LIST, b""), _IFLA_ALT_IFNAME
+                    )
+                ),
+                addresses=frozenset(present),
+                own_addresses=frozenset(address for address, ours in present.items() if ours),
                 rp_filter=(rp_filter := _rp_filter(message)),
-                strict_rp_filter=_is_strict(all_rp_filter, rp_filter, own),
+                strict_rp_filter=_is_strict(all_rp_filter, rp_filter, present),
             )
     return links
 
 
-async def _addresses(kernel: AsyncIPRoute) -> dict[int, list[Interface]]:
-    addresses: dict[int, list[Interface]] = {}
+async def _addresses(kernel: AsyncIPRoute) -> dict[int, dict[Interface, bool]]:
+    """Return every link's addresses, and of each whether it is ours."""
+    addresses: dict[int, dict[Interface, bool]] = {}
     for message in await dump(kernel, RTM_GETADDR, ifaddrmsg(), _IFADDRMSG.size):
         _, prefix, _, _, ifindex = _IFADDRMSG.unpack(message.fixed)
         # On a point-to-point link IFA_ADDRESS is the peer's.
         own = message.attributes.get(_IFA_LOCAL) or message.attributes[_IFA_ADDRESS]
-        addresses.setdefault(ifindex, []).append(ipaddress.ip_interface((own, prefix)))
+        address = ipaddress.ip_interface((own, prefix))
+        addresses.setdefault(ifindex, {})[address] = _is_ours(message, address)
     return addresses
+
+
+def _is_ours(message: Message, address: Interface) -> bool:
+    """Say whether IPEQL put an address there.
+
+    A kernel before 5.18 does not keep who did. There all are taken for ours but those that the
+    kernel makes itself; of a link that is not ours nobody asks.
+    """
+    protocol = message.attributes.get(_IFA_PROTO)
+    if _KEEPS_ADDRESS_PROTOCOL:
+        return protocol == bytes([PROTOCOL])
+    return not (address.version == 6 and address.is_link_local)
 
 
 async def _routes(kernel: AsyncIPRoute) -> frozenset[ObservedRoute]:
     request = rtmsg()
     request["family"] = socket.AF_UNSPEC  # pyroute2's default is AF_INET
-    request["proto"] = ROUTE_PROTOCOL
+    request["proto"] = PROTOCOL
     found: set[ObservedRoute] = set()
     for message in await dump(kernel, RTM_GETROUTE, request, _RTMSG.size):
         family, length, _, _, table, protocol, _, kind, _ = _RTMSG.unpack(message.fixed)
         ifindex = _number(message, _RTA_OIF)
-        if (table, protocol, kind) != (_RT_TABLE_MAIN, ROUTE_PROTOCOL, _RTN_UNICAST) or not ifindex:
+        if (table, protocol, kind) != (_RT_TABLE_MAIN, PROTOCOL, _RTN_UNICAST) or not ifindex:
             continue
         default = bytes(4 if family == socket.AF_INET else 16)
         to = message.attributes.get(_RTA_DST, default)
@@ -136,7 +162,7 @@ def _all_rp_filter() -> int:
         return 0
 
 
-def _is_strict(everywhere: int, own: int | None, addresses: frozenset[Interface]) -> bool:
+def _is_strict(everywhere: int, own: int | None, addresses: Iterable[Interface]) -> bool:
     """Say whether the filter drops what comes from sources routed elsewhere.
 
     The larger of the two settings counts. A link without an IPv4 address is strict even where it is

@@ -24,7 +24,7 @@ from pyroute2.netlink.rtnl import (
     RTMGRP_LINK,
 )
 
-from ipeql.state import ROUTE_PROTOCOL
+from ipeql.state import PROTOCOL
 
 _log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def _attach_filter(sock: socket.socket) -> None:
             (equal, 1, 0, socket.htons(RTM_NEWROUTE)),
             (equal, 0, 2, socket.htons(RTM_DELROUTE)),
             (load_byte, 0, 0, rtm_protocol),
-            (equal, 0, 1, ROUTE_PROTOCOL),
+            (equal, 0, 1, PROTOCOL),
             (give, 0, 0, 0xFFFFFFFF),
             (give, 0, 0, 0),
         )

@@ -132,6 +132,16 @@ class ReleaseSlave(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RenameDevice(Action):
+    """Give our device the bundle's name again; ``before``: the one that it got from somebody."""
+
+    before: str
+
+    def __str__(self) -> str:
+        return f"~ rename {self.before} to {self.bundle}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetMtu(Action):
     """Set the device's MTU in bytes; ``before`` None: it is being created."""
 

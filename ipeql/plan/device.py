@@ -20,11 +20,15 @@ _DEFAULT_METRIC = {4: 0, 6: 1024}
 
 
 class Device(NamedTuple):
-    """What the plan compares of a bundle's device. ``mtu`` None: as it is."""
+    """What the plan compares of a bundle's device. ``mtu`` None: as it is.
+
+    ``addresses``: ours. ``foreign``: those that others put there.
+    """
 
     mtu: int | None = None
     up: bool = False
     addresses: tuple[Interface, ...] = ()
+    foreign: frozenset[Interface] = frozenset()
     routes: tuple[RouteSpec, ...] = ()
 
 
@@ -42,31 +46,50 @@ def observe_device(link: Link | None, observed: ObservedState) -> Device:
     """Return what is there of a device, in a stable order."""
     if link is None:
         return ABSENT
-    addresses = sorted(link.addresses, key=lambda address: (address.version, address))
+    addresses = sorted(link.own_addresses, key=lambda address: (address.version, address))
     routes = (
         with_metric(RouteSpec(route.to, route.via, route.metric))
         for route in observed.routes
         if route.ifindex == link.ifindex
     )
-    return Device(link.mtu, link.up, tuple(addresses), tuple(sorted(routes, key=str)))
+    foreign = link.addresses - link.own_addresses
+    return Device(link.mtu, link.up, tuple(addresses), foreign, tuple(sorted(routes, key=str)))
 
 
 def device_actions(bundle: str, wanted: Device, present: Device) -> Iterator[Action]:
     """Yield what the device lacks.
 
-    Being up is essential and goes first. Removals go before additions: these may collide with them.
+    Being up is essential and goes first.
     """
     if wanted.up and not present.up:
         yield SetUp(bundle=bundle)
     if wanted.mtu is not None and wanted.mtu != present.mtu:
         yield SetMtu(bundle=bundle, before=present.mtu, after=wanted.mtu)
-    for address in present.addresses:
-        if address not in wanted.addresses and not _made_by_kernel(address):
-            yield RemoveAddress(bundle=bundle, address=address)
-    for address in dict.fromkeys(wanted.addresses):
-        if address not in present.addresses:
-            yield AddAddress(bundle=bundle, address=address)
+    yield from _addresses(bundle, wanted.addresses, present)
     yield from _routes(bundle, wanted.routes, present.routes)
+
+
+def _addresses(bundle: str, wanted: tuple[Interface, ...], present: Device) -> Iterator[Action]:
+    """Yield the changes of addresses.
+
+    A new address goes before the removal of an old one, so that the subnet they share stays
+    reachable. But IPv6 has an address only once: with another prefix length it has to go first.
+    """
+    missing = [
+        address
+        for address in dict.fromkeys(wanted)
+        if address not in present.addresses and address not in present.foreign
+    ]
+    gone = [address for address in present.addresses if address not in wanted]
+    again = {address.ip for address in missing if address.version == 6}
+    for address in gone:
+        if address.ip in again:
+            yield RemoveAddress(bundle=bundle, address=address)
+    for address in missing:
+        yield AddAddress(bundle=bundle, address=address)
+    for address in gone:
+        if address.ip not in again:
+            yield RemoveAddress(bundle=bundle, address=address)
 
 
 def _routes(
@@ -84,7 +107,3 @@ def _routes(
             yield RemoveRoute(bundle=bundle, route=route)
     for route in missing.values():
         yield AddRoute(bundle=bundle, route=route)
-
-
-def _made_by_kernel(address: Interface) -> bool:
-    return address.version == 6 and address.is_link_local

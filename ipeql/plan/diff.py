@@ -11,6 +11,7 @@ from ipeql.plan.actions import (
     DestroyBundle,
     PrepareSlave,
     ReleaseSlave,
+    RenameDevice,
     SetFilter,
 )
 from ipeql.plan.backend import Choice, choose_backend
@@ -42,21 +43,26 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
     carry our mark is never touched.
     """
     names = {link.name: link for link in observed.links.values()}
+    ours = {link.owner: link for link in observed.links.values() if link.owner}
     actions: list[Action] = []
     problems: list[Problem] = []
     for bundle in sorted(_present(observed) - desired.bundles.keys()):
-        actions += _remove(bundle, observed, names.get(bundle))
+        actions += _remove(bundle, observed, ours.get(bundle))
     present = members(desired, observed.links)
     for bundle, spec in desired.bundles.items():
-        link = names.get(bundle)
+        link, named = ours.get(bundle), names.get(bundle)
         running = observed.bundles.get(spec.name)
         choice = choose_backend(spec, observed.capabilities, running.backend if running else None)
-        if link and link.owner != bundle:
+        if named and named is not link:
             problems.append(_name_taken(spec))
-        elif choice.backend is None:
+        if named and not link:
+            continue
+        if choice.backend is None:
             problems.append(_no_backend(spec, choice))
         else:
             enslaved = enslave(spec, present[bundle], observed)
+            if link and not named:
+                actions.append(RenameDevice(bundle=bundle, before=link.name))
             actions += _bundle(spec, choice.backend, link, enslaved, observed)
             problems += enslaved.problems
             problems += _strict_everywhere(spec, enslaved.slaves)
@@ -64,15 +70,14 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
 
 
 def _present(observed: ObservedState) -> set[str]:
-    """Return the bundles of which anything is there; a renamed device is not ours to touch."""
-    ours = {link.name for link in observed.links.values() if link.owner == link.name}
+    """Return the bundles of which anything is there."""
+    ours = {link.owner for link in observed.links.values() if link.owner}
     return ours | observed.bundles.keys() | {bundle for bundle, _ in observed.prepared}
 
 
 def _remove(bundle: str, observed: ObservedState, link: Link | None) -> Iterator[Action]:
-    ours = link is not None and link.owner == bundle
-    if ours or bundle in observed.bundles:
-        yield _destroy(bundle, observed, link if ours else None)
+    if link or bundle in observed.bundles:
+        yield _destroy(bundle, observed, link)
     yield from _release(bundle, (), observed)
 
 
@@ -98,7 +103,7 @@ def _bundle(
         yield ConfigureBundle(bundle=spec.name, backend=backend, before=before, after=table)
     mtus = [slave.link.mtu for slave in slaves] + ([spec.mtu] if spec.mtu else [])
     routes = tuple(with_metric(route) for route in spec.routes)
-    wanted = Device(min(mtus, default=None), True, spec.addresses, routes)
+    wanted = Device(min(mtus, default=None), True, spec.addresses, routes=routes)
     yield from device_actions(spec.name, wanted, observe_device(link, observed))
     yield from _release(spec.name, slaves, observed)
 

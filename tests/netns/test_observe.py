@@ -72,7 +72,8 @@ def test_a_link_as_the_kernel_shows_it(namespace: Namespace) -> None:
     async def body() -> None:
         namespace.ip(
             PAIR,
-            "link set a0 address 02:00:00:00:00:01 mtu 1400 alias ipeql:bundle0",
+            "link set a0 address 02:00:00:00:00:01 mtu 1400 alias words",
+            "link property add dev a0 altname ipeql.bundle.bundle0 altname other",
             "tuntap add mode tun name t0",
         )
         links, routes = await snapshot()
@@ -80,7 +81,8 @@ def test_a_link_as_the_kernel_shows_it(namespace: Namespace) -> None:
         assert links[veth.ifindex] is veth
         assert (veth.mac, veth.mtu, veth.arphrd) == ("02:00:00:00:00:01", 1400, ARPHRD_ETHER)
         assert (veth.driver, veth.speed) == ("veth", 10 * 10**9)
-        assert (veth.alias, veth.owner) == ("ipeql:bundle0", "bundle0")
+        assert (veth.alias, veth.owner) == ("words", "bundle0")
+        assert set(veth.altnames) == {"ipeql.bundle.bundle0", "other"}
         assert (veth.up, veth.carrier) == (False, False)
         tun = await present("t0")
         assert (tun.driver, tun.mac, tun.overhead) == ("tun", "", 0)

@@ -15,6 +15,7 @@ from typing import Any
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from ipeql.backends import owned
 from ipeql.backends import table as tables
 from ipeql.backends.bpf import dataplane, device, layout, libbpf
 from ipeql.backends.bpf.dataplane import Dataplane
@@ -197,7 +198,7 @@ def _current(bundle: str) -> _Known | None:
             known = _read(running)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    current = (known.ifindex, known.version) == (device.index(bundle), dataplane.version())
+    current = (known.ifindex, known.version) == (owned.index(bundle), dataplane.version())
     return known if current else None
 
 

@@ -5,14 +5,13 @@ which kinds they have, so the kinds are tried in turn.
 """
 
 import errno
-import socket
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from ipeql.backends import owned
 from ipeql.backends.bpf.layout import Link
-from ipeql.state import ALIAS_PREFIX
 
 KINDS = ("dummy", "ifb", "bridge")
 IFF_NOARP = 0x80
@@ -25,14 +24,6 @@ Source of the numbers: include/uapi/linux/if.h and if_arp.h.
 """
 
 
-def index(name: str) -> int:
-    """Return a device's ifindex, 0 where there is none."""
-    try:
-        return socket.if_nametoindex(name)
-    except OSError:
-        return 0
-
-
 async def create(name: str, kinds: tuple[str, ...] = KINDS) -> int:
     """Make the device ``name``, marked as ours, of the first kind that the kernel has.
 
@@ -40,10 +31,10 @@ async def create(name: str, kinds: tuple[str, ...] = KINDS) -> int:
     where a device of that name is somebody else's.
     """
     async with AsyncIPRoute() as kernel:
-        if found := index(name):
-            link = await _link(kernel, found)
-            if link.get("ifalias") == ALIAS_PREFIX + name:
-                return found
+        if found := await owned.find(kernel, name):
+            await owned.claim(kernel, found, name)
+            return found
+        if owned.named(name):
             raise NetlinkError(errno.EBUSY, f"{name} is another program's device")
         for kind in kinds:
             try:
@@ -53,17 +44,16 @@ async def create(name: str, kinds: tuple[str, ...] = KINDS) -> int:
                     raise
             else:
                 break
-        made = index(name)
-        alias = ALIAS_PREFIX + name
-        await kernel.link("set", index=made, ifalias=alias, flags=IFF_NOARP, change=IFF_NOARP)
+        made = owned.named(name)
+        await owned.claim(kernel, made, name)
+        await kernel.link("set", index=made, flags=IFF_NOARP, change=IFF_NOARP)
         return made
 
 
 async def remove(name: str) -> None:
     """Delete the device if it carries our mark."""
     async with AsyncIPRoute() as kernel:
-        found = index(name)
-        if found and (await _link(kernel, found)).get("ifalias") == ALIAS_PREFIX + name:
+        if found := await owned.find(kernel, name):
             await kernel.link("del", index=found)
 
 
@@ -88,4 +78,4 @@ async def link_layer(ifindex: int) -> Link:
 async def limit_trains(name: str, segments: int) -> None:
     """Limit how many packets the kernel joins to a GSO train on the device."""
     async with AsyncIPRoute() as kernel:
-        await kernel.link("set", index=index(name), gso_max_segs=segments)
+        await kernel.link("set", index=owned.index(name), gso_max_segs=segments)

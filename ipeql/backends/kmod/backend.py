@@ -7,6 +7,7 @@ from pathlib import Path
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from ipeql.backends import owned
 from ipeql.backends import table as tables
 from ipeql.backends.kmod import device, layout
 from ipeql.backends.kmod.family import METHODS, STRIPE_UNITS, Family
@@ -54,7 +55,9 @@ class KmodBackend:
         except NetlinkError as error:
             raise ApplyError(_refused("kmod", error)) from error
         return {
-            name: ObservedBundle(self.name, table) for name, table in found.items() if name in ours
+            ours[name]: ObservedBundle(self.name, table)
+            for name, table in found.items()
+            if name in ours
         }
 
     async def create(self, bundle: str) -> None:
@@ -71,7 +74,7 @@ class KmodBackend:
                 await family.set(bundle, layout.attributes(table))
             async with AsyncIPRoute() as kernel:
                 segments = tables.train_segments(table)
-                await kernel.link("set", index=device.index(bundle), gso_max_segs=segments)
+                await kernel.link("set", index=owned.index(bundle), gso_max_segs=segments)
         except NetlinkError as error:
             raise ApplyError(_refused(bundle, error)) from error
         except (ValueError, KeyError) as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from ipeql.backends import owned
 from ipeql.backends import table as tables
 from ipeql.backends.base import OnChange, ignore
 from ipeql.backends.tun import client, wire
@@ -21,7 +22,6 @@ from ipeql.backends.tun.device import is_attached, open_device
 from ipeql.errors import ApplyError, Code, Problem
 from ipeql.methods import METHODS
 from ipeql.state import (
-    ALIAS_PREFIX,
     BundleStatistics,
     BundleTable,
     Capabilities,
@@ -203,11 +203,11 @@ class TunBackend:
 
 
 async def _mark(bundle: str) -> None:
-    """Write our name into the device's alias and give it a longer queue."""
+    """Mark the device as ours and give it a longer queue."""
     async with AsyncIPRoute() as kernel:
-        index = socket.if_nametoindex(bundle)
-        alias = ALIAS_PREFIX + bundle
-        await kernel.link("set", index=index, ifalias=alias, txqlen=QUEUE_PACKETS)
+        index = owned.named(bundle)
+        await owned.claim(kernel, index, bundle)
+        await kernel.link("set", index=index, txqlen=QUEUE_PACKETS)
 
 
 async def _ended(pidfd: int) -> None:

@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 from pyroute2.netlink.exceptions import NetlinkError
 
+from ipeql.backends import owned
 from ipeql.backends.bpf import dataplane, device, libbpf
 from ipeql.backends.bpf.backend import BpfBackend
 from tests.netns.conftest import Namespace
@@ -67,7 +68,7 @@ def test_a_foreign_device_of_that_name_is_left_alone(namespace: Namespace) -> No
         with pytest.raises(Exception, match="another program's device"):
             await backend.create(BUNDLE)
         await backend.destroy(BUNDLE)
-        assert device.index(BUNDLE)
+        assert owned.named(BUNDLE)
         assert dataplane.pinned() == []
 
     namespace.run(body)

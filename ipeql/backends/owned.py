@@ -1,0 +1,83 @@
+"""A bundle's device: how it is marked as ours, and found under whatever name it has now.
+
+The mark is an alternative name (docs/adr/0020-what-is-ours.md). The kernel takes it wherever a name
+is taken, and no renaming loses it.
+"""
+
+import errno
+import os
+import socket
+import struct
+from typing import Any
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink import NLM_F_REQUEST
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_NEWLINK
+
+from ipeql.state import ALIAS_PREFIX, mark_of, owner_of
+
+_IFLA_ALT_IFNAME = 53  # include/uapi/linux/if_link.h
+
+
+def owner(link: Any) -> str:
+    """Return the bundle whose device a link message shows, or an empty string."""
+    names = link.get("IFLA_PROP_LIST")
+    altnames = names.altnames() if names else ()
+    return owner_of(link.get("ifname"), altnames, link.get("ifalias") or "")
+
+
+async def find(kernel: AsyncIPRoute, bundle: str) -> int:
+    """Return the ifindex of a bundle's device, 0 where there is none. Raises NetlinkError.
+
+    A device without the mark that has the bundle's name and, as earlier versions made it, ``ifalias
+    ipeql:<bundle>`` is ours too.
+    """
+    found = index(bundle)
+    if not found:
+        return 0
+    try:
+        (link,) = await kernel.link("get", index=found)
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:
+            raise
+        return 0
+    return found if owner(link) == bundle else 0
+
+
+async def claim(kernel: AsyncIPRoute, ifindex: int, bundle: str) -> None:
+    """Mark a device as the bundle's; NetlinkError where the kernel refuses."""
+    try:
+        await kernel.link("property_add", index=ifindex, altname=mark_of(bundle))
+    except NetlinkError as error:
+        if error.code == errno.EOPNOTSUPP:  # before Linux 5.5
+            await kernel.link("set", index=ifindex, ifalias=ALIAS_PREFIX + bundle)
+        elif error.code != errno.EEXIST:
+            raise
+
+
+def index(bundle: str) -> int:
+    """Return the ifindex of the device that carries the bundle's mark, else of its name; else 0."""
+    return _marked(mark_of(bundle)) or named(bundle)
+
+
+def named(name: str) -> int:
+    """Return the ifindex of the link of this name, whoever made it; 0 where there is none."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
+
+
+def _marked(mark: str) -> int:
+    """Ask for the link with an alternative name: if_nametoindex(3) takes no more than 15 bytes."""
+    name = os.fsencode(mark) + b"\0"
+    attribute = struct.pack("=HH", 4 + len(name), _IFLA_ALT_IFNAME) + name
+    body = bytes(16) + attribute + bytes(-len(attribute) % 4)
+    header = struct.pack("=IHHII", 16 + len(body), RTM_GETLINK, NLM_F_REQUEST, 1, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+        kernel.settimeout(10)
+        kernel.send(header + body)
+        answer = kernel.recv(65536)
+    kind, ifindex = struct.unpack_from("=4xH14xi", answer)
+    return int(ifindex) if kind == RTM_NEWLINK else 0
