@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ipeql.backends.bpf import dataplane
+from ipeql.backends.bpf import pins
 from ipeql.backends.tun import client
 from lab.network import netns
 from lab.network.host import Host
@@ -58,7 +58,7 @@ class Ipeqld:
         for path in self.runtime.glob("tun-*.sock"):
             with contextlib.suppress(OSError, client.WorkerError):
                 client.request(path, "stop")
-        netns.inside(self.host.netns, dataplane.remove_all)
+        netns.inside(self.host.netns, pins.remove_all)
         self._directory.cleanup()
 
     def write(self, configuration: str) -> None:

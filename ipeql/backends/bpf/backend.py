@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ctypes import c_uint32
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
@@ -17,7 +18,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from ipeql.backends import owned
 from ipeql.backends import table as tables
-from ipeql.backends.bpf import dataplane, device, layout, libbpf
+from ipeql.backends.bpf import dataplane, device, layout, libbpf, pins
 from ipeql.backends.bpf.dataplane import Dataplane
 from ipeql.errors import ApplyError, Code, Problem
 from ipeql.methods import MAX_SLAVES, METHODS, SlaveParameters, create
@@ -65,53 +66,46 @@ class BpfBackend:
         )
 
     async def observe(self) -> dict[str, ObservedBundle]:
-        """Return the bundles that are pinned, without a table where that is not whole or not ours.
+        """Return the bundles that are pinned.
 
-        ``configure`` makes such a dataplane anew under the device.
+        One whose dataplane is not whole, not of this version or not attached is without a table:
+        ``configure`` makes another and puts it in its place.
         """
         return {
             bundle: ObservedBundle(self.name, known.table if known else None)
-            for bundle in dataplane.pinned()
+            for bundle in pins.pinned()
             for known in (_current(bundle),)
         }
 
     async def create(self, bundle: str) -> None:
-        """Make the device and attach a dataplane to it, unless both are there."""
+        """Make the device and a dataplane for it, which is attached when it is configured."""
         try:
-            if _current(bundle):
-                return
-            ifindex = await device.create(bundle)
-            dataplane.supersede(bundle)
-            await asyncio.to_thread(dataplane.create, bundle, ifindex)
-            with Dataplane(bundle) as made:
-                _write(made, _Known(ifindex, dataplane.version(), None, ()))
+            await device.create(bundle)
+            if not pins.of(bundle).exists():
+                pins.put_in_force(bundle, await _load(bundle))
         except (OSError, NetlinkError) as error:
             raise ApplyError(_refused(bundle, error)) from error
 
     async def configure(self, bundle: str, table: BundleTable) -> None:
-        """Put a slave table into force in one step, under the packets."""
+        """Put a slave table into force in one step, under the packets.
+
+        A dataplane of another version, or one that is not whole, goes on until another one is
+        configured and attached; where that fails it stays.
+        """
         try:
             _check(table)
-            if bundle not in dataplane.pinned():
+            if bundle not in pins.pinned():
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            await self.create(bundle)
-            with Dataplane(bundle) as running:
-                before = _read(running)
-                places = before.places_for(table)
-                wanted = layout.incoming(table, before.origins(table))
-                for slave, place in zip(wanted.table.slave, places, strict=False):
-                    slave.device = _locate(running, slave.ifindex)
-                    slave.link = await device.link_layer(slave.ifindex)
-                    slave.counters = place
-                wanted.fresh = sum(1 << place for place in set(places) - set(before.places))
-                wanted.cpus = libbpf.cpus()
-                wanted.table.watched = running.watched
-                libbpf.update(running["incoming"], _ZERO, wanted)
-                await asyncio.to_thread(libbpf.wait_for_programs)
-                libbpf.run(running["configure"], libbpf.SkBuff(), bytes(60))
-                _write(running, _Known(before.ifindex, before.version, table, places))
-                await _learn_neighbours(running, [row.ifindex for row in table.slaves])
-            dataplane.remove_superseded(bundle)
+            ifindex = await device.create(bundle)
+            place = pins.of(bundle)
+            whole = _known(bundle)
+            if whole is None:
+                place = await _load(bundle)
+            with Dataplane(place) as running:
+                await _configure(running, table)
+                running.attach(ifindex)
+            if whole is None:
+                pins.put_in_force(bundle, place)
             await device.limit_trains(bundle, tables.train_segments(table))
         except (OSError, NetlinkError, ValueError, TypeError) as error:
             raise ApplyError(_refused(bundle, error)) from error
@@ -120,14 +114,14 @@ class BpfBackend:
         """Delete the device and everything that is pinned for it."""
         try:
             await device.remove(bundle)
-            dataplane.remove(bundle)
+            pins.remove(bundle)
         except (OSError, NetlinkError) as error:
             raise ApplyError(_refused(bundle, error)) from error
 
     async def statistics(self, bundle: str) -> BundleStatistics:
         """Return the counters; a rate is over the time since they were last asked for."""
         try:
-            with Dataplane(bundle) as running:
+            with Dataplane(pins.of(bundle)) as running:
                 known = _read(running)
                 rows = known.table.slaves if known.table else ()
                 lanes = libbpf.lookup_each_cpu(running["lanes"], layout.Lane)
@@ -188,18 +182,54 @@ class _Known:
         return [next(free) if place is None else place for place in staying]
 
 
-def _current(bundle: str) -> _Known | None:
+def _known(bundle: str) -> _Known | None:
     """Return what the pinned dataplane of a bundle says.
 
     None where it is not whole, its device is gone, or another version of IPEQL made it.
     """
     try:
-        with Dataplane(bundle) as running:
+        with Dataplane(pins.of(bundle)) as running:
             known = _read(running)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     current = (known.ifindex, known.version) == (owned.index(bundle), dataplane.version())
     return known if current else None
+
+
+def _current(bundle: str) -> _Known | None:
+    """Return the same, None also where the programs are not on the device."""
+    known = _known(bundle)
+    if known is None:
+        return None
+    with Dataplane(pins.of(bundle)) as running:
+        return known if running.is_attached(known.ifindex) else None
+
+
+async def _load(bundle: str) -> Path:
+    """Load a dataplane for the bundle's device beside the one in force; return its place."""
+    place = pins.beside(bundle)
+    await asyncio.to_thread(dataplane.load, place)
+    with Dataplane(place) as made:
+        _write(made, _Known(owned.index(bundle), dataplane.version(), None, ()))
+    return place
+
+
+async def _configure(running: Dataplane, table: BundleTable) -> None:
+    before = _read(running)
+    places = before.places_for(table)
+    wanted = layout.incoming(table, before.origins(table))
+    for slave, place in zip(wanted.table.slave, places, strict=False):
+        slave.device = _locate(running, slave.ifindex)
+        slave.link = await device.link_layer(slave.ifindex)
+        slave.counters = place
+    wanted.fresh = sum(1 << place for place in set(places) - set(before.places))
+    wanted.cpus = libbpf.cpus()
+    wanted.table.watched = running.watched
+    libbpf.update(running["incoming"], _ZERO, wanted)
+    await asyncio.to_thread(libbpf.wait_for_programs)
+    libbpf.run(running["configure"], libbpf.SkBuff(), bytes(60))
+    await _learn_neighbours(running, [row.ifindex for row in table.slaves])
+    _write(running, _Known(before.ifindex, before.version, table, places))
 
 
 def _read(running: Dataplane) -> _Known:

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import platform
+import sys
 import time
 from collections.abc import Sequence
 from ctypes import Structure, byref, c_char_p, c_int, c_size_t, c_uint32, c_uint64, c_void_p
@@ -30,10 +31,20 @@ BPF_TC_F_REPLACE = 1
 BPF_ANY = 0
 BPF_NOEXIST = 1
 
-SYS_MEMBARRIER = 324 if platform.machine() == "x86_64" else 283
+SYS_MEMBARRIER = {
+    "x86_64": 324,
+    "aarch64": 283,
+    "riscv64": 283,
+    "loongarch64": 283,
+    "ppc64": 365,
+    "ppc64le": 365,
+    "s390x": 356,
+}
+"""The number of membarrier(2) by machine (include/uapi/asm-generic/unistd.h, and syscall.tbl of
+each architecture that has its own), for 64-bit programs."""
 MEMBARRIER_CMD_GLOBAL = 1
 GRACE_S = 0.1
-"""Where the kernel refuses membarrier(2), as it does with nohz_full: far beyond any program."""
+"""Where membarrier(2) is refused, as it is with nohz_full, or not known: far beyond any program."""
 
 
 class SkBuff(Structure):
@@ -240,6 +251,24 @@ def attach_classic(program: int, ifindex: int, point: int) -> None:
     _checked(lib.bpf_tc_attach(byref(hook), byref(options)))
 
 
+def is_attached_classic(program: int, ifindex: int, point: int) -> bool:
+    """Say whether a program is where ``attach_classic`` puts it."""
+    lib = library()
+    hook = _TcHook(ctypes.sizeof(_TcHook), ifindex, point, 0)
+    options = _TcOptions(ctypes.sizeof(_TcOptions), 0, 0, 0, 1, 1)
+    if lib.bpf_tc_query(byref(hook), byref(options)):
+        return False
+    return bool(options.prog_id == _program_id(program))
+
+
+def _program_id(program: int) -> int:
+    """Return the kernel's number of a program: ``id`` of struct bpf_prog_info."""
+    info = (c_uint32 * 2)()
+    size = c_uint32(ctypes.sizeof(info))
+    _checked(library().bpf_obj_get_info_by_fd(program, byref(info), byref(size)))
+    return int(info[1])
+
+
 def run(program: int, context: Structure, data: bytes = b"") -> int:
     """Run a program once, give and take its context, and return what it returned."""
     options = _TestRun(sz=ctypes.sizeof(_TestRun))
@@ -273,8 +302,9 @@ def lookup_each_cpu(descriptor: int, kind: type[S]) -> list[S]:
 
 def wait_for_programs() -> None:
     """Wait until every program that runs now has ended: for an RCU grace period, membarrier(2)."""
+    number = SYS_MEMBARRIER.get(platform.machine()) if sys.maxsize > 2**32 else None
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(SYS_MEMBARRIER, MEMBARRIER_CMD_GLOBAL, 0, 0):
+    if number is None or libc.syscall(number, MEMBARRIER_CMD_GLOBAL, 0, 0):
         time.sleep(GRACE_S)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ipeql.backends.bpf import dataplane
+from ipeql.backends.bpf import dataplane, pins
 from ipeql.backends.bpf.backend import BpfBackend
 from ipeql.state import BundleStatistics
 from lab.network import netns
@@ -199,6 +199,6 @@ def test_status_says_which_backend_and_why(lab: Lab, daemon: Ipeqld) -> None:
 
 def test_the_end_of_the_daemon_leaves_no_pin(lab: Lab) -> None:
     with Ipeqld(lab.a, USUAL):
-        assert netns.inside(lab.a.netns, dataplane.pinned) == ["ipeql0"]
-        directory: Path = netns.inside(lab.a.netns, dataplane.directory)
+        assert netns.inside(lab.a.netns, pins.pinned) == ["ipeql0"]
+        directory: Path = netns.inside(lab.a.netns, pins.directory)
     assert not directory.exists()

@@ -69,6 +69,6 @@ def test_a_foreign_device_of_that_name_is_left_alone(namespace: Namespace) -> No
             await backend.create(BUNDLE)
         await backend.destroy(BUNDLE)
         assert owned.named(BUNDLE)
-        assert dataplane.pinned() == []
+        assert pins.pinned() == []
 
     namespace.run(body)

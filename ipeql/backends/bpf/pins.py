@@ -1,0 +1,98 @@
+"""Where the dataplanes of this network namespace are pinned, and moving and removing pins.
+
+A bundle's dataplane lies in ``/sys/fs/bpf/ipeql/netns:<inode>/<bundle>/``. The inode number is that
+of the network namespace, which every process in it sees alike, whatever its capabilities are. A
+dataplane that is being made lies beside it under another name until it is attached.
+"""
+
+import contextlib
+import ctypes
+import os
+import shutil
+from pathlib import Path
+
+BPF_FS = Path("/sys/fs/bpf")
+BPF_FS_MAGIC = 0xCAFE4A11
+
+_NEW, _OLD = "%new", "%old"
+"""No bundle's name is written with either at its end."""
+
+
+def directory() -> Path:
+    """Return where the bundles of this network namespace are pinned."""
+    return BPF_FS / "ipeql" / f"netns:{Path('/proc/thread-self/ns/net').stat().st_ino}"
+
+
+def of(bundle: str) -> Path:
+    """Return where a bundle is pinned; a bpf file system allows no dots in names."""
+    return directory() / bundle.replace("%", "%25").replace(".", "%2e")
+
+
+def beside(bundle: str) -> Path:
+    """Return an empty place for a dataplane that is being made; OSError."""
+    mount()
+    path = of(bundle)
+    path = path.with_name(path.name + _NEW)
+    remove_tree(path)
+    path.mkdir(mode=0o700, parents=True)
+    return path
+
+
+def put_in_force(bundle: str, made: Path) -> None:
+    """Give the dataplane at ``made`` the bundle's place; what was there ends with that."""
+    path = of(bundle)
+    old = path.with_name(path.name + _OLD)
+    remove_tree(old)
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(old)
+    made.rename(path)
+    remove_tree(old)
+
+
+def pinned() -> list[str]:
+    """Return the bundles of this network namespace that are pinned, whole or not."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        found = (path.name for path in directory().iterdir())
+        names = (name for name in found if not name.endswith((_NEW, _OLD)))
+        return sorted(name.replace("%2e", ".").replace("%25", "%") for name in names)
+    return []
+
+
+def remove(bundle: str) -> None:
+    """Remove what is pinned for a bundle: its programs end with that."""
+    path = of(bundle)
+    for each in (path, path.with_name(path.name + _NEW), path.with_name(path.name + _OLD)):
+        remove_tree(each)
+    for parent in (directory(), BPF_FS / "ipeql"):
+        with contextlib.suppress(OSError):
+            parent.rmdir()
+
+
+def remove_all() -> None:
+    """Remove whatever is pinned for this network namespace."""
+    for bundle in pinned():
+        remove(bundle)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory of pins where there is one."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def mount() -> None:
+    """Mount the bpf file system where it is missing, as iproute2 and bpftool do; OSError."""
+    if _file_system(BPF_FS) != BPF_FS_MAGIC:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.mount(b"bpf", os.fsencode(BPF_FS), b"bpf", 0, b"mode=0700"):
+            number = ctypes.get_errno()
+            raise OSError(number, f"cannot mount {BPF_FS}: {os.strerror(number)}")
+
+
+def _file_system(path: Path) -> int:
+    """Return the magic number of the file system at ``path`` (statfs(2), f_type)."""
+    buffer = (ctypes.c_long * 32)()
+    if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(path), buffer):
+        number = ctypes.get_errno()
+        raise OSError(number, f"{path}: {os.strerror(number)}")
+    return int(buffer[0])
