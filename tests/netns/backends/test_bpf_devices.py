@@ -8,7 +8,7 @@ import pytest
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ipeql.backends import owned
-from ipeql.backends.bpf import dataplane, device, libbpf
+from ipeql.backends.bpf import dataplane, device, libbpf, pins
 from ipeql.backends.bpf.backend import BpfBackend
 from tests.netns.conftest import Namespace
 from tests.netns.two_links import BUNDLE, TWO_LINKS, bundle, listener, received, send
