@@ -1,9 +1,9 @@
 """``ipeqld``: the wiring of the pass to what wakes it.
 
 The kernel, a backend, a signal, a caller, or time wakes it; it runs the same pass each time. A
-configuration that cannot be read leaves the last good one in force. SIGTERM or SIGINT ends it. It
-then leaves the machine as it was, unless it was told to keep the bundles, or the service manager
-stops it to start it again.
+configuration that cannot be read leaves the last good one in force; at the start, where there is
+none, the good files. SIGTERM or SIGINT ends it. It then leaves the machine as it was, unless it was
+told to keep the bundles, or the service manager stops it to start it again.
 """
 
 import asyncio

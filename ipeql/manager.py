@@ -50,8 +50,11 @@ class BundleManager:
         return self._layers.desired
 
     def load(self) -> None:
-        """Read the files; ConfigError: what was in force stays."""
-        self._load(self._layers.load)
+        """Read the files for the first time, without those that have a mistake.
+
+        ConfigError: no good file has a bundle.
+        """
+        self._load(self._layers.start)
 
     def wake(self) -> None:
         """Have a pass run soon."""
@@ -146,17 +149,21 @@ class BundleManager:
         notify.ready(self._summary())
         return changes(result.actions, result.problems)
 
-    def _load(self, read: Callable[[], None]) -> None:
-        """Let ``read`` load the files; ConfigError: the last good ones stay in force."""
+    def _load(self, read: Callable[[], Sequence[Problem] | None]) -> None:
+        """Let ``read`` load the files; ConfigError: the last good ones stay in force.
+
+        It may return the problems of files that it left out.
+        """
         try:
-            read()
+            self._refused = tuple(read() or ())
         except ConfigError as error:
             self._refused = error.problems
             self.telling.refused(self._desired.generation, error.problems)
             self._wake.set()  # what is shown has changed
             raise
-        self._refused = ()
         self.telling.loaded(self._desired)
+        if self._refused:
+            self.telling.refused(self._desired.generation, self._refused)
 
     async def _pass(self) -> PassResult:
         desired = self._desired

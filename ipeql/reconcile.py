@@ -130,16 +130,17 @@ class Reconciler:
         bundles: dict[str, ObservedBundle] = {}
         for backend in self._backends.values():
             bundles |= await backend.observe()
+        prepared = self._saved.prepared(links)
         slaves = {
             bundle: [member.link for member in found]
-            for bundle, found in members(desired, links).items()
+            for bundle, found in members(desired, links, prepared).items()
         }
         return ObservedState(
             links=links,
             routes=routes,
             bundles=bundles,
             capabilities={name: able.capabilities() for name, able in self._backends.items()},
-            prepared=self._saved.prepared(links),
+            prepared=prepared,
             verdicts=health.judge(time.monotonic_ns(), slaves),
         )
 

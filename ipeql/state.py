@@ -192,11 +192,13 @@ class BundleSpec:
 class DesiredState:
     """All bundles by name. ``generation`` counts accepted loads.
 
-    ``problems``: the changes of bundles that are without effect, and why.
+    ``problems``: the changes of bundles that are without effect, and why. ``complete``: False where
+    a file could not be used, so that a bundle which is not here may be wanted all the same.
     """
 
     bundles: Mapping[str, BundleSpec]
     generation: int = 0
+    complete: bool = True
     problems: tuple[Problem, ...] = ()
 
 

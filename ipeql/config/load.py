@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path as FilePath
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -19,32 +20,47 @@ from ipeql.errors import ConfigError, Problem
 from ipeql.state import BundleSpec, DesiredState
 
 
+class Found(NamedTuple):
+    """What files say: ``desired`` by those without a mistake, and every mistake of the others."""
+
+    desired: DesiredState
+    problems: tuple[Problem, ...]
+
+
 def load(paths: Iterable[FilePath]) -> DesiredState:
     """Return the bundles that ``paths`` define and change; a file with nothing in it does neither.
 
     ConfigError carries every problem of every file, in the order of the files and their lines.
     """
-    unreadable: list[Problem] = []
-    documents: list[Document] = []
-    bundles: dict[str, BundleSpec] = {}
-    changes: list[Placed] = []
+    found = examine(paths)
+    if found.problems:
+        raise ConfigError(found.problems)
+    return found.desired
+
+
+def examine(paths: Iterable[FilePath]) -> Found:
+    """Return what ``load`` returns and what it raises; a file with a mistake is left out."""
+    problems: list[Problem] = []
+    contents: dict[Document, tuple[list[BundleSpec], list[Placed]]] = {}
     for path in paths:
         try:
             text = read_text(path)
         except ConfigError as error:
-            unreadable.extend(error.problems)
+            problems.extend(error.problems)
             continue
         document = Document(str(path), text)
-        documents.append(document)
-        defined, changed = _content(document)
-        for bundle in defined:
-            bundles.setdefault(bundle.name, bundle)
-        changes += changed
-    check_between(documents)
-    problems = unreadable + [problem for document in documents for problem in _in_order(document)]
-    if problems:
-        raise ConfigError(problems)
-    return overlay(DesiredState(bundles), changes)
+        contents[document] = _content(document)
+    check_between(list(contents))
+    bundles: dict[str, BundleSpec] = {}
+    changes: list[Placed] = []
+    for document, (defined, changed) in contents.items():
+        if document.problems:
+            problems += _in_order(document)
+        else:
+            bundles |= {bundle.name: bundle for bundle in defined}
+            changes += changed
+    files = DesiredState(bundles, complete=not problems)
+    return Found(overlay(files, changes), tuple(problems))
 
 
 def _in_order(document: Document) -> list[Problem]:

@@ -48,7 +48,7 @@ def describe(
     where it names none, such as a refused reload. ``daemon``: one looks after the bundles. Pure.
     """
     problems = (*problems, *desired.problems)
-    present = members(desired, observed.links)
+    present = members(desired, observed.links, observed.prepared)
     return {
         "schema": SCHEMA,
         "daemon": daemon,

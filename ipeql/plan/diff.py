@@ -38,7 +38,8 @@ class Plan:
 def plan(desired: DesiredState, observed: ObservedState) -> Plan:
     """Return the actions that lead from ``observed`` to ``desired``; none where nothing differs.
 
-    Bundles that are no longer wanted come first, so that what they held is free for the others. A
+    Bundles that are no longer wanted come first, so that what they held is free for the others.
+    None is removed while a file cannot be used: it may be wanted there. A
     bundle that cannot be served keeps running as it is, and its problem says why. What does not
     carry our mark is never touched.
     """
@@ -46,9 +47,10 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
     ours = {link.owner: link for link in observed.links.values() if link.owner}
     actions: list[Action] = []
     problems: list[Problem] = []
-    for bundle in sorted(_present(observed) - desired.bundles.keys()):
+    unwanted = _present(observed) - desired.bundles.keys() if desired.complete else set()
+    for bundle in sorted(unwanted):
         actions += _remove(bundle, observed, ours.get(bundle))
-    present = members(desired, observed.links)
+    present = members(desired, observed.links, observed.prepared)
     for bundle, spec in desired.bundles.items():
         link, named = ours.get(bundle), names.get(bundle)
         running = observed.bundles.get(spec.name)

@@ -1,6 +1,6 @@
 """Which links are a bundle's slaves now, and the table a dataplane gets for them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from ipeql.errors import Code, Problem
@@ -38,16 +38,29 @@ class Enslaved(NamedTuple):
     problems: list[Problem]
 
 
-def members(desired: DesiredState, links: Mapping[int, Link]) -> dict[str, list[Member]]:
+def members(
+    desired: DesiredState,
+    links: Mapping[int, Link],
+    prepared: Collection[tuple[str, int]] = (),
+) -> dict[str, list[Member]]:
     """Return every bundle's present slaves in configured order, by the bundle's name.
 
     A match stands for all links it fits, sorted by name. An exact name anywhere goes before a
-    match, an earlier match before a later one. Bundles' devices and the loopback are never slaves.
+    match, an earlier match before a later one. Bundles' devices and the loopback are never slaves,
+    nor are the slaves, by ``prepared``, of a bundle whose file cannot be used.
     """
+    kept = {
+        ifindex
+        for bundle, ifindex in prepared
+        if bundle not in desired.bundles and not desired.complete
+    }
     free = {
         link.name: link
         for link in sorted(links.values(), key=lambda link: link.name)
-        if not link.owner and link.name not in desired.bundles and link.arphrd != _ARPHRD_LOOPBACK
+        if not link.owner
+        and link.ifindex not in kept
+        and link.name not in desired.bundles
+        and link.arphrd != _ARPHRD_LOOPBACK
     }
     named = {
         slave.name: free.pop(slave.name)

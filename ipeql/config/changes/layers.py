@@ -13,10 +13,18 @@ from pathlib import Path
 from ipeql import runtime
 from ipeql.config.changes.change import parse_change, to_data, without
 from ipeql.config.changes.overlay import Placed, overlay, revised
-from ipeql.config.load import load
+from ipeql.config.load import examine, load
 from ipeql.config.schema.model import Change
 from ipeql.config.yaml.files import find_files
-from ipeql.errors import Code, IpeqlError, NotFoundError, NotPermittedError, Problem, no_such_bundle
+from ipeql.errors import (
+    Code,
+    ConfigError,
+    IpeqlError,
+    NotFoundError,
+    NotPermittedError,
+    Problem,
+    no_such_bundle,
+)
 from ipeql.state import DesiredState
 
 FILE_NAME = "transient.json"
@@ -47,6 +55,18 @@ class Layers:
         files = load(find_files(self._directories))
         self._files = replace(files, generation=self._files.generation + 1)
         self.desired = self._over(self._files)
+
+    def start(self) -> tuple[Problem, ...]:
+        """Put in force what the files without a mistake say, and return the mistakes of the others.
+
+        For the start, when there are no last good ones. ConfigError: no good file has a bundle.
+        """
+        found = examine(find_files(self._directories))
+        if found.problems and not found.desired.bundles:
+            raise ConfigError(found.problems)
+        self._files = replace(found.desired, generation=self._files.generation + 1)
+        self.desired = self._over(self._files)
+        return found.problems
 
     def change(self, change: Change) -> None:
         """Put a transient change in force; IpeqlError: it does not fit, or cannot be kept."""

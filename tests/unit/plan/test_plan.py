@@ -17,7 +17,16 @@ from ipeql.errors import Code
 from ipeql.methods import MAX_SLAVES, METHODS
 from ipeql.plan import Plan, choose_backend, members, plan, undo
 from ipeql.plan.members import enslave
-from ipeql.state import BundleSpec, Capabilities, DesiredState, Link, ObservedState, SlaveSpec
+from ipeql.state import (
+    BundleSpec,
+    Capabilities,
+    DesiredState,
+    Link,
+    LinkMatch,
+    ObservedBundle,
+    ObservedState,
+    SlaveSpec,
+)
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "plan"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
@@ -144,3 +153,25 @@ def test_the_queue_limit_looks_at_the_slaves_in_the_table_alone() -> None:
         present = members(DesiredState({"ipeql0": spec}), links)["ipeql0"]
         limits.append(enslave(spec, present, observed).table.parameters)
     assert limits[0] == limits[1] == ()
+
+
+def test_while_a_file_cannot_be_used_nothing_of_its_bundles_is_touched() -> None:
+    spec = BundleSpec("ipeql0", "round_robin", (SlaveSpec(match=LinkMatch("eth*")),))
+    links = {
+        1: Link(1, "eth1"),
+        2: Link(2, "eth2"),
+        9: Link(9, "ipeql1", altnames=("ipeql.bundle.ipeql1",)),
+    }
+    observed = ObservedState(
+        links=links,
+        bundles={"ipeql1": ObservedBundle("tun")},
+        capabilities={"tun": ABLE},
+        prepared=frozenset({("ipeql1", 2)}),
+    )
+    desired = DesiredState({"ipeql0": spec}, complete=False)
+    lines = [str(action) for action in plan(desired, observed).actions]
+    assert "+ configure ipeql0: round_robin over eth1" in lines
+    assert not [line for line in lines if "ipeql1" in line or "eth2" in line]
+    whole = [str(action) for action in plan(replace(desired, complete=True), observed).actions]
+    assert whole[:2] == ["- destroy ipeql1 (tun)", "- free eth2 from ipeql1"]
+    assert "+ configure ipeql0: round_robin over eth1, eth2" in whole
