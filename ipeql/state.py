@@ -64,7 +64,9 @@ class Link:
     ``speed`` is what the driver reports in bit/s, None where it reports none. ``rp_filter``: the
     link's own setting, None where IPv4 is not on it. ``strict_rp_filter``: by that or by the
     setting for all links the kernel drops packets that arrive here from sources routed elsewhere.
-    ``own_addresses``: those among ``addresses`` that IPEQL put there.
+    ``own_addresses``: those among ``addresses`` that IPEQL put there. ``mac`` is the hardware
+    address in use, ``card`` the permanent one. ``kind`` is rtnetlink's, empty for hardware. Names
+    are text that is safe to show (ipeql.names).
     """
 
     ifindex: int
@@ -74,6 +76,8 @@ class Link:
     carrier: bool = True
     arphrd: int = ARPHRD_ETHER
     mac: str = ""
+    card: str = ""
+    kind: str = ""
     driver: str = ""
     speed: int | None = None
     alias: str = ""
@@ -88,6 +92,10 @@ class Link:
         """Return the bundle whose device this is, or an empty string."""
         return owner_of(self.name, self.altnames, self.alias)
 
+    def is_called(self, name: str) -> bool:
+        """Say whether ``name`` is the link's name or one of its alternative names."""
+        return name == self.name or name in self.altnames
+
     @property
     def overhead(self) -> int:
         """Return the bytes Linux shapers count on this link beyond the IP packet."""
@@ -96,7 +104,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class LinkMatch:
-    """Which links a slave entry means: every field given must fit, ``name`` as a shell glob."""
+    """Which links a slave entry means: every field given must fit, ``name`` as a shell glob.
+
+    ``mac`` means the card. The VLANs, bridges and bonds that borrow its address do not fit.
+    """
 
     name: str = ""
     mac: str = ""
@@ -106,9 +117,19 @@ class LinkMatch:
         """Say whether ``link`` is meant."""
         return (
             (not self.name or fnmatchcase(link.name, self.name))
-            and (not self.mac or link.mac.lower() == self.mac.lower())
+            and (not self.mac or _is_card(link, self.mac.lower()))
             and (not self.driver or link.driver == self.driver)
         )
+
+
+BORROWERS = frozenset(
+    {"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "bridge", "bond", "team", "macsec", "hsr"}
+)
+"""Kinds of links that take the hardware address of a link below them."""
+
+
+def _is_card(link: Link, mac: str) -> bool:
+    return link.kind not in BORROWERS and mac in (link.mac.lower(), link.card.lower())
 
 
 Changed = tuple[tuple[str, str], ...]
@@ -149,7 +170,7 @@ class SlaveSpec:
 
     def fits(self, link: Link) -> bool:
         """Say whether ``link`` is meant by this entry."""
-        return self.match.fits(link) if self.match else link.name == self.name
+        return self.match.fits(link) if self.match else link.is_called(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +311,7 @@ class ObservedState:
 
     def link(self, name: str) -> Link | None:
         """Return the link called ``name``, if there is one."""
-        return next((link for link in self.links.values() if link.name == name), None)
+        return next((link for link in self.links.values() if link.is_called(name)), None)
 
     def device(self, bundle: str) -> Link | None:
         """Return the device of ``bundle``, whatever its name is now."""

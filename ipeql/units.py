@@ -8,7 +8,7 @@ PARAMETERS; prefixes are powers of 1000 there too.
 import re
 from decimal import Decimal
 
-_NUMBER = re.compile(r"\A(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\Z")
+_NUMBER = re.compile(r"\A([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\Z")
 
 _RATES = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9, "tbit": 10**12}
 _TIMES = {"us": 10**3, "ms": 10**6, "s": 10**9}

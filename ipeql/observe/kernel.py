@@ -5,7 +5,7 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from struct import Struct
 
@@ -16,6 +16,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from ipeql.errors import Code, IpeqlError, Problem
+from ipeql.names import shown
 from ipeql.observe import ethtool
 from ipeql.observe.dump import Message, attributes, dump, repeated
 from ipeql.state import PROTOCOL, Address, Interface, Link, ObservedRoute
@@ -23,7 +24,8 @@ from ipeql.state import PROTOCOL, Address, Interface, Link, ObservedRoute
 # include/uapi/linux/if_link.h, if.h, ip.h, if_addr.h, rtnetlink.h
 _IFINFOMSG = Struct("=BxHiII")  # family, type, index, flags, change mask
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_IFALIAS, _IFLA_AF_SPEC = 1, 3, 4, 20, 26
-_IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 52, 53
+_IFLA_PROP_LIST, _IFLA_ALT_IFNAME, _IFLA_PERM_ADDRESS = 52, 53, 54
+_IFLA_LINKINFO, _IFLA_INFO_KIND = 18, 1
 _IFLA_INET_CONF = 1
 _DEVCONF_RP_FILTER = 8  # counts from 1
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
@@ -74,25 +76,22 @@ async def _links(kernel: AsyncIPRoute) -> dict[int, Link]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for message in messages:
             _, arphrd, ifindex, flags, _ = _IFINFOMSG.unpack(message.fixed)
-            name = _text(message, _IFLA_IFNAME)
+            name = _bytes(message.attributes, _IFLA_IFNAME)
             present = addresses.get(ifindex, {})
             links[ifindex] = Link(
                 ifindex=ifindex,
-                name=name,
+                name=shown(name),
                 mtu=_number(message, _IFLA_MTU) or 0,
                 up=bool(flags & _IFF_UP),
                 carrier=bool(flags & _IFF_LOWER_UP),
                 arphrd=arphrd,
                 mac=message.attributes.get(_IFLA_ADDRESS, b"").hex(":"),
+                card=message.attributes.get(_IFLA_PERM_ADDRESS, b"").hex(":"),
+                kind=_kind(message),
                 driver=ethtool.driver(sock, name),
                 speed=ethtool.speed(sock, name),
-                alias=_text(message, _IFLA_IFALIAS),
-                altnames=tuple(
-                    os.fsdecode(altname.rstrip(b"\0"))
-                    for altname in repeated(
-                        message.attributes.get(_IFLA_PROP_LIST, b""), _IFLA_ALT_IFNAME
-                    )
-                ),
+                alias=shown(_bytes(message.attributes, _IFLA_IFALIAS)),
+                altnames=_altnames(message),
                 addresses=frozenset(present),
                 own_addresses=frozenset(address for address, ours in present.items() if ours),
                 rp_filter=(rp_filter := _rp_filter(message)),
@@ -190,5 +189,16 @@ def _number(message: Message, kind: int) -> int | None:
     return int(_U32.unpack(value)[0]) if value else None
 
 
-def _text(message: Message, kind: int) -> str:
-    return os.fsdecode(message.attributes.get(kind, b"").rstrip(b"\0"))
+def _bytes(attributes: Mapping[int, bytes], kind: int) -> bytes:
+    return attributes.get(kind, b"").rstrip(b"\0")
+
+
+def _kind(message: Message) -> str:
+    """Return the rtnetlink kind, empty where the link has none: hardware."""
+    info = attributes(message.attributes.get(_IFLA_LINKINFO, b""))
+    return shown(_bytes(info, _IFLA_INFO_KIND))
+
+
+def _altnames(message: Message) -> tuple[str, ...]:
+    properties = message.attributes.get(_IFLA_PROP_LIST, b"")
+    return tuple(shown(name.rstrip(b"\0")) for name in repeated(properties, _IFLA_ALT_IFNAME))

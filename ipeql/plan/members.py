@@ -62,22 +62,28 @@ def members(
         and link.name not in desired.bundles
         and link.arphrd != _ARPHRD_LOOPBACK
     }
+    called = {altname: link for link in free.values() for altname in link.altnames} | free
     named = {
-        slave.name: free.pop(slave.name)
+        slave.name: called[slave.name]
         for spec in desired.bundles.values()
         for slave in spec.slaves
-        if slave.match is None and slave.name in free
+        if slave.match is None and slave.name in called
     }
+    for link in named.values():
+        free.pop(link.name, None)
     found: dict[str, list[Member]] = {}
+    taken: set[int] = set()
     for bundle, spec in desired.bundles.items():
         found[bundle] = []
         for slave in spec.slaves:
             if slave.match is None:
-                fitting = [named[slave.name]] if slave.name in named else []
+                meant = named.get(slave.name)
+                fitting = [meant] if meant and meant.ifindex not in taken else []
             else:
                 fitting = [link for link in free.values() if slave.match.fits(link)]
             for link in fitting:
                 free.pop(link.name, None)
+                taken.add(link.ifindex)
                 found[bundle].append(Member(slave, link))
     return found
 

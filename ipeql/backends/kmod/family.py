@@ -67,7 +67,7 @@ class BundleMessage(genlmsg):  # type: ignore[misc]
         nla_map = (
             ("IPEQL_A_SLAVE_UNSPEC", "none"),
             ("IPEQL_A_SLAVE_IFINDEX", "uint32"),
-            ("IPEQL_A_SLAVE_IFNAME", "asciiz"),
+            ("IPEQL_A_SLAVE_IFNAME", "cdata"),
             ("IPEQL_A_SLAVE_BANDWIDTH", "uint64"),
             ("IPEQL_A_SLAVE_LAG", "uint64"),
             ("IPEQL_A_SLAVE_OVERHEAD", "uint32"),

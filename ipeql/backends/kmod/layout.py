@@ -12,6 +12,7 @@ from ipeql.backends.kmod.family import (
     Attributes,
     values,
 )
+from ipeql.names import shown
 from ipeql.state import BundleStatistics, BundleTable, SlaveRow, SlaveStatistics
 
 _PARAMETERS = {
@@ -74,7 +75,7 @@ def statistics(message: Any, rates: Mapping[int, int]) -> BundleStatistics:
         slaves=tuple(
             SlaveStatistics(
                 ifindex=slave["IPEQL_A_SLAVE_IFINDEX"],
-                name=slave["IPEQL_A_SLAVE_IFNAME"],
+                name=shown(slave["IPEQL_A_SLAVE_IFNAME"].rstrip(b"\0")),
                 picks=slave["IPEQL_A_SLAVE_PICKS"],
                 packets=slave["IPEQL_A_SLAVE_PACKETS"],
                 bytes=slave["IPEQL_A_SLAVE_BYTES"],
@@ -104,7 +105,7 @@ def _row(slave: Mapping[str, Any]) -> SlaveRow:
     via, via6 = slave.get("IPEQL_A_SLAVE_VIA"), slave.get("IPEQL_A_SLAVE_VIA6")
     return SlaveRow(
         ifindex=slave["IPEQL_A_SLAVE_IFINDEX"],
-        name=slave["IPEQL_A_SLAVE_IFNAME"],
+        name=shown(slave["IPEQL_A_SLAVE_IFNAME"].rstrip(b"\0")),
         bandwidth=slave.get("IPEQL_A_SLAVE_BANDWIDTH", 0),
         lag=slave.get("IPEQL_A_SLAVE_LAG"),
         overhead=slave["IPEQL_A_SLAVE_OVERHEAD"],

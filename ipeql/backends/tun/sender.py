@@ -6,6 +6,7 @@ virtio_net_hdr, so a GSO train goes on whole and its checksum is left to the dev
 
 import ctypes
 import fcntl
+import os
 import socket
 import struct
 from ipaddress import IPV4LENGTH, IPV6LENGTH
@@ -38,19 +39,19 @@ class Sender:
     def __init__(self, ifindex: int) -> None:
         name = socket.if_indextoname(ifindex)
         self._sockets = [self._open()]
-        request = struct.pack("16s24x", name.encode())
+        request = struct.pack("16s24x", os.fsencode(name))
         answer = fcntl.ioctl(self._sockets[0].fileno(), SIOCGIFHWADDR, request)
         (arphrd,) = struct.unpack_from("=H", answer, 16)
         self.mac = answer[18:24]
         self.has_link_header = arphrd == ARPHRD_ETHER
         if self.has_link_header:
-            self._sockets[0].bind((name, 0))
+            _bind(self._sockets[0], ifindex, 0)
             self.send = dict.fromkeys(ETHERTYPES, self._sockets[0].sendmsg)
         else:
             self._sockets.append(self._open())
             for each, ethertype in zip(self._sockets, ETHERTYPES.values(), strict=True):
                 _receive_nothing(each)
-                each.bind((name, ethertype))
+                _bind(each, ifindex, ethertype)
             self.send = {
                 family: each.sendmsg for family, each in zip(ETHERTYPES, self._sockets, strict=True)
             }
@@ -87,3 +88,11 @@ def _receive_nothing(receiver: socket.socket) -> None:
     program = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))
     filter_ = struct.pack("@HP", 1, ctypes.addressof(program))
     receiver.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_)
+
+
+def _bind(sock: socket.socket, ifindex: int, ethertype: int) -> None:
+    """Bind by ifindex: socket.bind() takes a name, and only one that is UTF-8."""
+    address = struct.pack("=HHiHBB8x", socket.AF_PACKET, socket.htons(ethertype), ifindex, 0, 0, 0)
+    if ctypes.CDLL(None, use_errno=True).bind(sock.fileno(), address, len(address)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,19 @@
+"""Names of links: bytes in the kernel, text that is safe to show everywhere else.
+
+The kernel takes any byte but NUL, ``/``, ``:`` and white space into a name (dev_valid_name,
+net/core/dev.c).
+"""
+
+
+def shown(name: bytes) -> str:
+    r"""Return a name as text that a terminal, a log, JSON and D-Bus take.
+
+    What is not printable UTF-8 is written as ``\xNN`` or ``\u...``.
+    """
+    return "".join(map(_shown, name.decode("utf-8", "surrogateescape")))
+
+
+def _shown(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
