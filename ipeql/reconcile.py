@@ -7,14 +7,13 @@ changes nothing.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 from ipeql.apply import Applier, SavedSlaves
 from ipeql.backends.base import Backend
 from ipeql.errors import ApplyError, Code, Problem
-from ipeql.health.carrier import CarrierHealth
+from ipeql.health import SOURCES, Health, Judgement, Seen
 from ipeql.observe.kernel import Snapshot
 from ipeql.plan import Action, Plan, members, plan
 from ipeql.state import DesiredState, ObservedBundle, ObservedState
@@ -70,14 +69,14 @@ class Reconciler:
         self._snapshot = snapshot
         self._saved = SavedSlaves(directory)
         self._applier = Applier(backends, self._saved)
-        self._health = CarrierHealth()
+        self._health = Health(SOURCES)
         self._failures: dict[str, _Failure] = {}
         self._lock = asyncio.Lock()
 
     async def observe(self, desired: DesiredState) -> ObservedState:
         """Return what is there, with health's word on the slaves of ``desired``."""
         async with self._lock:
-            return await self._observe(desired, deepcopy(self._health))
+            return (await self._observe(desired))[0]
 
     async def plan(self, desired: DesiredState) -> Plan:
         """Return what a pass would do now."""
@@ -95,7 +94,8 @@ class Reconciler:
             rolled_back: set[str] = set()
             for pause in PAUSES_S:
                 await asyncio.sleep(pause)
-                observed = await self._observe(desired, self._health)
+                observed, judgement = await self._observe(desired)
+                self._health = judgement.health
                 wanted = plan(desired, observed)
                 pending = self._pending(wanted, rolled_back)
                 if not pending or pause == PAUSES_S[-1]:
@@ -113,7 +113,7 @@ class Reconciler:
             failures = self._failures.values()
             problems = (problem for failure in failures for problem in failure.problems)
             due = [failure.until for failure in failures]
-            due += [self._health.next_change] if self._health.next_change else []
+            due += [judgement.next_change] if judgement.next_change else []
             return PassResult(
                 tuple(applied), (*wanted.problems, *problems), observed, min(due, default=None)
             )
@@ -125,7 +125,7 @@ class Reconciler:
         if result.problems:
             raise ApplyError(result.problems)
 
-    async def _observe(self, desired: DesiredState, health: CarrierHealth) -> ObservedState:
+    async def _observe(self, desired: DesiredState) -> tuple[ObservedState, Judgement]:
         links, routes = await self._snapshot()
         bundles: dict[str, ObservedBundle] = {}
         for backend in self._backends.values():
@@ -135,14 +135,16 @@ class Reconciler:
             bundle: [member.link for member in found]
             for bundle, found in members(desired, links, prepared).items()
         }
-        return ObservedState(
+        judgement = self._health.judge(time.monotonic_ns(), Seen(slaves))
+        observed = ObservedState(
             links=links,
             routes=routes,
             bundles=bundles,
             capabilities={name: able.capabilities() for name, able in self._backends.items()},
             prepared=prepared,
-            verdicts=health.judge(time.monotonic_ns(), slaves),
+            verdicts=judgement.verdicts,
         )
+        return observed, judgement
 
     def _pending(self, wanted: Plan, rolled_back: set[str]) -> dict[str, list[Action]]:
         """Return the actions that are due, by bundle.

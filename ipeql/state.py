@@ -288,10 +288,14 @@ class ObservedRoute:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Health's word on one slave; ``reason`` is empty when usable, else e.g. ``no-carrier``."""
+    """Health's word on one slave; ``reason`` is empty when usable, else e.g. ``no-carrier``.
+
+    ``detail``: the reason in a few words for people.
+    """
 
     usable: bool
     reason: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ipeql.documents.configuration import TIME_PARAMETERS, parameters
 from ipeql.errors import Problem
+from ipeql.health.carrier import objection
 from ipeql.plan import Member, choose_backend, members
 from ipeql.plan.members import enslave
 from ipeql.state import (
@@ -22,16 +23,9 @@ from ipeql.state import (
     SlaveRow,
     SlaveSpec,
     SlaveStatistics,
-    Verdict,
 )
 
 SCHEMA = "ipeql-status/1"
-
-_SENTENCES = {
-    "no-carrier": "no signal on the link",
-    "admin-down": "the link is set down",
-    "hold-off": "back, has yet to prove steady",
-}
 
 
 def describe(
@@ -158,9 +152,9 @@ def _slave_state(
     if row is None:
         return "left-out", "its bandwidth is unknown, or the bundle is full"
     if not row.usable:
-        admin = "no-carrier" if link.up else "admin-down"
-        verdict = observed.verdicts.get((bundle, link.ifindex), Verdict(False, admin))
-        return verdict.reason, _SENTENCES.get(verdict.reason, "")
+        verdict = observed.verdicts.get((bundle, link.ifindex))
+        against = verdict or objection(link)
+        return (against.reason, against.detail) if against else ("pending", "")
     return ("active", "") if carried else ("pending", "not in the dataplane yet")
 
 

@@ -100,7 +100,7 @@ OBSERVED = ObservedState(
             "tun", True, frozenset({"bw_lag_eq", "bw_load"}), frozenset({"burst"}), rank=10
         )
     },
-    verdicts={(HOME.name, 3): Verdict(False, "no-carrier")},
+    verdicts={(HOME.name, 3): Verdict(False, "no-carrier", "no signal on the link")},
 )
 STATISTICS = {
     "ipeql0": BundleStatistics(

@@ -1,38 +1,49 @@
-"""Carrier's verdicts: the rules, then the invariants over any history."""
+"""Carrier's verdicts as they are merged: the rules, then the invariants over any history."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipeql.health.carrier import ADMIN_DOWN, HELD_OFF, HOLD_OFF, NO_CARRIER, CarrierHealth
+from ipeql.health import Carrier, Health, Seen
+from ipeql.health.carrier import ADMIN_DOWN, HELD_OFF, HOLD_OFF, NO_CARRIER
 from ipeql.state import Link, Verdict
 
-USABLE = Verdict(True)
-HELD = Verdict(False, HELD_OFF)
-LOST = Verdict(False, NO_CARRIER)
+USABLE, HELD, LOST, DOWN = "", HELD_OFF, NO_CARRIER.reason, ADMIN_DOWN.reason
 MS = 10**6
+
+
+class Judge:
+    """Judges again and again, with what was remembered."""
+
+    def __init__(self) -> None:
+        self._health = Health((Carrier(),))
+        self.next_change: int | None = None
+
+    def judge(self, now: int, slaves: dict[str, list[Link]]) -> dict[tuple[str, int], Verdict]:
+        self._health, verdicts, self.next_change = self._health.judge(now, Seen(slaves))
+        return verdicts
 
 
 def link(ifindex: int, carrier: bool = True, up: bool = True) -> Link:
     return Link(ifindex=ifindex, name=f"eth{ifindex}", up=up, carrier=carrier)
 
 
-def judge(health: CarrierHealth, now: int, *links: Link) -> list[Verdict]:
-    """Return the verdicts on the slaves of one bundle, in their order."""
-    verdicts = health.judge(now, {"ipeql0": links})
-    return [verdicts["ipeql0", link.ifindex] for link in links]
+def judge(health: Judge, now: int, *links: Link) -> list[str]:
+    """Return the reasons against the slaves of one bundle, in their order."""
+    verdicts = health.judge(now, {"ipeql0": list(links)})
+    return [verdicts["ipeql0", link.ifindex].reason for link in links]
 
 
 def test_a_fault_counts_at_once_and_says_which() -> None:
-    health = CarrierHealth()
+    health = Judge()
     assert judge(health, 0, link(1), link(2)) == [USABLE, USABLE]
     assert judge(health, 1, link(1), link(2, carrier=False)) == [USABLE, LOST]
     down = link(2, carrier=False, up=False)
-    assert judge(health, 2, link(1), down) == [USABLE, Verdict(False, ADMIN_DOWN)]
+    assert judge(health, 2, link(1), down) == [USABLE, DOWN]
     assert health.next_change is None
 
 
 def test_one_that_returns_is_held_off_for_the_whole_time() -> None:
-    health = CarrierHealth()
+    health = Judge()
     judge(health, 0, link(1), link(2))
     judge(health, 10, link(1), link(2, carrier=False))
     assert judge(health, 20, link(1), link(2)) == [USABLE, HELD]
@@ -43,7 +54,7 @@ def test_one_that_returns_is_held_off_for_the_whole_time() -> None:
 
 
 def test_flapping_starts_the_hold_off_anew() -> None:
-    health = CarrierHealth()
+    health = Judge()
     judge(health, 0, link(1), link(2))
     judge(health, 0, link(1), link(2, carrier=False))
     for now in range(0, 3 * HOLD_OFF, HOLD_OFF // 2):
@@ -52,21 +63,21 @@ def test_flapping_starts_the_hold_off_anew() -> None:
 
 
 def test_one_not_usable_before_is_used_as_soon_as_it_can_be() -> None:
-    health = CarrierHealth()
+    health = Judge()
     assert judge(health, 0, link(1), link(2, carrier=False)) == [USABLE, LOST]
     assert judge(health, 1, link(1), link(2)) == [USABLE, USABLE]
     assert judge(health, 2, link(1), link(2), link(3)) == [USABLE, USABLE, USABLE]
 
 
 def test_the_last_one_is_never_held_back() -> None:
-    health = CarrierHealth()
+    health = Judge()
     judge(health, 0, link(1))
     judge(health, 1, link(1, carrier=False))
     assert judge(health, 2, link(1)) == [USABLE]
 
 
 def test_of_held_ones_the_longest_back_is_released_when_the_last_other_goes() -> None:
-    health = CarrierHealth()
+    health = Judge()
     dead = [link(1, carrier=False), link(2, carrier=False)]
     judge(health, 0, link(1), link(2), link(3))
     judge(health, 0, *dead, link(3))
@@ -80,7 +91,7 @@ def test_of_held_ones_the_longest_back_is_released_when_the_last_other_goes() ->
 
 
 def test_one_that_is_gone_is_forgotten() -> None:
-    health = CarrierHealth()
+    health = Judge()
     judge(health, 0, link(1), link(2))
     judge(health, 1, link(1), link(2, carrier=False))
     judge(health, 2, link(1))
@@ -88,10 +99,11 @@ def test_one_that_is_gone_is_forgotten() -> None:
 
 
 def test_bundles_do_not_touch_each_other() -> None:
-    health = CarrierHealth()
+    health = Judge()
     health.judge(0, {"a": [link(1), link(2)], "b": [link(3), link(4)]})
     health.judge(1, {"a": [link(1), link(2, carrier=False)], "b": [link(3), link(4)]})
-    assert health.judge(2, {"a": [link(1), link(2)], "b": [link(3), link(4)]}) == {
+    verdicts = health.judge(2, {"a": [link(1), link(2)], "b": [link(3), link(4)]})
+    assert {slave: verdict.reason for slave, verdict in verdicts.items()} == {
         ("a", 1): USABLE,
         ("a", 2): HELD,
         ("b", 3): USABLE,
@@ -113,7 +125,7 @@ histories = st.lists(
 
 @given(histories)
 def test_invariants_of_any_history(history: list[tuple[int, dict[str, list[Link]]]]) -> None:
-    health, twin, now = CarrierHealth(), CarrierHealth(), 0
+    health, twin, now = Judge(), Judge(), 0
     good_since: dict[tuple[str, int], int] = {}
     for pause, members in history:
         now += pause
@@ -147,7 +159,7 @@ def test_invariants_of_any_history(history: list[tuple[int, dict[str, list[Link]
 def test_next_change_is_when_the_verdicts_change(
     history: list[tuple[int, dict[str, list[Link]]]],
 ) -> None:
-    health, now = CarrierHealth(), 0
+    health, now = Judge(), 0
     for pause, members in history:
         now += pause
         verdicts = health.judge(now, members)

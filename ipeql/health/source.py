@@ -1,0 +1,47 @@
+"""The contract of a health source.
+
+A source is a frozen value: what it remembers are its fields. Judging returns the next value and
+changes nothing, so a dry run judges and forgets the result.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from ipeql.state import Link
+
+Slave = tuple[str, int]
+"""A slave by its bundle and its ifindex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the sources judge. ``slaves``: the links that each bundle has now, in its order."""
+
+    slaves: Mapping[str, Sequence[Link]]
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a source says against the use of one slave.
+
+    ``reason``: one word for programs, the slave's state in ``ipeql status``. ``detail``: the same
+    in a few words for people. ``until``: when the objection ends by itself, ns, or None.
+    ``last_resort``: use the slave all the same where its bundle has no other; needs ``until``.
+    """
+
+    reason: str
+    detail: str
+    until: int | None = None
+    last_resort: bool = False
+
+
+class Source(Protocol):
+    """One reason to leave a slave out, such as its carrier."""
+
+    def judge(self, now: int, seen: Seen) -> tuple[Self, dict[Slave, Opinion]]:
+        """Return the source as it is after this, and the slaves it objects to.
+
+        ``now``: ns on one monotonic clock, the caller's. Asked twice at one time, it says the same.
+        """
+        ...
