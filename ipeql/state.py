@@ -31,6 +31,9 @@ PROTOCOL = 98
 Unassigned in iproute2's rt_protos and rt_addrprotos, and in the kernel's rtnetlink.h and if_addr.h.
 """
 
+MAX_TRAIN = 65535
+"""GSO_MAX_SEGS of include/linux/netdevice.h, what devices are made with: any train."""
+
 ARPHRD_ETHER = 1
 """include/uapi/linux/if_arp.h: links of this type put 14 bytes before the packet."""
 
@@ -66,12 +69,14 @@ class Link:
     setting for all links the kernel drops packets that arrive here from sources routed elsewhere.
     ``own_addresses``: those among ``addresses`` that IPEQL put there. ``mac`` is the hardware
     address in use, ``card`` the permanent one. ``kind`` is rtnetlink's, empty for hardware. Names
-    are text that is safe to show (ipeql.names).
+    are text that is safe to show (ipeql.names). ``train_limit``: the most packets that the kernel
+    joins to a GSO train (gso_max_segs).
     """
 
     ifindex: int
     name: str
     mtu: int = 1500
+    train_limit: int = MAX_TRAIN
     up: bool = True
     carrier: bool = True
     arphrd: int = ARPHRD_ETHER

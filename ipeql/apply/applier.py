@@ -26,6 +26,7 @@ from ipeql.plan import (
     ReplaceRoute,
     SetFilter,
     SetMtu,
+    SetTrainLimit,
     SetUp,
     undo,
 )
@@ -104,6 +105,8 @@ class Applier:
                 await device.rename(kernel, action.bundle)
             case SetMtu():
                 await device.change(kernel, action.bundle, mtu=action.after)
+            case SetTrainLimit():
+                await device.change(kernel, action.bundle, gso_max_segs=action.after)
             case SetUp():
                 await device.change(kernel, action.bundle, state="up")
             case AddAddress():

@@ -42,7 +42,7 @@ async def delete(kernel: AsyncIPRoute, bundle: str) -> None:
 
 
 async def change(kernel: AsyncIPRoute, bundle: str, **attributes: int | str) -> None:
-    """Set link attributes: ``mtu`` in bytes, ``state`` up or down."""
+    """Set link attributes: ``mtu`` in bytes, ``gso_max_segs``, ``state`` up or down."""
     await kernel.link("set", index=await _own(kernel, bundle), **attributes)
 
 

@@ -19,11 +19,12 @@ from ipeql.errors import Code, IpeqlError, Problem
 from ipeql.names import shown
 from ipeql.observe import ethtool
 from ipeql.observe.dump import Message, attributes, dump, repeated
-from ipeql.state import PROTOCOL, Address, Interface, Link, ObservedRoute
+from ipeql.state import MAX_TRAIN, PROTOCOL, Address, Interface, Link, ObservedRoute
 
 # include/uapi/linux/if_link.h, if.h, ip.h, if_addr.h, rtnetlink.h
 _IFINFOMSG = Struct("=BxHiII")  # family, type, index, flags, change mask
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_IFALIAS, _IFLA_AF_SPEC = 1, 3, 4, 20, 26
+_IFLA_GSO_MAX_SEGS = 40
 _IFLA_PROP_LIST, _IFLA_ALT_IFNAME, _IFLA_PERM_ADDRESS = 52, 53, 54
 _IFLA_LINKINFO, _IFLA_INFO_KIND = 18, 1
 _IFLA_INET_CONF = 1
@@ -82,6 +83,7 @@ async def _links(kernel: AsyncIPRoute) -> dict[int, Link]:
                 ifindex=ifindex,
                 name=shown(name),
                 mtu=_number(message, _IFLA_MTU) or 0,
+                train_limit=_number(message, _IFLA_GSO_MAX_SEGS) or MAX_TRAIN,
                 up=bool(flags & _IFF_UP),
                 carrier=bool(flags & _IFF_LOWER_UP),
                 arphrd=arphrd,

@@ -15,6 +15,7 @@ from ipeql.plan.actions import (
     ReplaceRoute,
     SetFilter,
     SetMtu,
+    SetTrainLimit,
     SetUp,
 )
 from ipeql.plan.backend import Choice, choose_backend
@@ -40,6 +41,7 @@ __all__ = [
     "ReplaceRoute",
     "SetFilter",
     "SetMtu",
+    "SetTrainLimit",
     "SetUp",
     "choose_backend",
     "members",

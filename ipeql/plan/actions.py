@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import ClassVar
 
 from ipeql.plan.table import describe_change
-from ipeql.state import BundleTable, Interface, RouteSpec
+from ipeql.state import MAX_TRAIN, BundleTable, Interface, RouteSpec
 
 
 def _plain(value: object) -> object:
@@ -151,6 +151,21 @@ class SetMtu(Action):
     def __str__(self) -> str:
         before = f"{self.before} -> " if self.before else ""
         return f"~ mtu {self.bundle}: {before}{self.after}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTrainLimit(Action):
+    """Set how many packets the kernel may join to a GSO train on the device."""
+
+    before: int
+    after: int
+
+    def __str__(self) -> str:
+        return f"~ train limit {self.bundle}: {_train(self.before)} -> {_train(self.after)}"
+
+
+def _train(limit: int) -> str:
+    return "none" if limit == MAX_TRAIN else "1 packet" if limit == 1 else f"{limit} packets"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

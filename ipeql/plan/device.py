@@ -1,4 +1,4 @@
-"""What a bundle's device lacks: MTU, addresses, up, routes."""
+"""What a bundle's device lacks: up, MTU, train limit, addresses, routes."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,9 +11,10 @@ from ipeql.plan.actions import (
     RemoveRoute,
     ReplaceRoute,
     SetMtu,
+    SetTrainLimit,
     SetUp,
 )
-from ipeql.state import Interface, Link, ObservedState, RouteSpec
+from ipeql.state import MAX_TRAIN, Interface, Link, ObservedState, RouteSpec
 
 _DEFAULT_METRIC = {4: 0, 6: 1024}
 """What the kernel takes for a route without one: IP6_RT_PRIO_USER for IPv6 (net/ip6_route.h)."""
@@ -26,6 +27,7 @@ class Device(NamedTuple):
     """
 
     mtu: int | None = None
+    train_limit: int = MAX_TRAIN
     up: bool = False
     addresses: tuple[Interface, ...] = ()
     foreign: frozenset[Interface] = frozenset()
@@ -53,7 +55,14 @@ def observe_device(link: Link | None, observed: ObservedState) -> Device:
         if route.ifindex == link.ifindex
     )
     foreign = link.addresses - link.own_addresses
-    return Device(link.mtu, link.up, tuple(addresses), foreign, tuple(sorted(routes, key=str)))
+    return Device(
+        mtu=link.mtu,
+        train_limit=link.train_limit,
+        up=link.up,
+        addresses=tuple(addresses),
+        foreign=foreign,
+        routes=tuple(sorted(routes, key=str)),
+    )
 
 
 def device_actions(bundle: str, wanted: Device, present: Device) -> Iterator[Action]:
@@ -65,6 +74,8 @@ def device_actions(bundle: str, wanted: Device, present: Device) -> Iterator[Act
         yield SetUp(bundle=bundle)
     if wanted.mtu is not None and wanted.mtu != present.mtu:
         yield SetMtu(bundle=bundle, before=present.mtu, after=wanted.mtu)
+    if wanted.train_limit != present.train_limit:
+        yield SetTrainLimit(bundle=bundle, before=present.train_limit, after=wanted.train_limit)
     yield from _addresses(bundle, wanted.addresses, present)
     yield from _routes(bundle, wanted.routes, present.routes)
 

@@ -17,6 +17,7 @@ from ipeql.plan.actions import (
 from ipeql.plan.backend import Choice, choose_backend
 from ipeql.plan.device import ABSENT, Device, device_actions, observe_device, with_metric
 from ipeql.plan.members import Enslaved, Member, enslave, members
+from ipeql.plan.trains import train_limit
 from ipeql.state import BundleSpec, DesiredState, Link, ObservedState
 
 
@@ -105,7 +106,13 @@ def _bundle(
         yield ConfigureBundle(bundle=spec.name, backend=backend, before=before, after=table)
     mtus = [slave.link.mtu for slave in slaves] + ([spec.mtu] if spec.mtu else [])
     routes = tuple(with_metric(route) for route in spec.routes)
-    wanted = Device(min(mtus, default=None), True, spec.addresses, routes=routes)
+    wanted = Device(
+        mtu=min(mtus, default=None),
+        train_limit=train_limit(table),
+        up=True,
+        addresses=spec.addresses,
+        routes=routes,
+    )
     yield from device_actions(spec.name, wanted, observe_device(link, observed))
     yield from _release(spec.name, slaves, observed)
 

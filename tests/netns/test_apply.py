@@ -102,6 +102,7 @@ def test_a_first_pass_does_all_and_a_second_nothing(namespace: Namespace, tmp_pa
             bundle = result.observed.link("ipeql0")
             assert bundle is not None
             assert (bundle.up, bundle.mtu, bundle.owner) == (True, 1400, "ipeql0")
+            assert bundle.train_limit == 1
             assert {ip_interface("10.9.0.1/24"), ip_interface("fd00:9::1/64")} <= bundle.addresses
             assert {(r.to, r.via, r.metric or 0) for r in result.observed.routes} == {
                 (ip_network("192.168.40.0/24"), ip_address("10.9.0.2"), 50),
@@ -162,6 +163,24 @@ def test_every_kind_of_change_is_applied_live(namespace: Namespace, tmp_path: Pa
             assert {route.via for route in result.observed.routes} == {ip_address("10.9.0.3")}
             assert rp_filter("eth1") == 1
             assert (await passes.plan(wanted(changed))).actions == ()
+
+    namespace.run(body)
+
+
+def test_a_train_limit_that_somebody_set_is_set_back(namespace: Namespace, tmp_path: Path) -> None:
+    namespace.ip(*LINKS)
+    fast = replace(BUNDLE, slaves=(SlaveSpec("eth1", bandwidth=10**8),))
+
+    async def body() -> None:
+        async with reconciler(tmp_path) as passes:
+            await passes.run(wanted(fast))
+            await asyncio.to_thread(namespace.ip, "link set ipeql0 gso_max_segs 100")
+            result = await passes.run(wanted(fast))
+            assert [str(action) for action in result.actions] == [
+                "~ train limit ipeql0: 100 packets -> 8 packets"
+            ]
+            assert (await links())["ipeql0"].train_limit == 8
+            assert (await passes.plan(wanted(fast))).actions == ()
 
     namespace.run(body)
 

@@ -106,7 +106,6 @@ class BpfBackend:
                 running.attach(ifindex)
             if whole is None:
                 pins.put_in_force(bundle, place)
-            await device.limit_trains(bundle, tables.train_segments(table))
         except (OSError, NetlinkError, ValueError, TypeError) as error:
             raise ApplyError(_refused(bundle, error)) from error
 

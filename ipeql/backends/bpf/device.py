@@ -73,9 +73,3 @@ async def link_layer(ifindex: int) -> Link:
     if kind == ARPHRD_INFINIBAND:
         return Link.OTHER
     return Link.FIXED if link["flags"] & IFF_NOARP else Link.ETHERNET
-
-
-async def limit_trains(name: str, segments: int) -> None:
-    """Limit how many packets the kernel joins to a GSO train on the device."""
-    async with AsyncIPRoute() as kernel:
-        await kernel.link("set", index=owned.index(name), gso_max_segs=segments)

@@ -4,11 +4,8 @@ import errno
 import time
 from pathlib import Path
 
-from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ipeql.backends import owned
-from ipeql.backends import table as tables
 from ipeql.backends.kmod import device, layout
 from ipeql.backends.kmod.family import METHODS, STRIPE_UNITS, Family
 from ipeql.errors import ApplyError, Code, Problem
@@ -72,9 +69,6 @@ class KmodBackend:
         try:
             async with Family() as family:
                 await family.set(bundle, layout.attributes(table))
-            async with AsyncIPRoute() as kernel:
-                segments = tables.train_segments(table)
-                await kernel.link("set", index=owned.index(bundle), gso_max_segs=segments)
         except NetlinkError as error:
             raise ApplyError(_refused(bundle, error)) from error
         except (ValueError, KeyError) as error:

@@ -61,7 +61,10 @@ def is_attached(descriptor: int) -> bool:
 def set_stripe_unit(descriptor: int, unit: str) -> None:
     """Let the kernel hand over whole GSO trains (``burst``) or single packets (``packet``).
 
-    UDP trains need Linux 6.2; an older kernel hands over single UDP packets instead.
+    The train limit of the device cannot do that: a train of a virtual machine does not say how many
+    packets it has (SKB_GSO_DODGY), so the kernel does not compare it. And only a descriptor of the
+    device sets it, at the same moment as the table: so it is the worker's. UDP trains need Linux
+    6.2; an older kernel hands over single UDP packets instead.
     """
     if unit == "packet":
         fcntl.ioctl(descriptor, TUNSETOFFLOAD, TUN_F_CSUM)

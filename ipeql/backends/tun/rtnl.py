@@ -147,13 +147,6 @@ class Requests:
         except OSError:
             return False
 
-    def set_train(self, ifindex: int, segments: int) -> None:
-        """Limit how many packets the kernel joins to a GSO train on a device."""
-        message = ifinfmsg()
-        message["index"] = ifindex
-        message["attrs"] = [("IFLA_GSO_MAX_SEGS", segments)]
-        self._ask(message, RTM_NEWLINK, NLM_F_ACK)
-
     def gateway(self, destination: bytes, ifindex: int) -> bytes:
         """Return the next hop on the bundle's device: a gateway, or ``destination`` itself."""
         message = rtmsg()

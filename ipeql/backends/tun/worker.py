@@ -139,7 +139,6 @@ class Worker:
             self._striper.configure(table)
             _set_priority(table.method)
             set_stripe_unit(self._tun, table.stripe_unit)
-            self._requests.set_train(self._ifindex, tables.train_segments(table))
             self._handlers[self._tun] = self._drain
         except (OSError, ValueError, TypeError, KeyError) as error:
             return {"error": str(error)}

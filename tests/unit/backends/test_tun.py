@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipeql.backends.table import MAX_SEGMENTS, from_json, to_json, train_segments
+from ipeql.backends.table import from_json, to_json
 from ipeql.backends.tun import wire
 from ipeql.backends.tun.device import VNET_HEADER
 from ipeql.backends.tun.neighbours import group_address
@@ -110,23 +110,6 @@ def test_no_bytes_upset_the_parser(packet: bytes, vnet: bytes) -> None:
         assert len(found.destination) in (4, 16)
         assert found.segments >= 1
         assert 0 <= found.header < max(1, len(packet))
-
-
-def table(*bandwidths: int) -> BundleTable:
-    rows = tuple(SlaveRow(n, f"eth{n}", rate) for n, rate in enumerate(bandwidths, 1))
-    return BundleTable("bw_load", slaves=rows)
-
-
-def test_a_train_takes_a_millisecond_at_most_on_the_slowest_slave() -> None:
-    assert train_segments(table(10**9, 10**8)) == 8  # 12 Mbit a second and packet
-    assert train_segments(table(20 * 10**6)) == 1
-    assert train_segments(table(28800, 10**9)) == 1
-    assert train_segments(table(10**12)) == MAX_SEGMENTS
-    assert train_segments(table(10**9, 0)) == 83
-
-
-def test_a_train_is_as_long_as_can_be_where_no_bandwidth_is_known() -> None:
-    assert train_segments(table()) == train_segments(table(0, 0)) == MAX_SEGMENTS
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from ipeql.errors import Code
 from ipeql.methods import MAX_SLAVES, METHODS
 from ipeql.plan import Plan, choose_backend, members, plan, undo
 from ipeql.plan.members import enslave
+from ipeql.plan.trains import train_limit
 from ipeql.state import (
     BundleSpec,
     Capabilities,
@@ -43,7 +44,8 @@ def read_desired(path: Path) -> DesiredState:
 def read_observed(path: Path) -> ObservedState:
     """Links are a list, verdicts too; a tun backend that can do everything is there by default.
 
-    Addresses are ours unless ``own_addresses`` says otherwise, but for link-local ones.
+    Addresses are ours unless ``own_addresses`` says otherwise, but for link-local ones. A device's
+    train limit is that of its table, unless it is given.
     """
     shown: dict[str, Any] = yaml.safe_load(path.read_text())
     for link in shown.get("links", ()):
@@ -55,7 +57,18 @@ def read_observed(path: Path) -> ObservedState:
         for verdict in shown.get("verdicts", ())
     }
     shown.setdefault("capabilities", {"tun": ABLE})
-    return TypeAdapter(ObservedState).validate_python(shown)
+    given = {ifindex for ifindex, link in shown["links"].items() if "train_limit" in link}
+    observed = TypeAdapter(ObservedState).validate_python(shown)
+    limits = {
+        link.ifindex: train_limit(bundle.table)
+        for name, bundle in observed.bundles.items()
+        if bundle.table and (link := observed.device(name)) and link.ifindex not in given
+    }
+    links = {
+        ifindex: replace(link, train_limit=limits.get(ifindex, link.train_limit))
+        for ifindex, link in observed.links.items()
+    }
+    return replace(observed, links=links)
 
 
 def read_case(case: str) -> Plan:
@@ -82,6 +95,7 @@ def test_undoing_a_change_of_backend_brings_the_old_one_back_whole() -> None:
         "+ configure ipeql0: bw_load over eth1, eth2",
         "~ up ipeql0",
         "~ mtu ipeql0: 1500",
+        "~ train limit ipeql0: none -> 1 packet",
         "+ address 10.9.0.1/24 on ipeql0",
     ]
 
@@ -101,6 +115,7 @@ def test_json_names_every_value() -> None:
         "ConfigureBundle",
         "SetUp",
         "SetMtu",
+        "SetTrainLimit",
         "AddAddress",
         "AddRoute",
         "AddRoute",
@@ -114,7 +129,7 @@ def test_json_names_every_value() -> None:
     configure: Any = shown[4]
     assert configure["before"] is None
     assert configure["after"]["slaves"][0]["bandwidth"] == 100_000_000
-    assert shown[7]["address"] == "10.9.0.1/24"
+    assert shown[8]["address"] == "10.9.0.1/24"
 
 
 def test_the_reason_for_the_choice_of_a_backend() -> None:

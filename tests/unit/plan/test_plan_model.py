@@ -22,6 +22,7 @@ from ipeql.plan import (
     ReplaceRoute,
     SetFilter,
     SetMtu,
+    SetTrainLimit,
     SetUp,
     plan,
     undo,
@@ -102,8 +103,17 @@ class Machine:
                 self.change(slave, rp_filter=after_filter, strict_rp_filter=False)
             case ReleaseSlave(ifindex=ifindex):
                 self.prepared.discard((bundle, ifindex))
+            case _:
+                self._change_device(action)
+
+    def _change_device(self, action: Action) -> None:
+        bundle = action.bundle
+        match action:
             case SetMtu(after=mtu):
                 self.change(self.own(bundle), mtu=mtu)
+            case SetTrainLimit(before=before_limit, after=after_limit):
+                assert self.own(bundle).train_limit == before_limit
+                self.change(self.own(bundle), train_limit=after_limit)
             case SetUp():
                 self.change(self.own(bundle), up=True)
             case AddAddress(address=address):
