@@ -8,6 +8,7 @@ told to keep the bundles, or the service manager stops it to start it again.
 
 import asyncio
 import contextlib
+import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -75,6 +76,13 @@ async def _reload(manager: BundleManager) -> None:
         await manager.reload()
 
 
+def _allow_open_files() -> None:
+    """Take as many open files as the hard limit allows: a bundle on tun holds two of them."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
@@ -95,6 +103,7 @@ def main(config: Path | None, keep: bool, unit: str) -> None:
     SIGHUP reads the files again; SIGTERM removes the bundles and ends.
     """
     journal.set_up()
+    _allow_open_files()
 
     def keeps() -> bool:
         return keep or (bool(unit) and is_restarting(unit))

@@ -5,10 +5,7 @@ import contextlib
 import errno
 import os
 import signal
-import socket
-import subprocess
-import sys
-from dataclasses import dataclass
+import time
 from pathlib import Path
 
 from pyroute2 import AsyncIPRoute
@@ -17,8 +14,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ipeql.backends import owned
 from ipeql.backends import table as tables
 from ipeql.backends.base import OnChange, ignore
-from ipeql.backends.tun import client, wire
+from ipeql.backends.tun import client, process, wire
 from ipeql.backends.tun.device import is_attached, open_device
+from ipeql.backends.tun.process import Process
 from ipeql.errors import ApplyError, Code, Problem
 from ipeql.methods import METHODS
 from ipeql.state import (
@@ -36,14 +34,6 @@ STOP_TIMEOUT_S = 1.0
 TUN_DEVICE = Path("/dev/net/tun")
 
 
-@dataclass
-class _Worker:
-    """A running worker: its pidfd, and the process where we are its parent."""
-
-    pidfd: int
-    process: subprocess.Popen[bytes] | None = None
-
-
 class TunBackend:
     """One TUN device and one worker process per bundle.
 
@@ -57,7 +47,8 @@ class TunBackend:
         self._runtime = runtime
         self._on_change = on_change
         self._devices: dict[str, int] = {}
-        self._workers: dict[str, _Worker] = {}
+        self._workers: dict[str, Process] = {}
+        self._replaced: dict[str, Process] = {}
 
     def capabilities(self) -> Capabilities:
         """Return what user space can do: every method, on any kernel with TUN."""
@@ -72,60 +63,69 @@ class TunBackend:
         )
 
     async def observe(self) -> dict[str, ObservedBundle]:
-        """Return the bundles whose worker answers; one that an earlier daemon left is adopted."""
-        observed = {}
-        for path in self._runtime.glob("tun-*.sock"):
-            bundle = path.name.removeprefix("tun-").removesuffix(".sock")
-            try:
-                answer = await asyncio.to_thread(client.request, path, "observe")
-                if bundle not in self._workers:
-                    await self._adopt(bundle)
-            except (OSError, client.WorkerError):
-                continue
-            table = tables.from_json(answer["table"]) if answer["table"] else None
-            observed[bundle] = ObservedBundle(self.name, table)
-        return observed
+        """Return the bundles whose worker answers; one that an earlier daemon left is adopted.
+
+        A worker of another version is left out, so that it is replaced. One that is merely slow is
+        taken to be as it was.
+        """
+        paths = self._runtime.glob("tun-*.sock")
+        bundles = [path.name.removeprefix("tun-").removesuffix(".sock") for path in paths]
+        found = await asyncio.gather(*map(self._observe, bundles))
+        return {name: seen for name, seen in zip(bundles, found, strict=True) if seen}
 
     async def create(self, bundle: str) -> None:
         """Open the device unless we hold it, and start a worker on it unless one answers."""
-        answers = bundle in await self.observe()
+        answers = await self._observe(bundle) is not None
         attached = bundle in self._devices and is_attached(self._devices[bundle])
         if answers and attached:
             return
         try:
-            if bundle in self._workers:
-                await self._end_worker(bundle)
-                why = "it does not answer" if attached else "its device is gone"
-                self._on_change(bundle, f"replacing the worker: {why}")
+            await self._make_way(bundle, attached)
             if not attached:
                 self._close_device(bundle)
+                for stray in process.strays(bundle):
+                    self._on_change(bundle, "ending a worker that does not answer")
+                    await process.end(stray)
+                    stray.forget()
                 self._devices[bundle] = open_device(bundle)
                 await _mark(bundle)
-            self._start(bundle)
-        except (OSError, NetlinkError) as error:
+            self._watch(bundle, process.start(bundle, self._devices[bundle], self._path(bundle)))
+            await self._wait_started(bundle)
+        except (OSError, NetlinkError, client.WorkerError) as error:
+            await self._end_workers(bundle)
             self._close_device(bundle)
             raise ApplyError(_refused(bundle, error)) from error
 
     async def configure(self, bundle: str, table: BundleTable) -> None:
-        """Replace the worker's slave table."""
+        """Replace the worker's slave table; from then on a worker that it replaces is done with."""
         await self._ask(bundle, "configure", table=tables.to_json(table))
+        replaced = self._replaced.pop(bundle, None)
+        if replaced:
+            await process.end(replaced, STOP_TIMEOUT_S, by=signal.SIGTERM)
+            replaced.forget()
 
     async def destroy(self, bundle: str) -> None:
         """Stop the worker and close the device, which thereby disappears."""
         with contextlib.suppress(ApplyError):
             await self._ask(bundle, "stop")
-        await self._end_worker(bundle, STOP_TIMEOUT_S)
+            await self._end_workers(bundle, STOP_TIMEOUT_S)
+        await self._end_workers(bundle)
         self._close_device(bundle)
         self._path(bundle).unlink(missing_ok=True)
 
     async def statistics(self, bundle: str) -> BundleStatistics:
         """Return the worker's counters."""
-        return wire.statistics_from_json(await self._ask(bundle, "statistics"))
+        answer = await self._ask(bundle, "statistics")
+        try:
+            return wire.statistics_from_json(answer)
+        except (TypeError, KeyError, AttributeError) as error:
+            unclear = client.WorkerError("the worker's counters cannot be understood")
+            raise ApplyError(_refused(bundle, unclear)) from error
 
     async def close(self) -> None:
         """Stop watching; workers that still run go on with devices of their own."""
         for bundle in list(self._workers):
-            self._forget_worker(bundle)
+            self._forget(bundle)
         for bundle in list(self._devices):
             self._close_device(bundle)
 
@@ -133,10 +133,43 @@ class TunBackend:
         return self._runtime / f"tun-{bundle}.sock"
 
     async def _ask(self, bundle: str, do: str, **fields: object) -> dict[str, object]:
+        """Ask the worker, as often as it is at work and merely slow; ApplyError."""
+        worker = self._workers.get(bundle)
+        while True:
+            cpu = worker.cpu() if worker else 0
+            try:
+                path = self._path(bundle)
+                answer = await asyncio.to_thread(client.request, path, do, fields)
+            except client.SilentError as error:
+                if not worker or not worker.is_slow(cpu):
+                    raise ApplyError(_refused(bundle, error)) from error
+            except (OSError, client.WorkerError) as error:
+                raise ApplyError(_refused(bundle, error)) from error
+            else:
+                return answer
+
+    async def _observe(self, bundle: str) -> ObservedBundle | None:
+        path, worker = self._path(bundle), self._workers.get(bundle)
+        cpu = worker.cpu() if worker else 0
         try:
-            return await asyncio.to_thread(client.request, self._path(bundle), do, **fields)
-        except (OSError, client.WorkerError) as error:
-            raise ApplyError(_refused(bundle, error)) from error
+            answer = await asyncio.to_thread(client.request, path, "observe")
+            if bundle not in self._workers:
+                await self._adopt(bundle)
+        except client.SilentError:
+            return worker.last if worker and worker.is_slow(cpu) else None
+        except (OSError, client.WorkerError):
+            return None
+        worker = self._workers[bundle]
+        worker.heard = time.monotonic()
+        if not wire.is_ours(answer):
+            worker.other_version = True
+            return None
+        try:
+            table = tables.from_json(answer["table"]) if answer["table"] else None
+        except (TypeError, ValueError, KeyError, AttributeError):
+            return None
+        worker.last = ObservedBundle(self.name, table)
+        return worker.last
 
     async def _adopt(self, bundle: str) -> None:
         descriptor, pid = await asyncio.to_thread(client.adopt, self._path(bundle))
@@ -144,57 +177,76 @@ class TunBackend:
             os.close(descriptor)
         else:
             self._devices[bundle] = descriptor
-        self._watch(bundle, _Worker(os.pidfd_open(pid)))
+        self._watch(bundle, process.running(pid))
 
-    def _start(self, bundle: str) -> None:
-        path = self._path(bundle)
-        path.unlink(missing_ok=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        device = self._devices[bundle]
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            listener.bind(str(path))
-            path.chmod(0o600)
-            listener.listen()
-            command = [sys.executable, "-m", "ipeql.backends.tun.worker", bundle]
-            process = subprocess.Popen(
-                [*command, str(device), str(listener.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(device, listener.fileno()),
-                start_new_session=True,
-            )
-        self._watch(bundle, _Worker(os.pidfd_open(process.pid), process))
+    async def _make_way(self, bundle: str, attached: bool) -> None:
+        """End the worker that is there, or, where another version answers, keep it for a moment.
 
-    def _watch(self, bundle: str, worker: _Worker) -> None:
-        self._workers[bundle] = worker
-        asyncio.get_running_loop().add_reader(worker.pidfd, self._worker_ended, bundle)
-
-    async def _end_worker(self, bundle: str, patience: float = 0.0) -> None:
-        """Kill the worker, if there is one, unless it ends by itself within ``patience`` s."""
+        It goes on until the next one has a table: both read the same device, and nothing is lost.
+        """
         worker = self._workers.get(bundle)
         if worker is None:
             return
-        try:
-            async with asyncio.timeout(patience):
-                await _ended(worker.pidfd)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(worker.pidfd, signal.SIGKILL)
-            await _ended(worker.pidfd)
-        self._forget_worker(bundle)
+        if worker.other_version and attached:
+            self._on_change(bundle, "replacing the worker: it is of another version")
+            self._unwatch(bundle)
+            earlier = self._replaced.get(bundle)
+            self._replaced[bundle] = worker
+            if earlier:
+                await process.end(earlier)
+                earlier.forget()
+            return
+        why = "it does not answer" if attached else "its device is gone"
+        self._on_change(bundle, f"replacing the worker: {why}")
+        await self._end_workers(bundle)
 
-    def _worker_ended(self, bundle: str) -> None:
-        process = self._workers[bundle].process
-        self._forget_worker(bundle)
-        status = process.wait() if process else None
-        how = f" ({_status(status)})" if status is not None else ""
-        self._on_change(bundle, f"the worker ended{how}; starting another")
+    async def _wait_started(self, bundle: str) -> None:
+        """Wait until a new worker answers. Raises OSError, WorkerError where it does not."""
+        worker = self._workers[bundle]
+        begin = progress = time.monotonic()
+        while True:
+            cpu = worker.cpu()
+            try:
+                await asyncio.to_thread(client.request, self._path(bundle), "observe")
+            except client.SilentError:
+                now = time.monotonic()
+                progress = now if worker.cpu() > cpu else progress
+                if now - begin > process.START_S or now - progress > process.IDLE_START_S:
+                    raise
+            else:
+                worker.heard = time.monotonic()
+                return
 
-    def _forget_worker(self, bundle: str) -> None:
+    def _watch(self, bundle: str, worker: Process) -> None:
+        self._workers[bundle] = worker
+        asyncio.get_running_loop().add_reader(worker.pidfd, self._worker_ended, bundle)
+
+    def _unwatch(self, bundle: str) -> Process:
         worker = self._workers.pop(bundle)
         asyncio.get_running_loop().remove_reader(worker.pidfd)
-        os.close(worker.pidfd)
-        if worker.process:
-            worker.process.poll()
+        return worker
+
+    def _forget(self, bundle: str) -> int | None:
+        return self._unwatch(bundle).forget()
+
+    async def _end_workers(self, bundle: str, patience: float = 0.0) -> None:
+        """Kill the workers, unless they end by themselves within ``patience`` s."""
+        if bundle in self._workers:
+            worker = self._workers[bundle]
+            await process.end(worker, patience)
+            if self._workers.get(bundle) is worker:
+                self._forget(bundle)
+        replaced = self._replaced.pop(bundle, None)
+        if replaced:
+            await process.end(replaced)
+            replaced.forget()
+
+    def _worker_ended(self, bundle: str) -> None:
+        child = self._workers[bundle].child
+        status = child.wait() if child else None
+        self._forget(bundle)
+        how = f" ({_status(status)})" if status is not None else ""
+        self._on_change(bundle, f"the worker ended{how}; starting another")
 
     def _close_device(self, bundle: str) -> None:
         descriptor = self._devices.pop(bundle, None)
@@ -210,17 +262,6 @@ async def _mark(bundle: str) -> None:
         await kernel.link("set", index=index, txqlen=QUEUE_PACKETS)
 
 
-async def _ended(pidfd: int) -> None:
-    """Wait until the process behind a pidfd has ended."""
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    loop.remove_reader(pidfd)
-    loop.add_reader(pidfd, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(pidfd)
-
-
 def _status(status: int) -> str:
     return f"status {status}" if status >= 0 else signal.Signals(-status).name
 
@@ -230,6 +271,7 @@ def _refused(bundle: str, error: Exception) -> Problem:
         errno.EPERM: "run as root, or give the service CAP_NET_ADMIN and CAP_NET_RAW",
         errno.ENOENT: "load the module tun, or give the service access to /dev/net/tun",
         errno.EBUSY: f"another program holds {bundle}; choose another name for the bundle",
+        errno.EMFILE: "raise the limit of open files: LimitNOFILE= of the service, or ulimit -n",
         errno.ENODEV: "a slave's link went away meanwhile; the next pass sees it",
     }
     number = error.code if isinstance(error, NetlinkError) else getattr(error, "errno", 0)

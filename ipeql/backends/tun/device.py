@@ -49,10 +49,16 @@ def open_device(name: str) -> int:
     return descriptor
 
 
+def name_of(descriptor: int) -> str:
+    """Return the name that the device has now. Raises OSError where it is gone."""
+    answer = fcntl.ioctl(descriptor, TUNGETIFF, bytes(40))
+    return os.fsdecode(answer[:16].partition(b"\0")[0])
+
+
 def is_attached(descriptor: int) -> bool:
     """Say whether the device is still there: deleting it leaves its descriptors open, and dead."""
     try:
-        fcntl.ioctl(descriptor, TUNGETIFF, bytes(40))
+        name_of(descriptor)
     except OSError:
         return False
     return True

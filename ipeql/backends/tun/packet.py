@@ -18,11 +18,15 @@ _TCP_DATA_OFFSET = 12
 _UDP_HEADER = 8
 
 
+UNMARKED = (0, 0)
+
+
 class Packet(NamedTuple):
     """``vnet`` as read from the TUN device, ``body`` from the IP header on.
 
     ``destination`` has 4 or 16 bytes. ``segments``: the wire packets it becomes, each with its own
     copy of the first ``header`` bytes, IP and transport header (0 where it is one packet).
+    ``marks`` are its mark and its priority (socket(7), SO_MARK and SO_PRIORITY).
     """
 
     vnet: bytes
@@ -30,6 +34,7 @@ class Packet(NamedTuple):
     destination: bytes
     segments: int = 1
     header: int = 0
+    marks: tuple[int, int] = UNMARKED
 
     def owned(self) -> "Packet":
         """Return it with a body of its own rather than a view of the read buffer."""
@@ -56,12 +61,12 @@ def parse(buffer: bytearray, length: int, body: memoryview) -> Packet | None:
         return None
     vnet = bytes(buffer[:_VERSION])
     if gso_type == GSO_NONE:
-        return _packet((vnet, body, destination, 1, 0))
+        return _packet((vnet, body, destination, 1, 0, UNMARKED))
     offset = _VERSION + transport + _TCP_DATA_OFFSET
     if offset >= length:
         return None
     segments, header = _train(gso_type, gso_size, transport, buffer[offset] >> 4, len(body))
-    return _packet((vnet, body, destination, segments, header)) if segments else None
+    return _packet((vnet, body, destination, segments, header, UNMARKED)) if segments else None
 
 
 @lru_cache

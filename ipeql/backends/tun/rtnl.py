@@ -2,114 +2,169 @@
 
 The worker asks the kernel itself rather than the daemon, because a dead link or a moved neighbour
 must not cost a round trip through another process. Requests are answered by the kernel within the
-system call, so they are made in line; events arrive on a second socket.
+system call, so they are made in line. Messages are read and written here with ``struct``: a flood
+of neighbours must not keep the worker from its packets.
+
+Source: rtnetlink(7); include/uapi/linux/netlink.h, rtnetlink.h, if_link.h and neighbour.h.
 """
 
-import errno
+import contextlib
+import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
-from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST
-from pyroute2.netlink.rtnl import (
-    RTM_DELLINK,
-    RTM_DELNEIGH,
-    RTM_DELROUTE,
-    RTM_GETLINK,
-    RTM_GETNEIGH,
-    RTM_GETROUTE,
-    RTM_NEWLINK,
-    RTM_NEWNEIGH,
-    RTM_NEWROUTE,
-    RTMGRP_IPV4_ROUTE,
-    RTMGRP_IPV6_ROUTE,
-    RTMGRP_LINK,
-    RTMGRP_NEIGH,
-)
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.marshal import MarshalRtnl
-from pyroute2.netlink.rtnl.ndmsg import ndmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
+NLMSG_ERROR = 2
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 
-IFF_UP = 0x1
-IFF_LOWER_UP = 0x10000
+IFF_UP, IFF_RUNNING, IFF_LOWER_UP = 0x1, 0x40, 0x10000
+IFLA_ADDRESS = 1
+NDA_DST, NDA_LLADDR, NDA_CACHEINFO = 1, 2, 3
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_MULTIPATH, RTA_VIA = 1, 4, 5, 7, 9, 18
+RTN_BROADCAST = 3
+RTM_F_FIB_MATCH = 0x2000
+
 NTF_USE = 0x01
 NUD_FAILED = 0x20
+NUD_STATIC = 0xC0
+"""PERMANENT and NOARP: nobody needs to confirm them."""
 NUD_VALID = 0xDE
-"""include/net/neighbour.h: PERMANENT, NOARP, REACHABLE, PROBE, STALE, DELAY."""
+"""PERMANENT, NOARP, REACHABLE, PROBE, STALE, DELAY."""
 
-SO_RCVBUFFORCE = 33
-_NLMSG = struct.Struct("=IH")
-"""The first two fields of nlmsghdr: nlmsg_len, nlmsg_type."""
+HEADER = struct.Struct("=IHHII")
+"""nlmsghdr: length, type, flags, sequence, port."""
+LINK = struct.Struct("=BxHiII")
+"""ifinfomsg: family, type, index, flags, change."""
+NEIGHBOUR = struct.Struct("=BxxxiHBB")
+"""ndmsg: family, ifindex, state, flags, type."""
+ROUTE = struct.Struct("=BBBBBBBBI")
+"""rtmsg: family, lengths of destination and source, tos, table, protocol, scope, type, flags."""
+NEXT_HOP = struct.Struct("=HBBi")
+"""rtnexthop: length, flags, hops, ifindex."""
+ATTRIBUTE = struct.Struct("=HH")
+_NUMBER = struct.Struct("=I")
 
-EVENT_BUFFER = 1 << 20
+MESSAGE_BYTES = 65536
 
 
-class LinkEvent(NamedTuple):
-    """A link is able to carry packets, or no longer."""
+class Link(NamedTuple):
+    """``running``: the link is able to carry packets, as far as the kernel has dealt with it.
+
+    ``carrier`` is that of the device now: the kernel may take a second to act on its loss.
+    """
 
     ifindex: int
-    running: bool
+    running: bool = False
+    carrier: bool = False
+    mac: bytes = b""
 
 
-class NeighbourEvent(NamedTuple):
-    """A neighbour's link address is now ``lladdr``; empty: not known, or ``failed`` to resolve."""
+class Neighbour(NamedTuple):
+    """``lladdr`` is empty where it is not known, or ``failed`` to resolve.
+
+    ``confirmed``: when it was last heard of, in 1/100 s before now; 0 where it needs no confirming.
+    """
 
     ifindex: int
     address: bytes
     lladdr: bytes
     failed: bool = False
+    confirmed: int = 0
 
 
-class RouteEvent(NamedTuple):
-    """Some routes changed."""
+class RouteChanged(NamedTuple):
+    """Some routes over the bundle changed."""
 
 
 class LostEvents(NamedTuple):
     """The kernel dropped events: everything learnt from them is in doubt."""
 
 
-Event = LinkEvent | NeighbourEvent | RouteEvent | LostEvents
+Event = Link | Neighbour | RouteChanged | LostEvents
 
 
-def _lladdr(text: str | None) -> bytes:
-    return bytes.fromhex(text.replace(":", "")) if text else b""
+class Route(NamedTuple):
+    """Where a packet goes on the bundle: ``gateway``, or the destination itself.
+
+    ``source``: the bundle's address that the kernel prefers for it, empty where it has none.
+    """
+
+    gateway: bytes
+    source: bytes = b""
+    broadcast: bool = False
 
 
-def _neighbour(message: Any) -> NeighbourEvent | None:
-    destination = message.get_attr("NDA_DST")
-    if destination is None:
-        return None
-    valid = message["header"]["type"] == RTM_NEWNEIGH and message["state"] & NUD_VALID
-    lladdr = _lladdr(message.get_attr("NDA_LLADDR")) if valid else b""
-    failed = bool(message["state"] & NUD_FAILED)
-    return NeighbourEvent(message["ifindex"], ip_address(destination).packed, lladdr, failed)
-
-
-def _link(message: Any) -> LinkEvent:
-    wanted = IFF_UP | IFF_LOWER_UP
-    present = message["header"]["type"] == RTM_NEWLINK
-    return LinkEvent(message["index"], present and message["flags"] & wanted == wanted)
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Split what one recv() brought, so that a storm of routes need not be decoded."""
+def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Split what one recv() brought into (type, sequence, body)."""
     offset = 0
-    while offset < len(data):
-        length, kind = _NLMSG.unpack_from(data, offset)
-        yield kind, data[offset : offset + length]
-        offset += (length + 3) & ~3
+    while offset + HEADER.size <= len(data):
+        length, kind, _, sequence, _ = HEADER.unpack_from(data, offset)
+        yield kind, sequence, data[offset + HEADER.size : offset + length]
+        offset += max(HEADER.size, length + 3 & ~3)
 
 
-def _decode(message: Any) -> Event | None:
-    kind, family = message["header"]["type"], message["family"]
-    if kind in (RTM_NEWLINK, RTM_DELLINK) and family == socket.AF_UNSPEC:
-        return _link(message)
-    if kind in (RTM_NEWNEIGH, RTM_DELNEIGH) and family in (socket.AF_INET, socket.AF_INET6):
-        return _neighbour(message)
-    return None
+def attributes(data: bytes, offset: int) -> dict[int, bytes]:
+    """Return the attributes that begin at ``offset``, by type."""
+    found = {}
+    while offset + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, offset)
+        found[kind] = data[offset + ATTRIBUTE.size : offset + length]
+        offset += max(ATTRIBUTE.size, length + 3 & ~3)
+    return found
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """Return one attribute, padded."""
+    head = ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind)
+    return head + value + bytes(-len(value) % 4)
+
+
+def family(address: bytes) -> int:
+    """Return the family of an address of 4 or 16 bytes."""
+    return socket.AF_INET if len(address) == 4 else socket.AF_INET6
+
+
+def link(kind: int, body: bytes) -> Link:
+    """Read the body of a link message."""
+    _, _, index, flags, _ = LINK.unpack_from(body)
+    if kind != RTM_NEWLINK:
+        return Link(index)
+    wanted = IFF_UP | IFF_RUNNING | IFF_LOWER_UP
+    mac = attributes(body, LINK.size).get(IFLA_ADDRESS, b"")
+    return Link(index, flags & wanted == wanted, bool(flags & IFF_LOWER_UP), mac)
+
+
+def neighbour(kind: int, body: bytes) -> Neighbour | None:
+    """Read the body of a neighbour message; None where it is no IP neighbour."""
+    version, ifindex, state, _, _ = NEIGHBOUR.unpack_from(body)
+    found = attributes(body, NEIGHBOUR.size)
+    if version not in (socket.AF_INET, socket.AF_INET6) or NDA_DST not in found:
+        return None
+    valid = kind == RTM_NEWNEIGH and state & NUD_VALID
+    lladdr = found.get(NDA_LLADDR, b"") if valid else b""
+    confirmed = 0
+    if NDA_CACHEINFO in found and not state & NUD_STATIC:
+        confirmed = _NUMBER.unpack_from(found[NDA_CACHEINFO])[0]
+    return Neighbour(ifindex, found[NDA_DST], lladdr, bool(state & NUD_FAILED), confirmed)
+
+
+def leads_over(body: bytes, ifindex: int) -> bool:
+    """Say whether a route message names a device, alone or among several."""
+    found = attributes(body, ROUTE.size)
+    if RTA_OIF in found:
+        return bool(_NUMBER.unpack(found[RTA_OIF])[0] == ifindex)
+    hops, offset = found.get(RTA_MULTIPATH, b""), 0
+    while offset + NEXT_HOP.size <= len(hops):
+        length, _, _, index = NEXT_HOP.unpack_from(hops, offset)
+        if index == ifindex:
+            return True
+        offset += max(NEXT_HOP.size, length + 3 & ~3)
+    return False
 
 
 class Requests:
@@ -118,112 +173,98 @@ class Requests:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         self._socket.bind((0, 0))
-        self._marshal = MarshalRtnl()
         self._sequence = 0
 
-    def _ask(self, message: Any, kind: int, flags: int = 0) -> Any:
-        """Send one request and return its first answer; OSError carries the kernel's errno."""
-        self._sequence += 1
-        message["header"]["type"] = kind
-        message["header"]["flags"] = NLM_F_REQUEST | flags
-        message["header"]["sequence_number"] = self._sequence
-        message.encode()
-        self._socket.send(message.data)
+    def _ask(self, kind: int, flags: int, body: bytes) -> tuple[int, bytes]:
+        """Send one request; return its first answer. OSError carries the kernel's errno."""
+        self._sequence = self._sequence + 1 & 0xFFFFFFFF
+        length, flags = HEADER.size + len(body), flags | NLM_F_REQUEST
+        self._socket.send(HEADER.pack(length, kind, flags, self._sequence, 0) + body)
         while True:
-            for answer in self._marshal.parse(self._socket.recv(65536)):
-                if answer["header"]["sequence_number"] != self._sequence:
+            for answer, sequence, content in messages(self._socket.recv(MESSAGE_BYTES)):
+                if sequence != self._sequence:
                     continue
-                if answer["header"]["error"]:
-                    code = answer["header"]["error"].code
-                    raise OSError(code, errno.errorcode.get(code, str(code)))
-                return answer
+                if answer == NLMSG_ERROR:
+                    code = -int.from_bytes(content[:4], sys.byteorder, signed=True)
+                    if code:
+                        raise OSError(code, os.strerror(code))
+                return answer, content
 
-    def is_running(self, ifindex: int) -> bool:
-        """Say whether the link exists, is up and has carrier."""
-        message = ifinfmsg()
-        message["index"] = ifindex
+    def link(self, ifindex: int) -> Link:
+        """Return a link; one that does not exist is not running."""
         try:
-            return _link(self._ask(message, RTM_GETLINK)).running
+            return link(*self._ask(RTM_GETLINK, 0, LINK.pack(0, 0, ifindex, 0, 0)))
+        except OSError:
+            return Link(ifindex)
+
+    def route(self, destination: bytes, ifindex: int) -> Route:
+        """Return where a packet to ``destination`` goes on the bundle's device."""
+        try:
+            body = self._route(destination, ifindex, 0)
+        except OSError:
+            return Route(destination)
+        kind = ROUTE.unpack_from(body)[7]
+        found = attributes(body, ROUTE.size)
+        via = found.get(RTA_VIA, b"")[2:]
+        source = found.get(RTA_PREFSRC, b"")
+        return Route(found.get(RTA_GATEWAY) or via or destination, source, kind == RTN_BROADCAST)
+
+    def has_subnet(self, ifindex: int, address: bytes) -> bool:
+        """Say whether ``address`` lies in a subnet of the link's own."""
+        try:
+            body = self._route(address, ifindex, RTM_F_FIB_MATCH)
         except OSError:
             return False
+        found = attributes(body, ROUTE.size)
+        on_link = not {RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH} & found.keys()
+        return on_link and ROUTE.unpack_from(body)[1] > 0
 
-    def gateway(self, destination: bytes, ifindex: int) -> bytes:
-        """Return the next hop on the bundle's device: a gateway, or ``destination`` itself."""
-        message = rtmsg()
-        message["family"] = socket.AF_INET if len(destination) == 4 else socket.AF_INET6
-        message["dst_len"] = len(destination) * 8
-        message["attrs"] = [("RTA_DST", str(ip_address(destination))), ("RTA_OIF", ifindex)]
+    def _route(self, destination: bytes, ifindex: int, flags: int) -> bytes:
+        bits = len(destination) * 8
+        body = ROUTE.pack(family(destination), bits, 0, 0, 0, 0, 0, 0, flags)
+        body += attribute(RTA_DST, destination) + attribute(RTA_OIF, _NUMBER.pack(ifindex))
+        return self._ask(RTM_GETROUTE, 0, body)[1]
+
+    def neighbour(self, ifindex: int, address: bytes) -> Neighbour:
+        """Return a neighbour; its ``lladdr`` is empty where the kernel does not know it."""
         try:
-            route = self._ask(message, RTM_GETROUTE)
+            found = neighbour(*self._ask(RTM_GETNEIGH, 0, _neighbour_body(ifindex, address, 0)))
         except OSError:
-            return destination
-        via = route.get_attr("RTA_VIA")
-        gateway = route.get_attr("RTA_GATEWAY") or (via and via["addr"])
-        return ip_address(gateway).packed if gateway else destination
-
-    def _neighbour_message(self, ifindex: int, address: bytes) -> Any:
-        message = ndmsg()
-        message["family"] = socket.AF_INET if len(address) == 4 else socket.AF_INET6
-        message["ifindex"] = ifindex
-        message["attrs"] = [("NDA_DST", str(ip_address(address)))]
-        return message
-
-    def neighbour(self, ifindex: int, address: bytes) -> bytes:
-        """Return the neighbour's link-layer address, empty where the kernel does not know it."""
-        try:
-            answer = self._ask(self._neighbour_message(ifindex, address), RTM_GETNEIGH)
-        except OSError:
-            return b""
-        event = _neighbour(answer)
-        return event.lladdr if event else b""
+            found = None
+        return found or Neighbour(ifindex, address, b"")
 
     def use_neighbour(self, ifindex: int, address: bytes) -> None:
         """Make the kernel resolve, or confirm, a neighbour as if it had sent a packet there.
 
-        Source: NTF_USE in net/core/neighbour.c, neigh_add(). Needs no route and no packet, and does
-        the same for IPv4 and IPv6.
+        Needs no route and no packet. A refusal, such as ENOBUFS from a table that is full, is no
+        error: the packets to this neighbour wait, and it is asked for again. Source: NTF_USE in
+        net/core/neighbour.c, neigh_add().
         """
-        message = self._neighbour_message(ifindex, address)
-        message["flags"] = NTF_USE
+        flags = NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK
+        with contextlib.suppress(OSError):
+            self._ask(RTM_NEWNEIGH, flags, _neighbour_body(ifindex, address, NTF_USE))
+
+    def expect_neighbour(self, ifindex: int, address: bytes) -> bool:
+        """Make the kernel note the answer of a neighbour that it does not ask for itself.
+
+        False where it refuses. Source: net/ipv4/arp.c, arp_process(): an answer from an address
+        without an entry is not noted.
+        """
+        flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK
         try:
-            self._ask(message, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK)
+            self._ask(RTM_NEWNEIGH, flags, _neighbour_body(ifindex, address, 0))
+        except FileExistsError:
+            return True
         except OSError:
-            return
+            return False
+        return True
+
+    def drop_neighbour(self, ifindex: int, address: bytes) -> None:
+        """Make the kernel forget a neighbour that does not answer."""
+        with contextlib.suppress(OSError):
+            self._ask(RTM_DELNEIGH, NLM_F_ACK, _neighbour_body(ifindex, address, 0))
 
 
-class Events:
-    """Changes of links, neighbours and routes; ``fileno`` is readable when there are some."""
-
-    def __init__(self) -> None:
-        self._marshal = MarshalRtnl()
-        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-        self._socket = socket.socket(socket.AF_NETLINK, kind, 0)
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, EVENT_BUFFER)
-        groups = RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE
-        self._socket.bind((0, groups))
-
-    def fileno(self) -> int:
-        """Return the descriptor to wait on."""
-        return self._socket.fileno()
-
-    def read(self) -> Iterator[Event]:
-        """Yield what happened since the last call."""
-        routes = False
-        while True:
-            try:
-                data = self._socket.recv(65536)
-            except BlockingIOError:
-                break
-            except OSError:
-                yield LostEvents()
-                continue
-            for kind, raw in _messages(data):
-                if kind in (RTM_NEWROUTE, RTM_DELROUTE):
-                    routes = True
-                    continue
-                for message in self._marshal.parse(raw):
-                    event = _decode(message)
-                    if event:
-                        yield event
-        if routes:
-            yield RouteEvent()
+def _neighbour_body(ifindex: int, address: bytes, flags: int) -> bytes:
+    head = NEIGHBOUR.pack(family(address), ifindex, 0, flags, 0)
+    return head + attribute(NDA_DST, address)

@@ -4,6 +4,7 @@ Source: packet(7), net/packet/af_packet.c. ``PACKET_VNET_HDR`` makes every packe
 virtio_net_hdr, so a GSO train goes on whole and its checksum is left to the device.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -11,6 +12,7 @@ import socket
 import struct
 from ipaddress import IPV4LENGTH, IPV6LENGTH
 
+from ipeql.backends.tun.device import VNET_HEADER
 from ipeql.state import ARPHRD_ETHER
 
 SOL_PACKET = 263
@@ -19,6 +21,11 @@ SO_ATTACH_FILTER = 26
 SO_SNDBUFFORCE = 32
 SIOCOUTQ = 0x5411
 SIOCGIFHWADDR = 0x8927
+SO_MARK = 36
+
+_ARP = struct.Struct("!6s6sHHHBBH6s4s6s4s")
+_ETHERTYPE_ARP, _ARP_ETHERNET, _ARP_REQUEST = 0x0806, 1, 1
+EVERYONE = b"\xff" * 6
 
 SEND_BUFFER = 8 << 20
 """Asked of the kernel for the socket; a slave's own queue (qdisc) normally fills before it."""
@@ -27,6 +34,27 @@ IPV4 = IPV4LENGTH // 8
 IPV6 = IPV6LENGTH // 8
 ETHERTYPES = {IPV4: 0x0800, IPV6: 0x86DD}
 """By length of the destination address (include/uapi/linux/if_ether.h)."""
+
+
+def arp_request(mac: bytes, source: bytes, target: bytes, lladdr: bytes = b"") -> bytes:
+    """Return the frame that asks who has ``target``, of everybody or of ``lladdr`` alone.
+
+    Source: RFC 826; RFC 1122, section 2.3.2.1, for the unicast form.
+    """
+    return _ARP.pack(
+        lladdr or EVERYONE,
+        mac,
+        _ETHERTYPE_ARP,
+        _ARP_ETHERNET,
+        ETHERTYPES[IPV4],
+        len(mac),
+        IPV4,
+        _ARP_REQUEST,
+        mac,
+        source,
+        bytes(6),
+        target,
+    )
 
 
 class Sender:
@@ -64,6 +92,17 @@ class Sender:
         opened.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         opened.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
         return opened
+
+    def solicit(self, frame: bytes) -> None:
+        """Send a frame of our own, which may be lost as any other."""
+        with contextlib.suppress(OSError):
+            self._sockets[0].sendmsg((bytes(VNET_HEADER.size), frame))
+
+    def set_mark(self, mark: int, priority: int) -> None:
+        """Give the packets sent from now on a mark and a priority (socket(7))."""
+        for each in self._sockets:
+            each.setsockopt(socket.SOL_SOCKET, SO_MARK, struct.pack("=I", mark))
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, struct.pack("=I", priority))
 
     def queued_bytes(self) -> int:
         """Return what the link's queue and driver still hold of us, in bytes of kernel memory."""

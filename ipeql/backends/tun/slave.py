@@ -3,11 +3,12 @@
 import errno
 from collections import Counter, deque
 from functools import lru_cache
+from time import monotonic_ns
 
 from ipeql.backends.tun.device import NEEDS_CSUM, VNET_HEADER
-from ipeql.backends.tun.neighbours import PENDING_PACKETS, Neighbours
+from ipeql.backends.tun.neighbours import Neighbours, NextHop
 from ipeql.backends.tun.packet import Packet
-from ipeql.backends.tun.rtnl import NeighbourEvent, Requests
+from ipeql.backends.tun.rtnl import Link, Neighbour, Requests
 from ipeql.backends.tun.sender import Sender
 from ipeql.methods.virtual_queue import NSPB_SHIFT, nanoseconds_per_byte
 from ipeql.state import ETHERNET_HEADER, SlaveRow, SlaveStatistics
@@ -22,6 +23,9 @@ It leaves no earlier for that, but a wake-up that comes late, by less than this,
 line idle. At a bandwidth stated exactly, idle time is never made up for, and the slaves would drift
 apart by as much as each has ever been late.
 """
+
+CARRIER_NS = 10**6
+"""How long a link that refuses packets is taken for a full one before its carrier is looked at."""
 
 _GONE = frozenset((errno.ENETDOWN, errno.ENXIO, errno.ENODEV))
 _FULL = frozenset((errno.EAGAIN, errno.ENOBUFS))
@@ -41,14 +45,16 @@ class Slave:
     def __init__(self, row: SlaveRow, bundle_ifindex: int, requests: Requests) -> None:
         self._sender = Sender(row.ifindex)
         self._neighbours: Neighbours[Packet] = Neighbours(
-            row, self._sender.mac, bundle_ifindex, requests
+            row, self._sender.mac, bundle_ifindex, requests, self._sender.solicit
         )
+        self._requests = requests
         self._headers, self._send = self._neighbours.headers, self._sender.send
-        self.running = requests.is_running(row.ifindex)
+        self.running = requests.link(row.ifindex).running
         self.held: deque[tuple[int, Packet]] = deque()
         self.picks = 0
         self._held_bytes = self._packets = self._bytes = self._rate = self._bytes_before = 0
-        self._line_free = 0
+        self._line_free = self._carrier_seen = 0
+        self._marks = (0, 0)
         self._dropped: Counter[str] = Counter()
         self.set_row(row)
 
@@ -57,6 +63,20 @@ class Slave:
         self.row = self._neighbours.row = row
         self._nspb = nanoseconds_per_byte(row.bandwidth) if row.bandwidth else 0
         return self.forget_neighbours()
+
+    def follow(self, link: Link) -> bool:
+        """Take over the link's state; say whether that changes who can be used."""
+        changed = self.running != link.running
+        self.running = link.running
+        if self._sender.has_link_header and link.mac and link.mac != self._neighbours.mac:
+            self._neighbours.mac = link.mac
+            self._headers.clear()
+            changed = True
+        return changed
+
+    def look(self) -> bool:
+        """Look at the link rather than wait for an event; return as ``follow``."""
+        return self.follow(self._requests.link(self.row.ifindex))
 
     @property
     def usable(self) -> bool:
@@ -104,13 +124,13 @@ class Slave:
 
         Raises LinkGoneError when the link is down; any other refusal is counted as a drop.
         """
-        vnet, body, destination, segments, header = packet
+        vnet, body, destination, segments, header, marks = packet
         if self._sender.has_link_header:
             link_header = self._headers.get(destination)
             if link_header is None:
                 hop = self._neighbours.resolve(destination)
                 if hop is not None:
-                    self._wait(hop.pending, packet)
+                    self._wait(hop, packet)
                     return
                 link_header = self._headers[destination]
             if vnet[0] & NEEDS_CSUM:
@@ -118,27 +138,49 @@ class Slave:
             buffers: tuple[bytes | memoryview, ...] = (vnet, link_header, body)
         else:
             buffers = (vnet, body)
+        if marks != self._marks:
+            self._sender.set_mark(*marks)
+            self._marks = marks
         try:
             self._send[len(destination)](buffers)
-        except OSError as error:
-            if error.errno in _GONE:
-                raise LinkGoneError from error
-            if error.errno in _FULL:
-                self.drop("link_full", segments)
-            elif error.errno == errno.EMSGSIZE:
-                self.drop("too_big", segments)
-            else:
-                self.drop(errno.errorcode.get(error.errno or 0, "refused").lower(), segments)
-            return
+        except OSError as first:
+            error = self._sent_again(first, buffers, destination)
+            if error is not None:
+                self.drop(_reason(error), segments)
+                return
         self._packets += segments
         self._bytes += len(body) + (segments - 1) * header
 
-    def _wait(self, pending: deque[Packet], packet: Packet) -> None:
-        if len(pending) >= PENDING_PACKETS:
-            self.drop("no_neighbour", pending.popleft().segments)
-        pending.append(packet.owned())
+    def _sent_again(
+        self, error: OSError, buffers: tuple[bytes | memoryview, ...], destination: bytes
+    ) -> OSError | None:
+        """Find out what a refusal means; None: the packet is sent after all.
 
-    def learn(self, event: NeighbourEvent) -> None:
+        A socket first reports the error it has kept since its link went down, which says nothing
+        of the link now. A device that takes no packet may have no carrier: the kernel acts on that
+        up to a second later (net/core/link_watch.c).
+        """
+        if error.errno in _GONE:
+            try:
+                self._send[len(destination)](buffers)
+            except OSError as again:
+                error = again
+            else:
+                return None
+        if error.errno in _GONE:
+            raise LinkGoneError from error
+        now = monotonic_ns()
+        if error.errno == errno.ENOBUFS and now - self._carrier_seen > CARRIER_NS:
+            if not self._requests.link(self.row.ifindex).carrier:
+                raise LinkGoneError from error
+            self._carrier_seen = now
+        return error
+
+    def _wait(self, hop: NextHop[Packet], packet: Packet) -> None:
+        for each in self._neighbours.wait(hop, packet.owned()):
+            self.drop("no_neighbour", each.segments)
+
+    def learn(self, event: Neighbour) -> None:
         """Take over a neighbour's state: send what waited for it, or drop it where it failed."""
         ready, vain = self._neighbours.learn(event)
         for packet in ready:
@@ -157,7 +199,7 @@ class Slave:
         self._held_bytes = 0
         return waiting + self.forget_neighbours()
 
-    def every_second(self) -> list[NeighbourEvent]:
+    def every_second(self) -> list[Neighbour]:
         """Measure the rate of the last second and confirm neighbours; return what was learnt."""
         self._rate = (self._bytes - self._bytes_before) * 8
         self._bytes_before = self._bytes
@@ -184,6 +226,14 @@ class Slave:
     def close(self) -> None:
         """Close the sockets; what the link's own queue holds is still sent."""
         self._sender.close()
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in _FULL:
+        return "link_full"
+    if error.errno == errno.EMSGSIZE:
+        return "too_big"
+    return errno.errorcode.get(error.errno or 0, "refused").lower()
 
 
 @lru_cache

@@ -4,19 +4,24 @@ from collections import Counter
 from collections.abc import Iterable
 from time import monotonic_ns
 
+from ipeql.backends.tun.events import Events
 from ipeql.backends.tun.neighbours import DESTINATIONS
 from ipeql.backends.tun.packet import Packet
 from ipeql.backends.tun.rtnl import (
     Event,
-    LinkEvent,
+    Link,
     LostEvents,
-    NeighbourEvent,
+    Neighbour,
     Requests,
-    RouteEvent,
+    RouteChanged,
 )
+from ipeql.backends.tun.sender import IPV4
 from ipeql.backends.tun.slave import LinkGoneError, Slave
 from ipeql.methods import METHODS, Scheduler, SlaveParameters, create
 from ipeql.state import BundleStatistics, BundleTable
+
+GROUPS, GROUP6 = 0xE0, 0xFF
+"""First byte of the address of a group or of all: from GROUPS on in IPv4, GROUP6 in IPv6."""
 
 
 class Striper:
@@ -28,11 +33,12 @@ class Striper:
     every usable slave knows.
     """
 
-    def __init__(self, bundle_ifindex: int, requests: Requests) -> None:
+    def __init__(self, bundle_ifindex: int, requests: Requests, events: Events) -> None:
         self.table: BundleTable | None = None
         self.dropped: Counter[str] = Counter()
         self._bundle_ifindex = bundle_ifindex
         self._requests = requests
+        self._events = events
         self._slaves: list[Slave] = []
         self._scheduler: Scheduler = create("round_robin", [])
         self._reads_queues = False
@@ -48,12 +54,14 @@ class Striper:
         known = {slave.row.ifindex: index for index, slave in enumerate(self._slaves)}
         scheduler = _scheduler(table)
         added: dict[int, Slave] = {}
+        self._events.watch({*known, *(row.ifindex for row in table.slaves)})
         try:
             for row in table.slaves:
                 if row.ifindex not in known:
                     added[row.ifindex] = Slave(row, self._bundle_ifindex, self._requests)
         except OSError:
             _close(added.values())
+            self._events.watch(known)
             raise
         origins = [known.get(row.ifindex) for row in table.slaves]
         scheduler.inherit(self._scheduler, origins)
@@ -73,11 +81,15 @@ class Striper:
         for slave in freed:
             waiting += slave.take_all()
         _close(freed)
+        self._events.watch(row.ifindex for row in table.slaves)
         self._update_usable(waiting)
 
     def place(self, packet: Packet) -> None:
         """Choose a slave for one packet and send, hold or drop it."""
-        _, body, destination, segments, header = packet
+        _, body, destination, segments, header, _ = packet
+        if destination[0] >= GROUPS and (len(destination) == IPV4 or destination[0] == GROUP6):
+            self._place_first(packet)
+            return
         length = len(body)
         while True:
             now = monotonic_ns()
@@ -102,6 +114,20 @@ class Striper:
                 self._lost(slave)
             else:
                 return
+
+    def _place_first(self, packet: Packet) -> None:
+        """Send a packet to a group on the first usable slave: several paths would reorder it."""
+        for slave in self._slaves:
+            if not slave.usable:
+                continue
+            slave.picks += 1
+            try:
+                slave.send(packet)
+            except LinkGoneError:
+                self._lost(slave)
+            else:
+                return
+        self.dropped["no_slave"] += packet.segments
 
     def _ready(self, destination: bytes) -> int:
         """Return the usable slaves that know their next hop; where none does, all of them.
@@ -135,24 +161,26 @@ class Striper:
     def react(self, event: Event) -> None:
         """Follow the kernel: links that go and come, neighbours, routes, or lost events."""
         match event:
-            case LinkEvent():
+            case Link():
                 for slave in self._slaves:
-                    if slave.row.ifindex == event.ifindex and slave.running != event.running:
-                        slave.running = event.running
+                    if slave.row.ifindex == event.ifindex and slave.follow(event):
                         self._update_usable([])
-            case NeighbourEvent():
+            case Neighbour():
                 for slave in self._slaves:
                     if slave.row.ifindex == event.ifindex:
                         self._learn(slave, event)
-            case RouteEvent():
+            case RouteChanged():
                 self._update_usable(self._forget_neighbours())
             case LostEvents():
                 for slave in self._slaves:
-                    slave.running = self._requests.is_running(slave.row.ifindex)
+                    slave.look()
                 self._update_usable(self._forget_neighbours())
 
     def every_second(self) -> None:
-        """Measure rates and confirm neighbours."""
+        """Measure rates, confirm neighbours, and look after links that seem down."""
+        down = [slave for slave in self._slaves if not slave.running]
+        if sum(slave.look() for slave in down):
+            self._update_usable([])
         for slave in self._slaves:
             for event in slave.every_second():
                 self._learn(slave, event)
@@ -167,7 +195,7 @@ class Striper:
             slaves=tuple(slave.statistics() for slave in self._slaves), dropped=dict(self.dropped)
         )
 
-    def _learn(self, slave: Slave, event: NeighbourEvent) -> None:
+    def _learn(self, slave: Slave, event: Neighbour) -> None:
         self._settled.clear()
         try:
             slave.learn(event)

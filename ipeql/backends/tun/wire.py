@@ -2,6 +2,7 @@
 
 Requests are ``{"do": "observe" | "configure" | "statistics" | "descriptor" | "stop", ...}``; every
 request is answered in order by one object, ``{"error": TEXT}`` where it failed. The answer to
+``observe`` says which version of IPEQL the worker is of. The answer to
 ``descriptor`` carries the TUN descriptor (SCM_RIGHTS) and the worker's pid. The table travels both
 ways in the form of ``ipeql/backends/table.py``, so that the daemon compares what it wants with what
 the worker has.
@@ -11,9 +12,16 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from ipeql import __version__
 from ipeql.state import BundleStatistics, SlaveStatistics
 
 MAX_MESSAGE = 1 << 18
+
+PROTOCOL = 1
+"""To be raised when an older daemon or worker would misunderstand the other."""
+
+GREETING: dict[str, Any] = {"protocol": PROTOCOL, "version": __version__}
+"""What a worker says of itself in its answer to ``observe``; another one is replaced."""
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -27,6 +35,11 @@ def decode(data: bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise ValueError("a message is a JSON object")
     return message
+
+
+def is_ours(answer: dict[str, Any]) -> bool:
+    """Say whether the worker that answered ``observe`` is of our version."""
+    return all(answer.get(key) == value for key, value in GREETING.items())
 
 
 def statistics_to_json(statistics: BundleStatistics) -> dict[str, Any]:

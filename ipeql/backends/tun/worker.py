@@ -1,7 +1,8 @@
 """The worker process: reads the TUN device, stripes, follows the kernel, answers the daemon.
 
 One thread, one loop. It is started by the backend with the TUN descriptor and a listening
-SOCK_SEQPACKET socket, and ends when told to, on SIGTERM, or when its device is gone.
+SOCK_SEQPACKET socket. It ends when told to or on SIGTERM, after sending what it still holds, or
+when its device is gone.
 """
 
 import argparse
@@ -20,9 +21,10 @@ from typing import Any
 
 from ipeql.backends import table as tables
 from ipeql.backends.tun import wire
-from ipeql.backends.tun.device import MAX_PACKET, VNET_HEADER, set_stripe_unit
+from ipeql.backends.tun.device import MAX_PACKET, VNET_HEADER, name_of, set_stripe_unit
+from ipeql.backends.tun.events import Events
 from ipeql.backends.tun.packet import parse
-from ipeql.backends.tun.rtnl import Events, Requests
+from ipeql.backends.tun.rtnl import Requests
 from ipeql.backends.tun.striper import Striper
 
 BATCH = 32
@@ -35,6 +37,9 @@ is held, precedence over the sender and the receiver on the same processors only
 
 SECOND = 10**9
 
+DRAIN_NS = SECOND // 2
+"""How long a worker that was told to end goes on sending what it holds."""
+
 
 class Worker:
     """The loop and its descriptors.
@@ -42,38 +47,43 @@ class Worker:
     Until it has been configured it leaves packets where they are, in the device's queue.
     """
 
-    def __init__(self, bundle: str, tun: int, listener: socket.socket) -> None:
+    def __init__(self, tun: int, listener: socket.socket) -> None:
         self._tun = tun
         self._listener = listener
-        self._events = Events()
-        self._ifindex = socket.if_nametoindex(bundle)
+        self._ifindex = socket.if_nametoindex(name_of(tun))
+        self._events = Events(self._ifindex)
         self._requests = Requests()
-        self._striper = Striper(self._ifindex, self._requests)
+        self._striper = Striper(self._ifindex, self._requests, self._events)
         self._buffer = bytearray(VNET_HEADER.size + MAX_PACKET)
         self._view = memoryview(self._buffer)
         self._handlers: dict[int, Callable[[], None]] = {
             self._events.fileno(): self._react,
             listener.fileno(): self._accept,
         }
-        self._stopping = False
+        self._end: int | None = None
+        self._said: set[str] = set()
 
     def stop(self) -> None:
-        """End the loop after the present turn."""
-        self._stopping = True
+        """Read no further packet, and end the loop once nothing is held."""
+        self._handlers.pop(self._tun, None)
+        self._end = self._end or monotonic_ns() + DRAIN_NS
 
     def run(self) -> None:
         """Serve until stopped; OSError when the device is gone."""
         second = poll = monotonic_ns()
-        while not self._stopping:
+        while True:
             now = monotonic_ns()
             if now >= second:
                 self._striper.every_second()
+                self._handlers[self._listener.fileno()] = self._accept
                 second = now + SECOND
             table = self._striper.table
             if table and now >= poll:
                 self._striper.every_poll_interval(now)
                 poll = now + table.poll_interval
             release = self._striper.release(now)
+            if self._end and (release is None or now >= self._end):
+                return
             due = min(second, poll if table else second, release or second)
             timeout = max(0, due - monotonic_ns()) / SECOND
             for ready in select(self._handlers, (), (), timeout)[0]:
@@ -98,8 +108,19 @@ class Worker:
         for event in self._events.read():
             self._striper.react(event)
 
+    def _say(self, what: str) -> None:
+        """Report a fault, once."""
+        if what not in self._said:
+            self._said.add(what)
+            print(f"ipeql-tun-worker: {what}", file=sys.stderr, flush=True)
+
     def _accept(self) -> None:
-        client, _ = self._listener.accept()
+        try:
+            client, _ = self._listener.accept()
+        except OSError as error:  # EMFILE stays; without a pause it would keep us from the packets
+            del self._handlers[self._listener.fileno()]
+            self._say(f"cannot be asked: {error.strerror}")
+            return
         self._handlers[client.fileno()] = partial(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
@@ -121,7 +142,7 @@ class Worker:
         table = self._striper.table
         match request.get("do"):
             case "observe":
-                return {"table": tables.to_json(table) if table else None}
+                return wire.GREETING | {"table": tables.to_json(table) if table else None}
             case "configure":
                 return self._configure(request)
             case "statistics":
@@ -136,12 +157,19 @@ class Worker:
     def _configure(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
             table = tables.from_json(request["table"])
-            self._striper.configure(table)
-            _set_priority(table.method)
-            set_stripe_unit(self._tun, table.stripe_unit)
-            self._handlers[self._tun] = self._drain
+            before = self._striper.table
+            try:
+                set_stripe_unit(self._tun, table.stripe_unit)
+                self._striper.configure(table)
+            except (OSError, ValueError, TypeError):
+                if before:
+                    set_stripe_unit(self._tun, before.stripe_unit)
+                raise
         except (OSError, ValueError, TypeError, KeyError) as error:
             return {"error": str(error)}
+        _set_priority(table.method)
+        if self._end is None:
+            self._handlers[self._tun] = self._drain
         return {}
 
 
@@ -160,16 +188,24 @@ def _set_priority(method: str) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS.get(method, 0))
 
 
+def _lowest(descriptor: int) -> int:
+    """Move a descriptor down: select(2) takes none above 1023, and the daemon may have more."""
+    low = os.dup(descriptor)
+    os.close(descriptor)
+    return low
+
+
 def main() -> int:
     """Run the worker of one bundle."""
     parser = argparse.ArgumentParser(prog="ipeql-tun-worker", description=__doc__)
-    parser.add_argument("bundle", help="name of the TUN device")
+    parser.add_argument("bundle", help="name of the bundle")
     parser.add_argument("tun", type=int, help="descriptor of the TUN device")
     parser.add_argument("listener", type=int, help="descriptor of the listening socket")
     arguments = parser.parse_args()
     _be_punctual()
     try:
-        worker = Worker(arguments.bundle, arguments.tun, socket.socket(fileno=arguments.listener))
+        tun, listener = _lowest(arguments.tun), _lowest(arguments.listener)
+        worker = Worker(tun, socket.socket(fileno=listener))
         signal.signal(signal.SIGTERM, lambda *_: worker.stop())
         gc.freeze()
         worker.run()

@@ -1,0 +1,96 @@
+"""What the TUN dataplane puts on the wire: whose address asks, from which card, by which link."""
+
+import asyncio
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ipeql.backends.tun.backend import TunBackend
+from tests.netns.conftest import Namespace
+from tests.netns.two_links import BUNDLE, TWO_LINKS, bundle, listener, received, send
+
+pytestmark = pytest.mark.netns
+
+ETH_P_ARP = 0x0806
+GROUP = "239.1.2.3"
+NEW_MAC = "02:00:00:aa:bb:cc"
+
+
+def asked_by(sock: socket.socket, target: str) -> str:
+    """Return the sender of the next ARP request for ``target``."""
+    while True:
+        frame = sock.recv(2000)
+        if int.from_bytes(frame[12:14], "big") != ETH_P_ARP or frame[21] != 1:
+            continue
+        if frame[38:42] == socket.inet_aton(target):
+            return socket.inet_ntoa(frame[28:32])
+
+
+def test_arp_asks_with_the_address_of_the_bundle(namespace: Namespace, tmp_path: Path) -> None:
+    other = ("link add mgmt0 type veth peer name mgmt1", "address add 192.168.50.5/24 dev mgmt0")
+    namespace.ip(*TWO_LINKS, *other, "link set mgmt0 up", "link set mgmt1 up")
+
+    async def body() -> None:
+        async with bundle(TunBackend(tmp_path), namespace):
+            with closing(listener("far1")) as end:
+                send("10.9.0.77", 1)
+                for _ in range(3):
+                    assert await asyncio.to_thread(asked_by, end, "10.9.0.77") == "10.9.0.1"
+
+    namespace.run(body)
+
+
+def test_arp_asks_with_the_slaves_address_in_its_own_subnet(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    namespace.ip(*TWO_LINKS, "address add 10.77.1.1/24 dev eth1")
+
+    async def body() -> None:
+        async with bundle(TunBackend(tmp_path), namespace):
+            route = f"route add 10.77.1.9 dev {BUNDLE}"
+            await asyncio.to_thread(namespace.ip, route)
+            with closing(listener("far1")) as end:
+                send("10.77.1.9", 1)
+                assert await asyncio.to_thread(asked_by, end, "10.77.1.9") == "10.77.1.1"
+
+    namespace.run(body)
+
+
+def test_frames_carry_the_mac_that_the_slave_has_now(namespace: Namespace, tmp_path: Path) -> None:
+    namespace.ip(*TWO_LINKS)
+
+    async def body() -> None:
+        async with bundle(TunBackend(tmp_path), namespace):
+            with closing(listener("far1")) as end:
+                send("10.9.0.2", 2)
+                assert received(end)[6:12].hex(":") != NEW_MAC
+                again = (
+                    f"link set eth1 address {NEW_MAC}",
+                    TWO_LINKS[3].replace("neigh add", "neigh replace"),
+                )
+                await asyncio.to_thread(namespace.ip, *again)
+                await asyncio.sleep(0.2)
+                send("10.9.0.2", 2)
+                assert received(end)[6:12].hex(":") == NEW_MAC
+
+    namespace.run(body)
+
+
+def test_groups_take_the_first_usable_slave(namespace: Namespace, tmp_path: Path) -> None:
+    namespace.ip(*TWO_LINKS)
+
+    async def body() -> None:
+        with closing(listener("far1")) as first, closing(listener("far2")) as second:
+            async with bundle(TunBackend(tmp_path), namespace):
+                await asyncio.to_thread(namespace.ip, f"route add {GROUP} dev {BUNDLE}")
+                send(GROUP, 2)
+                for _ in range(2):
+                    assert received(first)[:6] == bytes.fromhex("01005e010203")
+                await asyncio.to_thread(namespace.ip, "link set eth1 down")
+                await asyncio.sleep(0.2)
+                send(GROUP, 1)
+                assert received(second)[:6] == bytes.fromhex("01005e010203")
+
+    namespace.run(body)
