@@ -304,8 +304,8 @@ def test_a_full_neighbour_table_costs_the_packets_to_bad_destinations_alone(
         backend = TunBackend(tmp_path)
         async with bundle(backend, namespace):
             pid = worker_pid(tmp_path)
+            await asyncio.to_thread(scan)
             with closing(listener("far1")) as first, closing(listener("far2")) as second:
-                await asyncio.to_thread(scan)
                 send("10.9.0.2", 2)
                 received(first)
                 received(second)
