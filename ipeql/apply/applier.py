@@ -24,6 +24,7 @@ from ipeql.plan import (
     RemoveRoute,
     RenameDevice,
     ReplaceRoute,
+    SetCarrier,
     SetFilter,
     SetMtu,
     SetTrainLimit,
@@ -109,6 +110,8 @@ class Applier:
                 await device.change(kernel, action.bundle, gso_max_segs=action.after)
             case SetUp():
                 await device.change(kernel, action.bundle, state="up")
+            case SetCarrier():
+                await device.set_carrier(kernel, action.bundle, action.carrier)
             case AddAddress():
                 await device.add_address(kernel, action.bundle, action.address)
             case RemoveAddress():

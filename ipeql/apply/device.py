@@ -9,7 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pyroute2 import AsyncIPRoute
+from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.nlsocket import NetlinkRequest
+from pyroute2.netlink.rtnl import RTM_SETLINK
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from ipeql.apply import ipv4
 from ipeql.backends import owned
@@ -57,6 +61,19 @@ async def rename(kernel: AsyncIPRoute, bundle: str) -> None:
         await kernel.link("set", index=index, state="down")
         await kernel.link("set", index=index, ifname=bundle)
         await kernel.link("set", index=index, state="up")
+
+
+async def set_carrier(kernel: AsyncIPRoute, bundle: str, carrier: bool) -> None:
+    """Give the device a carrier, or take it."""
+    message = ifinfmsg()
+    message["index"] = await _own(kernel, bundle)
+    message["attrs"] = [("IFLA_CARRIER", int(carrier))]  # link("set") leaves it out
+    request = NetlinkRequest(
+        kernel, message, msg_type=RTM_SETLINK, msg_flags=NLM_F_REQUEST | NLM_F_ACK
+    )
+    await request.send()
+    async for _ in request.response():
+        pass
 
 
 async def add_address(kernel: AsyncIPRoute, bundle: str, address: Interface) -> None:

@@ -179,6 +179,16 @@ class SetUp(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetCarrier(Action):
+    """Give the device a carrier or take it, so that routes can follow."""
+
+    carrier: bool
+
+    def __str__(self) -> str:
+        return f"~ carrier {self.bundle}: {'on' if self.carrier else 'off, no slave is usable'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddAddress(Action):
     """Give the device an address."""
 

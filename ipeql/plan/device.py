@@ -10,6 +10,7 @@ from ipeql.plan.actions import (
     RemoveAddress,
     RemoveRoute,
     ReplaceRoute,
+    SetCarrier,
     SetMtu,
     SetTrainLimit,
     SetUp,
@@ -20,10 +21,15 @@ _DEFAULT_METRIC = {4: 0, 6: 1024}
 """What the kernel takes for a route without one: IP6_RT_PRIO_USER for IPv6 (net/ip6_route.h)."""
 
 
+_CARRIER_CAN_BE_SET = ("dummy", "tun")
+"""Drivers with ndo_change_carrier. ifb and bridge have none; the module's device follows itself."""
+
+
 class Device(NamedTuple):
     """What the plan compares of a bundle's device. ``mtu`` None: as it is.
 
-    ``addresses``: ours. ``foreign``: those that others put there.
+    ``addresses``: ours. ``foreign``: those that others put there. ``carrier`` None: not known, as
+    of a device that is down, or not for the plan to set.
     """
 
     mtu: int | None = None
@@ -32,6 +38,7 @@ class Device(NamedTuple):
     addresses: tuple[Interface, ...] = ()
     foreign: frozenset[Interface] = frozenset()
     routes: tuple[RouteSpec, ...] = ()
+    carrier: bool | None = None
 
 
 ABSENT = Device()
@@ -62,6 +69,7 @@ def observe_device(link: Link | None, observed: ObservedState) -> Device:
         addresses=tuple(addresses),
         foreign=foreign,
         routes=tuple(sorted(routes, key=str)),
+        carrier=link.carrier if link.up and link.driver in _CARRIER_CAN_BE_SET else None,
     )
 
 
@@ -76,6 +84,8 @@ def device_actions(bundle: str, wanted: Device, present: Device) -> Iterator[Act
         yield SetMtu(bundle=bundle, before=present.mtu, after=wanted.mtu)
     if wanted.train_limit != present.train_limit:
         yield SetTrainLimit(bundle=bundle, before=present.train_limit, after=wanted.train_limit)
+    if None not in (wanted.carrier, present.carrier) and wanted.carrier != present.carrier:
+        yield SetCarrier(bundle=bundle, carrier=bool(wanted.carrier))
     yield from _addresses(bundle, wanted.addresses, present)
     yield from _routes(bundle, wanted.routes, present.routes)
 

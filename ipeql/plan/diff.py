@@ -112,6 +112,7 @@ def _bundle(
         up=True,
         addresses=spec.addresses,
         routes=routes,
+        carrier=any(row.usable for row in table.slaves),
     )
     yield from device_actions(spec.name, wanted, observe_device(link, observed))
     yield from _release(spec.name, slaves, observed)
