@@ -154,7 +154,7 @@ class ConfigError(IpeqlError):
 
 
 class ApplyError(IpeqlError):
-    """The machine refused a change; what had been done was undone. Retrying may help."""
+    """The machine refused a change. Retrying may help."""
 
     exit_code = ExitCode.APPLY_FAILED
 

@@ -25,7 +25,7 @@ from ipeql.errors import IpeqlError
 
 EPILOG = """\b
 Exit status: 0 done, 1 error, 2 wrong usage, 4 configuration invalid,
-5 apply failed and rolled back, 7 not authorised, 8 daemon not running,
+5 a change was refused, 7 not authorised, 8 daemon not running,
 9 no such bundle, 10 changes (plan --exit-code).
 
 \b

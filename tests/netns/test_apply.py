@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -336,6 +337,27 @@ def test_a_link_without_ipv4_settings_has_no_filter_to_change(
             result = await passes.run(wanted(bundle))
             assert (await links())["eth9"].rp_filter is None
             assert not [p for p in result.problems if p.code is Code.NOT_IN_SYNC]
+
+    namespace.run(body)
+
+
+READ_ONLY = """
+mount -o bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys || exit 1
+if (echo 0 >/proc/sys/net/ipv4/conf/eth1/rp_filter) 2>/dev/null; then exit 1; fi
+exec "$0" -c "
+import socket
+from ipeql.apply import ipv4
+ipv4.change(socket.if_nametoindex('eth1'), ipv4.Setting.RP_FILTER, 2)"
+"""
+
+
+def test_a_filter_is_set_where_proc_sys_is_read_only(namespace: Namespace) -> None:
+    namespace.ip(*LINKS)
+    unshare = ("unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY)
+    namespace.run_program(*unshare, sys.executable)
+
+    async def body() -> None:
+        assert (await links())["eth1"].rp_filter == 2
 
     namespace.run(body)
 
