@@ -1,15 +1,18 @@
 """A packet as the worker handles it: its bytes, where it goes, what it becomes on the wire."""
 
 import struct
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from ipeql.backends.tun.device import GSO_NONE, VNET_HEADER
+from ipeql.backends.tun.device import GSO_NONE, NEEDS_CSUM, VNET_HEADER
+from ipeql.backends.tun.marks import TAG, TAG_AT, TAG_BYTES
 
-_IPV4 = struct.Struct("=BBHHHH16x4s")
-_IPV6 = struct.Struct("=BBHHHH24x16s")
-"""The vnet header and, of the IP header behind it, the destination."""
+_IPV4 = struct.Struct("=BBHHHH12x2s2x4s")
+_IPV6 = struct.Struct("=BBHHHH12x2s10x16s")
+"""The vnet header and, of the IP header behind it, what may be a tag, and the destination."""
 
+_LENGTH = struct.Struct("!H")
 _VERSION = VNET_HEADER.size
 _GSO_TCP = frozenset((1, 4))
 _GSO_ECN = 0x80
@@ -45,20 +48,32 @@ _packet = partial(tuple.__new__, Packet)
 """Packet() without the Python function that a named tuple's constructor is."""
 
 
-def parse(buffer: bytearray, length: int, body: memoryview) -> Packet | None:
+def _unmarked(_row: int) -> tuple[int, int]:
+    return UNMARKED
+
+
+def parse(
+    buffer: bytearray,
+    length: int,
+    body: memoryview,
+    marks: Callable[[int], tuple[int, int]] = _unmarked,
+) -> Packet | None:
     """Read the ``length`` bytes, vnet header included, in ``buffer``; ``body`` views the packet.
 
     Returns None where it is not an IP packet or its headers do not fit. ``hdr_len`` of the vnet
     header is only a hint (it counts the linear part of the kernel's buffer), so the header's length
-    is taken from the transport header, which ``csum_start`` points to on every GSO train.
+    is taken from the transport header, which ``csum_start`` points to on every GSO train. ``marks``
+    says what the tag of a marked packet stands for (``marks.py``).
     """
     version = buffer[_VERSION] >> 4
     if version == 4 and length >= _IPV4.size:
-        _, gso_type, _, gso_size, transport, _, destination = _IPV4.unpack_from(buffer)
+        _, gso_type, _, gso_size, transport, _, tag, destination = _IPV4.unpack_from(buffer)
     elif version == 6 and length >= _IPV6.size:
-        _, gso_type, _, gso_size, transport, _, destination = _IPV6.unpack_from(buffer)
+        _, gso_type, _, gso_size, transport, _, tag, destination = _IPV6.unpack_from(buffer)
     else:
         return None
+    if tag == TAG and _is_tagged(body, version):
+        return _untagged(body, buffer, marks)
     vnet = bytes(buffer[:_VERSION])
     if gso_type == GSO_NONE:
         return _packet((vnet, body, destination, 1, 0, UNMARKED))
@@ -67,6 +82,28 @@ def parse(buffer: bytearray, length: int, body: memoryview) -> Packet | None:
         return None
     segments, header = _train(gso_type, gso_size, transport, buffer[offset] >> 4, len(body))
     return _packet((vnet, body, destination, segments, header, UNMARKED)) if segments else None
+
+
+def _is_tagged(body: memoryview, version: int) -> bool:
+    """Say whether the packet is longer than its header says by a tag, for addresses look alike."""
+    stated = (
+        _LENGTH.unpack_from(body, 2)[0] if version == 4 else _LENGTH.unpack_from(body, 4)[0] + 40
+    )
+    return bool(stated + TAG_BYTES == len(body))
+
+
+def _untagged(
+    body: memoryview, buffer: bytearray, marks: Callable[[int], tuple[int, int]]
+) -> Packet | None:
+    flags, gso_type, linear, gso_size, start, offset = VNET_HEADER.unpack_from(buffer)
+    if flags & NEEDS_CSUM:
+        start = max(0, start - TAG_BYTES)
+    plain = bytearray(VNET_HEADER.pack(flags, gso_type, linear, gso_size, start, offset))
+    plain += body[:TAG_AT]
+    plain += body[TAG_AT + TAG_BYTES :]
+    packet = parse(plain, len(plain), memoryview(plain)[_VERSION:])
+    row = _LENGTH.unpack_from(body, TAG_AT + len(TAG))[0]
+    return packet and packet._replace(marks=marks(row))
 
 
 @lru_cache

@@ -23,7 +23,8 @@ from ipeql.backends import table as tables
 from ipeql.backends.tun import wire
 from ipeql.backends.tun.device import MAX_PACKET, VNET_HEADER, name_of, set_stripe_unit
 from ipeql.backends.tun.events import Events
-from ipeql.backends.tun.packet import parse
+from ipeql.backends.tun.marks import Marks
+from ipeql.backends.tun.packet import UNMARKED, parse
 from ipeql.backends.tun.rtnl import Requests
 from ipeql.backends.tun.striper import Striper
 
@@ -60,6 +61,7 @@ class Worker:
             self._events.fileno(): self._react,
             listener.fileno(): self._accept,
         }
+        self._marks_of = _marks(self._ifindex)
         self._end: int | None = None
         self._said: set[str] = set()
 
@@ -92,13 +94,13 @@ class Worker:
     def _drain(self) -> None:
         """Stripe what the kernel has queued, at most a batch."""
         buffer, view, place = self._buffer, self._view, self._striper.place
-        buffers = (buffer,)
+        buffers, marks = (buffer,), self._marks_of
         for _ in range(BATCH):
             try:
                 length = os.readv(self._tun, buffers)
             except BlockingIOError:
                 return
-            packet = parse(buffer, length, view[VNET_HEADER.size : length])
+            packet = parse(buffer, length, view[VNET_HEADER.size : length], marks)
             if packet is None:
                 self._striper.dropped["malformed"] += 1
             else:
@@ -171,6 +173,14 @@ class Worker:
         if self._end is None:
             self._handlers[self._tun] = self._drain
         return {}
+
+
+def _marks(ifindex: int) -> Callable[[int], tuple[int, int]]:
+    """Let marks and priorities come through the device, where the kernel can do it."""
+    try:
+        return Marks(ifindex).of
+    except OSError:
+        return lambda _row: UNMARKED
 
 
 def _be_punctual() -> None:

@@ -2,18 +2,22 @@
 
 import asyncio
 import socket
+import struct
+import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ipeql.backends.tun.backend import TunBackend
 from tests.netns.conftest import Namespace
-from tests.netns.two_links import BUNDLE, TWO_LINKS, bundle, listener, received, send
+from tests.netns.two_links import BUNDLE, HELLO, TABLE, TWO_LINKS, bundle, listener, received, send
 
 pytestmark = pytest.mark.netns
 
 ETH_P_ARP = 0x0806
+SO_MARK, SO_RCVMARK = 36, 75
 GROUP = "239.1.2.3"
 NEW_MAC = "02:00:00:aa:bb:cc"
 
@@ -92,5 +96,44 @@ def test_groups_take_the_first_usable_slave(namespace: Namespace, tmp_path: Path
                 await asyncio.sleep(0.2)
                 send(GROUP, 1)
                 assert received(second)[:6] == bytes.fromhex("01005e010203")
+
+    namespace.run(body)
+
+
+def marks_at(sock: socket.socket, count: int) -> list[int]:
+    """Return the marks of the next packets of ours that leave by a link."""
+    found: list[int] = []
+    while len(found) < count:
+        data, ancillary, _, _ = sock.recvmsg(2000, 64)
+        if data.endswith(HELLO):
+            found += [
+                int.from_bytes(value, sys.byteorder)
+                for level, kind, value in ancillary
+                if (level, kind) == (socket.SOL_SOCKET, SO_MARK)
+            ] or [0]
+    return found
+
+
+@pytest.mark.parametrize("to", ["10.9.0.2", "fd00:9::2"])
+def test_a_packets_mark_is_on_it_when_it_leaves_by_a_slave(
+    namespace: Namespace, tmp_path: Path, to: str
+) -> None:
+    namespace.ip(*TWO_LINKS, "neigh add fd00:9::2 lladdr 02:00:00:00:00:02 dev eth1")
+    only = replace(TABLE, slaves=TABLE.slaves[:1])
+
+    async def body() -> None:
+        async with bundle(TunBackend(tmp_path), namespace, only):
+            family = socket.AF_INET6 if ":" in to else socket.AF_INET
+            with (
+                closing(listener("eth1")) as end,
+                closing(socket.socket(family, socket.SOCK_DGRAM)) as sock,
+            ):
+                end.setsockopt(socket.SOL_SOCKET, SO_RCVMARK, 1)
+                wanted = [5, 0xDEADBEEF, 0, 5, 7]
+                for mark in wanted:
+                    sock.setsockopt(socket.SOL_SOCKET, SO_MARK, struct.pack("=I", mark))
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, mark & 7)
+                    sock.sendto(HELLO, (to, 9))
+                assert await asyncio.to_thread(marks_at, end, len(wanted)) == wanted
 
     namespace.run(body)

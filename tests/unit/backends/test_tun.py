@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipeql.backends.table import from_json, to_json
-from ipeql.backends.tun import wire
+from ipeql.backends.tun import rtnl, wire
 from ipeql.backends.tun.device import VNET_HEADER
 from ipeql.backends.tun.neighbours import group_address
 from ipeql.backends.tun.packet import Packet, parse
+from ipeql.backends.tun.sender import arp_request
 from ipeql.methods import METHODS
 from ipeql.state import BundleStatistics, BundleTable, SlaveRow, SlaveStatistics
 
@@ -131,6 +132,65 @@ def test_groups_have_the_link_address_that_the_standards_give(
     destination: str, expected: str
 ) -> None:
     assert group_address(ipaddress.ip_address(destination).packed).hex(":") == expected
+
+
+def tagged(packet: bytes, row: int) -> bytes:
+    return packet[:12] + b"\x88\xa8" + row.to_bytes(2, "big") + packet[12:]
+
+
+@pytest.mark.parametrize(
+    ("plain", "gso_type", "transport"),
+    [
+        (ipv4(tcp(bytes(3000), bytes(12))), TCPV4, 20),
+        (ipv6(tcp(bytes(3000), bytes(12))), TCPV6, 40),
+        (ipv4(b"data"), 0, 0),
+        (ipv6(b"data"), 0, 0),
+    ],
+)
+def test_a_marked_packet_is_what_it_would_be_without_its_mark(
+    plain: bytes, gso_type: int, transport: int
+) -> None:
+    flags, size = (1, 1448) if transport else (0, 0)
+    vnet = VNET_HEADER.pack(flags, gso_type, 60, size, transport, 16)
+    longer = VNET_HEADER.pack(flags, gso_type, 60, size, transport + 4 * flags, 16)
+    unmarked, data = parsed(vnet, plain), bytearray(longer + tagged(plain, 77))
+    body = memoryview(data)[VNET_HEADER.size :]
+    found = parse(data, len(data), body, lambda row: (row, 1))
+    assert unmarked and found
+    assert found == unmarked._replace(marks=(77, 1))
+
+
+def test_an_address_that_looks_like_a_tag_is_none() -> None:
+    packet = tagged(ipv4(b"data"), 77)
+    packet = packet[:2] + len(packet).to_bytes(2, "big") + packet[4:]
+    found = parsed(VNET_HEADER.pack(0, 0, 0, 0, 0, 0), packet)
+    assert found
+    assert (found.marks, found.body) == ((0, 0), packet)
+
+
+def test_a_route_concerns_the_bundle_that_it_leads_over() -> None:
+    message = rtnl.ROUTE.pack(2, 32, 0, 0, 254, 3, 0, 1, 0)
+    for ifindex in (1, 7, 99, 2**31 - 1):
+        only = rtnl.attribute(rtnl.RTA_OIF, struct.pack("=I", ifindex))
+        hops = (rtnl.NEXT_HOP.pack(rtnl.NEXT_HOP.size, 0, 0, each) for each in (3, ifindex))
+        several = rtnl.attribute(rtnl.RTA_MULTIPATH, b"".join(hops))
+        for attributes in (only, several):
+            assert rtnl.leads_over(message + attributes, 7) == (ifindex == 7)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_upset_the_reader_of_netlink(data: bytes) -> None:
+    for _, _, body in rtnl.messages(data):
+        rtnl.attributes(body, 0)
+
+
+def test_an_arp_request_names_who_asks() -> None:
+    mac, source, target = bytes(range(6)), bytes((10, 9, 0, 1)), bytes((10, 9, 0, 2))
+    frame = arp_request(mac, source, target)
+    assert len(frame) == 42
+    assert frame[:14] == b"\xff" * 6 + mac + b"\x08\x06"
+    assert (frame[22:28], frame[28:32], frame[38:42]) == (mac, source, target)
+    assert arp_request(mac, source, target, b"\2" * 6)[:6] == b"\2" * 6
 
 
 names = st.text("abcdefgh0123456789", min_size=1, max_size=15)
