@@ -8,11 +8,13 @@ told to keep the bundles, or the service manager stops it to start it again.
 
 import asyncio
 import contextlib
+import logging
 import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,6 +26,14 @@ from ipeql.manager import BundleManager
 from ipeql.observe import Watcher
 from ipeql.service import journal, notify
 from ipeql.service.unit import is_restarting
+
+if TYPE_CHECKING:
+    from ipeql.api.dbus.service import Service
+
+RESTART_S = 2.0
+"""Wait before a D-Bus service that has ended is started again."""
+
+_log = logging.getLogger(__name__)
 
 
 async def run(directories: Sequence[Path], keep: Callable[[], bool]) -> None:
@@ -53,12 +63,13 @@ async def run(directories: Sequence[Path], keep: Callable[[], bool]) -> None:
         passes = asyncio.create_task(manager.passes())
         watching = asyncio.create_task(_watch(watcher, manager))
         stopping = asyncio.create_task(stop.wait())
-        serving = [asyncio.create_task(dbus.run())] if dbus else []
+        serving = [asyncio.create_task(_keep_serving(dbus))] if dbus else []
         await asyncio.wait({passes, watching, stopping}, return_when="FIRST_COMPLETED")
         notify.stopping()
         for task in (passes, watching, stopping, *serving, *reloads):
             task.cancel()
-        outcome = await asyncio.gather(passes, watching, *serving, return_exceptions=True)
+        await asyncio.gather(*serving, return_exceptions=True)
+        outcome = await asyncio.gather(passes, watching, return_exceptions=True)
         faults = [error for error in outcome if isinstance(error, Exception)]
         await manager.close(destroy=not faults and not keep())
         if faults:  # ours: the bundles go on, and the next daemon adopts them
@@ -69,6 +80,16 @@ async def _watch(watcher: Watcher, manager: BundleManager) -> None:
     while True:
         await watcher.changed()
         manager.wake()
+
+
+async def _keep_serving(dbus: "Service") -> None:
+    """Serve D-Bus whatever happens to it: the bundles do not depend on it."""
+    while True:
+        try:
+            await dbus.run()
+        except Exception:
+            _log.exception("the D-Bus service ended; it is started again")
+        await asyncio.sleep(RESTART_S)
 
 
 async def _reload(manager: BundleManager) -> None:

@@ -118,6 +118,11 @@ class LinkMatch:
     mac: str = ""
     driver: str = ""
 
+    @property
+    def label(self) -> str:
+        """Return how to name what is matched to a person: all that is given."""
+        return ",".join(filter(None, (self.name, self.mac, self.driver)))
+
     def fits(self, link: Link) -> bool:
         """Say whether ``link`` is meant."""
         return (
@@ -171,7 +176,7 @@ class SlaveSpec:
         """Return how to name this entry to a person."""
         if self.match is None:
             return self.name
-        return self.match.name or self.match.mac or self.match.driver
+        return self.match.label
 
     def fits(self, link: Link) -> bool:
         """Say whether ``link`` is meant by this entry."""

@@ -4,7 +4,7 @@ Every result is told once, in this order: the journal, those who monitor, the bu
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ipeql.api.events import Events
@@ -14,6 +14,8 @@ from ipeql.reconcile import PassResult
 from ipeql.service import journal
 from ipeql.service.message_ids import MessageId, of_transition
 from ipeql.state import DesiredState
+
+_log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
@@ -49,8 +51,7 @@ class Telling:
             journal.problem(problem, level=logging.WARNING)
         message = f"generation {desired.generation} read"
         self._configuration(MessageId.CONFIG_LOADED, message, level=logging.INFO)
-        for listener in self._listeners:
-            listener.reloaded(desired.generation, [])
+        self._tell(lambda listener: listener.reloaded(desired.generation, []))
 
     def refused(self, generation: int, problems: Sequence[Problem]) -> None:
         """Tell that a configuration is refused, and generation ``generation`` stays."""
@@ -59,8 +60,7 @@ class Telling:
         rendered = [problem.render() for problem in problems]
         first = rendered[0].partition("\n")[0]
         self.events.publish({"event": "configuration", "message": first})
-        for listener in self._listeners:
-            listener.reloaded(generation, ["\n".join(rendered)])
+        self._tell(lambda listener: listener.reloaded(generation, ["\n".join(rendered)]))
 
     def changed(self, message: str, bundle: str = "") -> None:
         """Tell of a transient change."""
@@ -82,8 +82,7 @@ class Telling:
         for transition in transitions(self.shown, status):
             self._transition(desired, transition)
         self.shown = status
-        for listener in self._listeners:
-            listener.update(status)
+        self._tell(lambda listener: listener.update(status))
 
     def _transition(self, desired: DesiredState, transition: dict[str, Any]) -> None:
         well = transition["new"] in ("ready", "active", "")
@@ -98,6 +97,14 @@ class Telling:
             level=journal.NOTICE if well else logging.WARNING,
         )
         self.events.publish(transition)
+
+    def _tell(self, say: Callable[[Listener], None]) -> None:
+        """Tell every listener. A fault of one costs that one its news, and never a pass."""
+        for listener in self._listeners:
+            try:
+                say(listener)
+            except Exception:
+                _log.exception("a listener failed")
 
     def _configuration(
         self, kind: MessageId, message: str, *, bundle: str = "", level: int = journal.NOTICE

@@ -17,7 +17,13 @@ ACTIONS = {
     (BUNDLE, "SetSlaveParameters"): "org.ipeql1.set-parameters",
     (BUNDLE, "Revert"): "org.ipeql1.set-parameters",
 }
-"""The action of polkit that a method needs; those that are not here only read."""
+"""The action of polkit that a method needs."""
+
+READING = frozenset(
+    (MANAGER, member)
+    for member in ("ListBundles", "GetBundleByName", "GetBundle", "Describe", "Plan")
+)
+"""The methods that only read. A method that is neither here nor above is refused."""
 
 _BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 _POLKIT = (
@@ -36,8 +42,13 @@ async def authorise(bus: Bus, call: Call, interface: str) -> None:
     The bus vouches for the caller. Where there is no polkit, root alone may change something.
     Source of CheckAuthorization: polkit, docs/polkit/docbook, the interface's reference.
     """
+    if (interface, call.member) in READING:
+        return
     action = ACTIONS.get((interface, call.member))
-    if action is None or await _is_root(bus, call.sender):
+    if action is None:
+        message = f"{call.member} is not permitted: no action of polkit is known for it"
+        raise NotPermittedError(Problem(Code.NOT_PERMITTED, message, "this is a fault of IPEQL"))
+    if await _is_root(bus, call.sender):
         return
     try:
         allowed = await _ask_polkit(bus, call, action)

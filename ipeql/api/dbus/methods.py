@@ -14,6 +14,7 @@ from ipeql.errors import (
     IpeqlError,
     NotFoundError,
     NotPermittedError,
+    Problem,
     no_such_bundle,
 )
 
@@ -43,6 +44,8 @@ async def manager_method(manager: Manager, call: Call, bundles: Mapping[str, str
         "Apply": manager.apply,
         "Revert": manager.revert,
     }
+    if call.member not in documents:
+        raise _unknown(call)
     return json.dumps(await documents[call.member]())
 
 
@@ -59,9 +62,16 @@ async def bundle_method(manager: Manager, call: Call, bundle: str) -> object:
             doing = {"set": parameters}
         case "SetSlaveParameters", [slave, parameters]:
             doing = {"set-slave": {"name": slave, **parameters}}
-        case _:
+        case "Revert", []:
             return json.dumps(await manager.revert(bundle))
+        case _:
+            raise _unknown(call)
     return json.dumps(await manager.change({"bundle": bundle, **doing}))
+
+
+def _unknown(call: Call) -> IpeqlError:
+    message = f"{call.member} with {len(call.body)} arguments means nothing here"
+    return IpeqlError(Problem(Code.BAD_REQUEST, message, "introspect the object"))
 
 
 def error_name(error: IpeqlError) -> str:

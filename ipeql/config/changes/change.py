@@ -1,22 +1,31 @@
 """Changes of bundles as people give them: read, said in words, and put together."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
 
-from ipeql.config.schema.convert import METHOD_KEYS
+from ipeql.config.schema.convert import METHOD_KEYS, match_spec
 from ipeql.config.schema.explain import Explanation, explain
 from ipeql.config.schema.model import Change, File, Slave
 from ipeql.config.schema.values import VERSION
-from ipeql.errors import ConfigError, Problem
+from ipeql.errors import Code, ConfigError, Problem
 from ipeql.methods import METHODS
 
 _IDENTITY = frozenset({"name", "match"})
 
 
 def parse_change(data: object) -> Change:
-    """Return the change that ``data`` is, in the keys and spellings of a file; or ConfigError."""
+    """Return the change that ``data`` is, in the keys and spellings of a file; or ConfigError.
+
+    ``data`` is of JSON's types; what a caller sent is checked no further before.
+    """
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        problem = Problem(Code.BAD_VALUE, "not text in Unicode", "write names and values in UTF-8")
+        raise ConfigError(problem) from None
     try:
         return File.model_validate({"version": VERSION, "changes": [data]}).changes[0]
     except ValidationError as error:
@@ -55,7 +64,7 @@ def subject(change: Change) -> tuple[str, str]:
 def slave_label(slave: Slave) -> str:
     """Return how the state will name this slave."""
     match = slave.match
-    return slave.name or (match and (match.name or match.mac or match.driver)) or ""
+    return slave.name or (match and match_spec(match).label) or ""
 
 
 def added(changes: Iterable[Change], new: Change) -> tuple[Change, ...]:

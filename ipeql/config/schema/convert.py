@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 
-from ipeql.config.schema.model import Bundle, Route, Settings, Slave
+from ipeql.config.schema.model import Bundle, Match, Route, Settings, Slave
 from ipeql.config.yaml.reader import Document, Path
 from ipeql.errors import Mark
 from ipeql.methods import METHODS
@@ -47,11 +47,10 @@ def parameters(settings: Settings) -> Parameters:
 
 def slave_spec(slave: Slave, mark: Mark | None = None) -> SlaveSpec:
     """Return the slave that stands at ``mark``."""
-    match = slave.match
     rated = slave.bandwidth not in (None, "auto")
     return SlaveSpec(
         name=slave.name or "",
-        match=LinkMatch(match.name or "", match.mac or "", match.driver or "") if match else None,
+        match=match_spec(slave.match) if slave.match else None,
         bandwidth=parse_rate(slave.bandwidth) if slave.bandwidth and rated else None,
         bandwidth_auto=slave.bandwidth == "auto",
         lag=None if slave.lag is None else parse_time(slave.lag),
@@ -61,6 +60,11 @@ def slave_spec(slave: Slave, mark: Mark | None = None) -> SlaveSpec:
         up=slave.up,
         mark=mark,
     )
+
+
+def match_spec(match: Match) -> LinkMatch:
+    """Return what a match means."""
+    return LinkMatch(match.name or "", match.mac or "", match.driver or "")
 
 
 def _route(route: Route) -> RouteSpec:

@@ -38,6 +38,9 @@ _EXAMPLES = {
 }
 
 
+_CODES = frozenset(code.value for code in Code)
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """A problem and the path of the value or, with ``key``, the key that is to change."""
@@ -80,6 +83,10 @@ def _explain(error: ErrorDetails) -> Explanation:
             most = context["max_length"]
             message = f"slave {most + 1} of {context['actual_length']}; a bundle has at most {most}"
             return Explanation((*path, most), Code.BAD_VALUE, message, "make a second bundle")
+        case code if code not in _CODES:  # a type of pydantic's own
+            found = shown(error["input"])
+            message = f"expected something else, found {found}"
+            return Explanation(path, Code.WRONG_TYPE, message, "see ipeql.yaml(5)")
         case code:
             key = path[-1] == "[key]"
             place = path[:-1] if key else path
