@@ -24,6 +24,12 @@ NOTICE = 25
 REPEAT_INTERVAL = 600 * 10**9
 """Nanoseconds after which an unchanged message is written again, with its count."""
 
+FREE_REPEATS = 3
+FIRST_GAP = 10**9
+GAP_GROWTH = 4
+"""A message that alternates with others is written so often at once, and then after so many
+nanoseconds, which grow: 500 flaps of a link in 500 s write each of its messages 8 times."""
+
 _MAX_SUBJECTS = 1024
 
 _log = logging.getLogger("ipeql")
@@ -98,9 +104,15 @@ def _write(
 
 @dataclass(slots=True)
 class _Said:
-    message: str
     at: int
+    times: int = 1
     repeats: int = 0
+
+    @property
+    def gap(self) -> int:
+        """Return how long, in ns, the message is not written again while it alternates."""
+        late = self.times - FREE_REPEATS
+        return min(FIRST_GAP * GAP_GROWTH**late, REPEAT_INTERVAL) if late >= 0 else 0
 
 
 class Repeats:
@@ -108,22 +120,28 @@ class Repeats:
 
     def __init__(self) -> None:
         self._said: OrderedDict[tuple[str, ...], _Said] = OrderedDict()
+        self._last: dict[tuple[str, ...], str] = {}
 
     def count(self, key: tuple[str, ...], message: str, now: int) -> int | None:
         """Return how many repeats were swallowed if ``message`` is to be written now, else None.
 
-        It is written when it differs from the last one of its ``key``, or when that was written
-        ``REPEAT_INTERVAL`` ago. ``now``: ns.
+        What was last said of the subject ``key`` is written again after ``REPEAT_INTERVAL``. What
+        was said before something else, as a flapping link makes it, is written again after a gap
+        that grows with each time. ``now``: ns.
         """
-        last = self._said.get(key)
-        if last and last.message == message and now - last.at < REPEAT_INTERVAL:
-            last.repeats += 1
+        said = self._said.get((*key, message))
+        same = self._last.get(key) == message
+        self._last[key] = message
+        if said and now - said.at < (REPEAT_INTERVAL if same else said.gap):
+            said.repeats += 1
             return None
-        self._said[key] = _Said(message, now)
-        self._said.move_to_end(key)
+        recent = said and now - said.at < REPEAT_INTERVAL
+        self._said[*key, message] = _Said(now, said.times + 1 if said and recent else 1)
+        self._said.move_to_end((*key, message))
         if len(self._said) > _MAX_SUBJECTS:
-            self._said.popitem(last=False)
-        return last.repeats if last and last.message == message else 0
+            (*forgotten, _), _ = self._said.popitem(last=False)
+            self._last.pop(tuple(forgotten), None)
+        return said.repeats if said else 0
 
 
 _repeats = Repeats()

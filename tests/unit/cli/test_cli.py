@@ -292,7 +292,7 @@ def test_saving_writes_a_file_and_tells_the_daemon(daemon: Daemon, tmp_path: Pat
         {"bundle": "ipeql0", "set": {"max-hold": "100ms"}, "saved": True},
     ]
     bundle = load([etc / "a.yaml", etc / "saved.yaml"]).bundles["ipeql0"]
-    assert [slave.label for slave in bundle.slaves] == ["eth1", "wwan*", "eth3"]
+    assert [slave.label for slave in bundle.slaves] == ["eth1", "wwan*,02:00:00:00:00:01", "eth3"]
     assert dict(bundle.parameters)["max_hold"] == 100_000_000
     assert (etc / "a.yaml").read_text() == VALID
     shown = run("--config", str(etc), "show", "ipeql0").stdout

@@ -104,6 +104,20 @@ LOG_ONE = (
 )
 
 
+def test_five_hundred_flaps_are_a_handful_of_lines() -> None:
+    repeats = Repeats()
+    messages = ("no-carrier", "hold-off", "active")
+    said = [
+        repeats.count(("ipeql0", "eth1"), message, second * 10**9)
+        for second in range(500)
+        for message in messages
+    ]
+    written = [count for count in said if count is not None]
+    assert len(written) <= 8 * len(messages)
+    assert sum(written) + len(written) > 500  # the swallowed ones are told with the next
+    assert all(count is not None for count in said[:9])
+
+
 def test_plain_lines_on_stderr_outside_the_journal() -> None:
     environment = os.environ | {"JOURNAL_STREAM": "1:2"}
     done = subprocess.run(
