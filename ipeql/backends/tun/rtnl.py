@@ -167,6 +167,10 @@ def leads_over(body: bytes, ifindex: int) -> bool:
     return False
 
 
+def _gateway(found: dict[int, bytes]) -> bytes:
+    return found.get(RTA_GATEWAY) or found.get(RTA_VIA, b"")[2:]
+
+
 class Requests:
     """Questions to the kernel, answered at once."""
 
@@ -205,9 +209,19 @@ class Requests:
             return Route(destination)
         kind = ROUTE.unpack_from(body)[7]
         found = attributes(body, ROUTE.size)
-        via = found.get(RTA_VIA, b"")[2:]
         source = found.get(RTA_PREFSRC, b"")
-        return Route(found.get(RTA_GATEWAY) or via or destination, source, kind == RTN_BROADCAST)
+        if _gateway(found):
+            found = self._configured(destination, ifindex) or found
+        return Route(_gateway(found) or destination, source, kind == RTN_BROADCAST)
+
+    def _configured(self, destination: bytes, ifindex: int) -> dict[int, bytes]:
+        """Return the route as it was configured: an ICMP redirect does not show there."""
+        try:
+            body = self._route(destination, ifindex, RTM_F_FIB_MATCH)
+        except OSError:
+            return {RTA_DST: destination}
+        found = attributes(body, ROUTE.size)
+        return {} if RTA_MULTIPATH in found else found
 
     def has_subnet(self, ifindex: int, address: bytes) -> bool:
         """Say whether ``address`` lies in a subnet of the link's own."""

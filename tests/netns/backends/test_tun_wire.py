@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ipeql.backends.tun.backend import TunBackend
+from ipeql.backends.tun.rtnl import Requests
 from tests.netns.conftest import Namespace
 from tests.netns.two_links import BUNDLE, HELLO, TABLE, TWO_LINKS, bundle, listener, received, send
 
@@ -135,5 +136,44 @@ def test_a_packets_mark_is_on_it_when_it_leaves_by_a_slave(
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, mark & 7)
                     sock.sendto(HELLO, (to, 9))
                 assert await asyncio.to_thread(marks_at, end, len(wanted)) == wanted
+
+    namespace.run(body)
+
+
+def checksum(data: bytes) -> bytes:
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total >> 16) + (total & 0xFFFF)
+    return (~(total + (total >> 16)) & 0xFFFF).to_bytes(2, "big")
+
+
+def ipv4(source: str, to: str, protocol: int, payload: bytes) -> bytes:
+    addresses = socket.inet_aton(source) + socket.inet_aton(to)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 1, 0, 64, protocol, 0) + addresses
+    return head[:10] + checksum(head) + head[12:] + payload
+
+
+def test_an_icmp_redirect_from_the_wire_moves_no_packet(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    namespace.ip(*TWO_LINKS, "link set eth1 address 02:00:00:00:00:01")
+    far = "192.168.40.1"
+
+    async def body() -> None:
+        async with bundle(TunBackend(tmp_path), namespace):
+            await asyncio.to_thread(namespace.ip, f"route add {far} via 10.9.0.2 dev {BUNDLE}")
+            with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+                sock.bind(("10.9.0.1", 5555))
+                sock.connect((far, 9))
+                sock.send(HELLO)
+                quoted = ipv4("10.9.0.1", far, 17, struct.pack("!HHHH", 5555, 9, 13, 0))
+                icmp = struct.pack("!BBH4s", 5, 1, 0, socket.inet_aton("10.9.0.66")) + quoted
+                icmp = icmp[:2] + checksum(icmp) + icmp[4:]
+                frame = bytes.fromhex("020000000001020000000002") + b"\x08\x00"
+                with closing(listener("far1")) as wire:
+                    for _ in range(3):
+                        wire.send(frame + ipv4("10.9.0.2", "10.9.0.1", 1, icmp))
+                await asyncio.sleep(0.2)
+            route = Requests().route(socket.inet_aton(far), socket.if_nametoindex(BUNDLE))
+            assert socket.inet_ntoa(route.gateway) == "10.9.0.2"
 
     namespace.run(body)
