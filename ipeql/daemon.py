@@ -21,7 +21,7 @@ import click
 from ipeql.api.control import ControlServer
 from ipeql.api.dbus import service
 from ipeql.config import SEARCH_PATH
-from ipeql.errors import ConfigError, IpeqlError
+from ipeql.errors import ConfigError, DaemonExit, IpeqlError
 from ipeql.manager import BundleManager
 from ipeql.observe import Watcher
 from ipeql.service import journal, notify
@@ -131,12 +131,12 @@ def main(config: Path | None, keep: bool, unit: str) -> None:
 
     try:
         asyncio.run(run((config,) if config else SEARCH_PATH, keeps))
-    except ConfigError as error:
-        sys.exit(error.exit_code)
+    except ConfigError:
+        sys.exit(DaemonExit.CONFIG_INVALID)
     except IpeqlError as error:
         for problem in error.problems:
             journal.problem(problem)
-        sys.exit(error.exit_code)
+        sys.exit(DaemonExit.ERROR)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,19 @@ class ExitCode(enum.IntEnum):
     CHANGES = 10
 
 
+class DaemonExit(enum.IntEnum):
+    """Exit statuses of ``ipeqld``.
+
+    systemd prints a name for many statuses, and for 4 and 5 a wrong one here (NOPERMISSION,
+    NOTINSTALLED). So these are those of sysexits.h, which it names rightly: systemd.exec(5).
+    """
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    CONFIG_INVALID = 78
+
+
 class Code(enum.StrEnum):
     """The code of every problem IPEQL reports."""
 

@@ -6,6 +6,14 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 say() { printf 'ipeql: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
 
+# help "$@" <<EOF: print what stands on standard input and end, where --help or -h is asked for.
+help() {
+    local argument
+    for argument; do
+        case $argument in --help | -h) cat; exit 0 ;; esac
+    done
+}
+
 # need_root "$@": go on as root, through sudo where there is one; "$@" are the script's arguments.
 need_root() {
     if [ "$EUID" -eq 0 ]; then

@@ -47,3 +47,21 @@ def test_uninstall_stops_what_runs_and_leaves_the_configuration(machine: Machine
         lab.a.index("ipeql0")
     assert machine.run("find", "/etc", "-name", "*ipeql*") == "/etc/ipeql\n"
     assert machine.run("ls", "/etc/ipeql") == "home.yaml\n"
+
+
+def test_another_python_is_told_what_to_do(tree: Path) -> None:
+    upgrade = "cp /usr/bin/python3.11 /usr/bin/python3.99; ln -sf python3.99 /usr/bin/python3"
+    said = trees.nspawn(tree, "sh", "-c", f"{upgrade}; ipeql version 2>&1; echo $?")
+    assert "installed for python3.11" in said
+    assert "scripts/install" in said
+    assert said.endswith("78\n")
+
+
+@pytest.mark.parametrize("script", ["demo", "test", "install", "uninstall"])
+def test_help_installs_nothing(script: str) -> None:
+    with overlay(trees.debian()) as bare:
+        trees.nspawn(bare, "true")
+        before = files(bare)
+        said = trees.nspawn(bare, f"/source/scripts/{script}", "--help")
+        assert said.startswith(f"scripts/{script}")
+        assert files(bare) == before

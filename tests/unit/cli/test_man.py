@@ -18,7 +18,7 @@ import pytest
 from ipeql.cli.main import ipeql
 from ipeql.cli.shim import ipeql_enslave
 from ipeql.daemon import main as ipeqld
-from ipeql.errors import ExitCode
+from ipeql.errors import DaemonExit, ExitCode
 from tests.unit.config.test_config_docs import TABLES, value, yaml_text
 
 MAN = Path(__file__).parents[3] / "man"
@@ -65,9 +65,9 @@ def commands() -> Iterator[str]:
     yield ".El"
 
 
-def exit_status() -> Iterator[str]:
+def exit_status(statuses: type[ExitCode] | type[DaemonExit]) -> Iterator[str]:
     yield ".Bl -tag -width Ds -compact"
-    for status in ExitCode:
+    for status in statuses:
         yield f".It {status.value}\n{status.name.replace('_', ' ').lower()}"
     yield ".El"
 
@@ -92,7 +92,8 @@ PARTS = {
     "commands": commands,
     "daemon options": lambda: option_list(ipeqld),
     "enslave options": lambda: option_list(ipeql_enslave),
-    "exit status": exit_status,
+    "exit status": lambda: exit_status(ExitCode),
+    "daemon exit status": lambda: exit_status(DaemonExit),
     "keys": keys,
 }
 
