@@ -71,6 +71,11 @@ class Link:
     address in use, ``card`` the permanent one. ``kind`` is rtnetlink's, empty for hardware. Names
     are text that is safe to show (ipeql.names). ``train_limit``: the most packets that the kernel
     joins to a GSO train (gso_max_segs).
+
+    ``arp``: neighbours are asked for. ``arp_ignore``: the kernel's setting that is in force here.
+    ``master``, ``lower``: the ifindex of the link that this is a port of, or stands on. Of a tunnel
+    to one ``far_end``, ``leaves_by`` is the ifindex of the link that its own packets leave by; 0
+    where that is not known, or no bundle's device can be it.
     """
 
     ifindex: int
@@ -91,6 +96,12 @@ class Link:
     own_addresses: frozenset[Interface] = frozenset()
     rp_filter: int | None = 0
     strict_rp_filter: bool = False
+    arp: bool = True
+    arp_ignore: int = 0
+    master: int = 0
+    lower: int = 0
+    far_end: Address | None = None
+    leaves_by: int = 0
 
     @property
     def owner(self) -> str:

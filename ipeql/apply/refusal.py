@@ -7,7 +7,7 @@ from dataclasses import replace
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ipeql.errors import Code, IpeqlError, Problem
-from ipeql.plan import Action, AddAddress, AddRoute, RenameDevice, SetMtu
+from ipeql.plan import Action, AddAddress, AddRoute, RenameDevice, SetFilter, SetMtu
 
 UNDO_FAILED_HELP = "'ipeql plan' shows what is left to do; 'ipeql apply' tries again"
 
@@ -38,4 +38,5 @@ def explain(action: Action, error: IpeqlError | NetlinkError | OSError) -> tuple
         remedy = "run as root, or give the service CAP_NET_ADMIN and CAP_NET_RAW"
     reason = os.strerror(number) if number else str(error)
     message = f"{action.bundle}: cannot apply '{action}': {reason}"
-    return (Problem(Code.APPLY_FAILED, message, remedy, bundle=action.bundle),)
+    code = Code.FILTER_REFUSED if isinstance(action, SetFilter) else Code.APPLY_FAILED
+    return (Problem(code, message, remedy, bundle=action.bundle),)

@@ -7,8 +7,12 @@ import click
 from ipeql.cli.output import print_json
 from ipeql.cli.settings import Settings
 from ipeql.errors import Code, ExitCode, Problem
+from ipeql.plan import traffic
 
 _FAILURES = {Code.APPLY_FAILED, Code.NOT_IN_SYNC, Code.UNDO_FAILED, Code.BACKEND_LOST}
+
+_ONLY_TOLD = traffic.CODES - {Code.FILTER_REFUSED}
+"""What was asked for is applied all the same: a reload does not fail for these."""
 
 
 def show_changes(settings: Settings, shown: dict[str, Any]) -> ExitCode:
@@ -25,4 +29,5 @@ def show_changes(settings: Settings, shown: dict[str, Any]) -> ExitCode:
             click.echo("nothing to do")
     if any(problem.code in _FAILURES for problem in problems):
         return ExitCode.APPLY_FAILED
-    return ExitCode.ERROR if problems else ExitCode.OK
+    told = all(problem.code in _ONLY_TOLD for problem in problems)
+    return ExitCode.OK if told else ExitCode.ERROR

@@ -10,7 +10,7 @@ from typing import Any
 from ipeql.documents.configuration import TIME_PARAMETERS, parameters
 from ipeql.errors import Problem
 from ipeql.health.carrier import objection
-from ipeql.plan import Member, choose_backend, members
+from ipeql.plan import Member, choose_backend, members, traffic
 from ipeql.plan.members import enslave
 from ipeql.state import (
     TRANSIENT,
@@ -115,6 +115,9 @@ def _state(
         return "down", "no slave is usable"
     if usable < spec.min_slaves:
         return "degraded", f"fewer usable slaves than min-slaves, {spec.min_slaves}"
+    for problem in problems:
+        if problem.code in traffic.CODES:
+            return "degraded", problem.message.removeprefix(f"{spec.name}: ")
     return "ready", ""
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from struct import Struct
 
@@ -19,17 +20,18 @@ from ipeql.errors import Code, IpeqlError, Problem
 from ipeql.names import shown
 from ipeql.observe import ethtool
 from ipeql.observe.dump import Message, attributes, dump, repeated
+from ipeql.observe.tunnel import far_end, leaves_by
 from ipeql.state import MAX_TRAIN, PROTOCOL, Address, Interface, Link, ObservedRoute
 
 # include/uapi/linux/if_link.h, if.h, ip.h, if_addr.h, rtnetlink.h
 _IFINFOMSG = Struct("=BxHiII")  # family, type, index, flags, change mask
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_IFALIAS, _IFLA_AF_SPEC = 1, 3, 4, 20, 26
-_IFLA_GSO_MAX_SEGS = 40
+_IFLA_LINK, _IFLA_MASTER, _IFLA_LINK_NETNSID, _IFLA_GSO_MAX_SEGS = 5, 10, 37, 40
 _IFLA_PROP_LIST, _IFLA_ALT_IFNAME, _IFLA_PERM_ADDRESS = 52, 53, 54
 _IFLA_LINKINFO, _IFLA_INFO_KIND = 18, 1
 _IFLA_INET_CONF = 1
-_DEVCONF_RP_FILTER = 8  # counts from 1
-_IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000
+_DEVCONF_RP_FILTER, _DEVCONF_ARP_IGNORE = 8, 19  # count from 1
+_IFF_UP, _IFF_NOARP, _IFF_LOWER_UP = 0x1, 0x80, 0x10000
 _IFADDRMSG = Struct("=BBBBI")  # family, prefix length, flags, scope, index
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_PROTO = 1, 2, 11
 _RTMSG = Struct("=8BI")  # family, dst, src length, tos, table, protocol, scope, type, flags
@@ -58,7 +60,8 @@ async def snapshot() -> Snapshot:
     """
     try:
         async with asyncio.timeout(_TIMEOUT), AsyncIPRoute(strict_check=True) as kernel:
-            return await _links(kernel), await _routes(kernel)
+            links, routes = await _links(kernel), await _routes(kernel)
+            return await _with_ways(kernel, links, routes), routes
     except OSError as error:
         reason = error.strerror or f"no consistent answer in {_TIMEOUT} s"
         problem = Problem(
@@ -72,7 +75,7 @@ async def snapshot() -> Snapshot:
 async def _links(kernel: AsyncIPRoute) -> dict[int, Link]:
     messages = await dump(kernel, RTM_GETLINK, ifinfmsg(), _IFINFOMSG.size)
     addresses = await _addresses(kernel)
-    all_rp_filter = _all_rp_filter()
+    all_rp_filter, all_arp_ignore = _everywhere("rp_filter"), _everywhere("arp_ignore")
     links: dict[int, Link] = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for message in messages:
@@ -96,10 +99,33 @@ async def _links(kernel: AsyncIPRoute) -> dict[int, Link]:
                 altnames=_altnames(message),
                 addresses=frozenset(present),
                 own_addresses=frozenset(address for address, ours in present.items() if ours),
-                rp_filter=(rp_filter := _rp_filter(message)),
+                rp_filter=(rp_filter := _ipv4_setting(message, _DEVCONF_RP_FILTER)),
                 strict_rp_filter=_is_strict(all_rp_filter, rp_filter, present),
+                arp=not flags & _IFF_NOARP,
+                arp_ignore=max(all_arp_ignore, _ipv4_setting(message, _DEVCONF_ARP_IGNORE) or 0),
+                master=_number(message, _IFLA_MASTER) or 0,
+                lower=_lower(message),
+                far_end=far_end(_kind(message), message.attributes.get(_IFLA_LINKINFO, b"")),
             )
     return links
+
+
+async def _with_ways(
+    kernel: AsyncIPRoute, links: dict[int, Link], routes: Iterable[ObservedRoute]
+) -> dict[int, Link]:
+    """Return the links; of a tunnel, with the link that its own packets leave by.
+
+    The kernel is asked only where a bundle's device may be that link.
+    """
+    ours = [route.to for route in routes] + [
+        address.network for link in links.values() if link.owner for address in link.addresses
+    ]
+    return {
+        ifindex: replace(link, leaves_by=await leaves_by(kernel, link.far_end))
+        if link.far_end and any(link.far_end in network for network in ours)
+        else link
+        for ifindex, link in links.items()
+    }
 
 
 async def _addresses(kernel: AsyncIPRoute) -> dict[int, dict[Interface, bool]]:
@@ -156,9 +182,9 @@ def _gateway(message: Message) -> Address | None:
     return ipaddress.ip_address(gateway) if gateway else None
 
 
-def _all_rp_filter() -> int:
+def _everywhere(setting: str) -> int:
     try:
-        return int(Path("/proc/sys/net/ipv4/conf/all/rp_filter").read_text())
+        return int(Path("/proc/sys/net/ipv4/conf/all", setting).read_text())
     except (OSError, ValueError):
         return 0
 
@@ -177,12 +203,12 @@ def _is_strict(everywhere: int, own: int | None, addresses: Iterable[Interface])
     return rp_filter == _STRICT or (rp_filter == _LOOSE and not has_ipv4)
 
 
-def _rp_filter(message: Message) -> int | None:
-    """Return the link's own rp_filter; None where IPv4 is not on it (MTU below 68)."""
+def _ipv4_setting(message: Message, number: int) -> int | None:
+    """Return one of the link's own settings; None where IPv4 is not on it (MTU below 68)."""
     by_family = attributes(message.attributes.get(_IFLA_AF_SPEC, b""))
     of_ipv4 = attributes(by_family.get(socket.AF_INET, b""))
     values = of_ipv4.get(_IFLA_INET_CONF, b"")
-    offset = (_DEVCONF_RP_FILTER - 1) * _U32.size
+    offset = (number - 1) * _U32.size
     return int(_U32.unpack_from(values, offset)[0]) if len(values) > offset else None
 
 
@@ -199,6 +225,12 @@ def _kind(message: Message) -> str:
     """Return the rtnetlink kind, empty where the link has none: hardware."""
     info = attributes(message.attributes.get(_IFLA_LINKINFO, b""))
     return shown(_bytes(info, _IFLA_INFO_KIND))
+
+
+def _lower(message: Message) -> int:
+    """Return the ifindex of the link this one stands on; 0 where that is in another namespace."""
+    elsewhere = _IFLA_LINK_NETNSID in message.attributes
+    return 0 if elsewhere else _number(message, _IFLA_LINK) or 0
 
 
 def _altnames(message: Message) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from ipeql.plan.actions import (
 from ipeql.plan.backend import Choice, choose_backend
 from ipeql.plan.device import ABSENT, Device, device_actions, observe_device, with_metric
 from ipeql.plan.members import Enslaved, Member, enslave, members
+from ipeql.plan.traffic import hindrances, loose_rp_filter
 from ipeql.plan.trains import train_limit
 from ipeql.state import BundleSpec, DesiredState, Link, ObservedState
 
@@ -68,7 +69,7 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
                 actions.append(RenameDevice(bundle=bundle, before=link.name))
             actions += _bundle(spec, choice.backend, link, enslaved, observed)
             problems += enslaved.problems
-            problems += _strict_everywhere(spec, enslaved.slaves)
+            problems += hindrances(spec, link, enslaved.slaves, observed.links.values())
     return Plan(tuple(actions), tuple(problems))
 
 
@@ -129,14 +130,6 @@ def _prepare(bundle: str, slave: Member, observed: ObservedState) -> Iterator[Ac
         yield SetFilter(bundle=bundle, ifindex=index, name=name, before=before, after=after)
 
 
-def loose_rp_filter(link: Link) -> int:
-    """Return the reverse path filter that lets a bundle's packets in: loose, or off.
-
-    Loose drops everything on a link without an IPv4 address (docs/adr/0006-rp-filter.md).
-    """
-    return 2 if any(address.version == 4 for address in link.addresses) else 0
-
-
 def _release(bundle: str, keep: Iterable[Member], observed: ObservedState) -> Iterator[Action]:
     kept = {slave.link.ifindex for slave in keep}
     for owner, ifindex in sorted(observed.prepared):
@@ -159,21 +152,6 @@ def _destroy(bundle: str, observed: ObservedState, link: Link | None) -> Destroy
         )
     restore += device_actions(bundle, observe_device(link, observed), ABSENT)
     return DestroyBundle(bundle=bundle, backend=running.backend, restore=tuple(restore))
-
-
-def _strict_everywhere(spec: BundleSpec, slaves: Iterable[Member]) -> Iterator[Problem]:
-    """Yield a problem for every slave whose own filter has no effect: the larger value counts."""
-    for slave in slaves:
-        link = slave.link
-        if link.strict_rp_filter and link.rp_filter == loose_rp_filter(link):
-            yield Problem(
-                Code.FILTER_EVERYWHERE,
-                f"{spec.name}: {link.name} drops what arrives for the bundle, "
-                "since net.ipv4.conf.all.rp_filter is not 0",
-                f"sysctl -w net.ipv4.conf.all.rp_filter=0, or give {link.name} an IPv4 address",
-                slave.spec.mark or spec.mark,
-                spec.name,
-            )
 
 
 def _name_taken(spec: BundleSpec) -> Problem:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from ipeql.backends.bpf import pins
 from ipeql.backends.tun import client
+from ipeql.errors import ExitCode
 from lab.network import netns
 from lab.network.host import Host
 
@@ -92,8 +93,11 @@ class Ipeqld:
         return done.stdout
 
     def status(self) -> dict[str, Any]:
-        """Return the status document."""
-        document: dict[str, Any] = json.loads(self.ipeql("status", "--json"))
+        """Return the status document; RuntimeError where there is none."""
+        done = self.run_ipeql("status", "--json")
+        if done.returncode not in (ExitCode.OK, ExitCode.DOWN):
+            raise RuntimeError(f"ipeql status: {done.stderr}")
+        document: dict[str, Any] = json.loads(done.stdout)
         return document
 
     def reload(self, configuration: str) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 from pathlib import Path
 
 import pytest
@@ -43,10 +43,14 @@ LINKS = (
     f"link set {WIRE} mtu 1400",
     "link set eth1 up",
 )
+HOP = IPv6Address("fe80::1")
 BUNDLE = BundleSpec(
     "ipeql0",
     "bw_load",
-    (SlaveSpec("eth1", bandwidth=10**8), SlaveSpec(WIRE, bandwidth=10**7)),
+    (
+        SlaveSpec("eth1", bandwidth=10**8, via6=HOP),
+        SlaveSpec(WIRE, bandwidth=10**7, via6=HOP),
+    ),
     addresses=(ip_interface("10.9.0.1/24"), ip_interface("fd00:9::1/64")),
     routes=(
         RouteSpec(ip_network("192.168.40.0/24"), ip_address("10.9.0.2"), 50),
@@ -139,8 +143,8 @@ def test_every_kind_of_change_is_applied_live(namespace: Namespace, tmp_path: Pa
         method="bw_lag_eq",
         parameters=(("queue_limit", 50_000_000),),
         slaves=(
-            SlaveSpec(WIRE, bandwidth=10**6, lag=10**6),
-            SlaveSpec("far1", bandwidth=10**6, lag=0),
+            SlaveSpec(WIRE, bandwidth=10**6, lag=10**6, via6=HOP),
+            SlaveSpec("far1", bandwidth=10**6, lag=0, via6=HOP),
         ),
         mtu=1280,
         stripe_unit="packet",
@@ -170,7 +174,7 @@ def test_every_kind_of_change_is_applied_live(namespace: Namespace, tmp_path: Pa
 
 def test_a_train_limit_that_somebody_set_is_set_back(namespace: Namespace, tmp_path: Path) -> None:
     namespace.ip(*LINKS)
-    fast = replace(BUNDLE, slaves=(SlaveSpec("eth1", bandwidth=10**8),))
+    fast = replace(BUNDLE, slaves=(SlaveSpec("eth1", bandwidth=10**8, via6=HOP),))
 
     async def body() -> None:
         async with reconciler(tmp_path) as passes:
@@ -206,7 +210,7 @@ def test_what_runs_is_adopted_after_a_restart(namespace: Namespace, tmp_path: Pa
 
 def test_slaves_that_vanish_return_and_appear(namespace: Namespace, tmp_path: Path) -> None:
     namespace.ip(*LINKS)
-    slaves = (SlaveSpec("eth1"), SlaveSpec(match=LinkMatch("lte*")))
+    slaves = (SlaveSpec("eth1", via6=HOP), SlaveSpec(match=LinkMatch("lte*"), via6=HOP))
     desired = wanted(replace(BUNDLE, method="round_robin", slaves=slaves))
 
     async def enslaved(passes: Reconciler) -> list[str]:
@@ -269,7 +273,7 @@ def test_a_refused_detail_does_not_hold_up_other_changes(
     namespace: Namespace, tmp_path: Path
 ) -> None:
     namespace.ip(*LINKS)
-    slaves = (SlaveSpec("eth1"), SlaveSpec(match=LinkMatch("lte*")))
+    slaves = (SlaveSpec("eth1", via6=HOP), SlaveSpec(match=LinkMatch("lte*"), via6=HOP))
     desired = wanted(replace(BUNDLE, method="round_robin", slaves=slaves, routes=(BAD_ROUTE,)))
 
     async def body() -> None:

@@ -90,7 +90,7 @@ def test_before_anything_runs(machine: Machine) -> None:
     assert plan.returncode == 10
     assert plan.stdout.splitlines()[0] == "+ create ipeql0 (tun)"
     status = machine.ipeql("status")
-    assert (status.returncode, status.stdout.split()[:2]) == (0, ["ipeql0", "failed"])
+    assert (status.returncode, status.stdout.split()[:2]) == (3, ["ipeql0", "failed"])
     assert "the daemon is not running" in status.stderr
     apply = machine.ipeql("apply")
     assert (apply.returncode, apply.stdout) == (8, "")

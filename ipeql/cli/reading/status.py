@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 import time
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 from ipeql.cli.names import complete, pick
 from ipeql.cli.output import print_json, remark
 from ipeql.cli.settings import Settings, options
-from ipeql.errors import NotRunningError, Problem
+from ipeql.errors import ExitCode, NotRunningError, Problem
 
 REFRESH_S = 1.0
 
@@ -23,9 +24,10 @@ REFRESH_S = 1.0
 def status(settings: Settings, bundle: str | None, watch: bool) -> None:
     """Show how the bundles and their slaves fare.
 
-    A bundle is ready, degraded (fewer usable slaves than min-slaves), down (no
-    usable slave) or failed (it could not be set up). Without the daemon the
-    kernel and the dataplane are read directly.
+    A bundle is ready, degraded (fewer usable slaves than min-slaves, or a
+    setting keeps packets from passing), down (no usable slave) or failed (it
+    could not be set up). Where one is down or failed, the exit status is 3.
+    Without the daemon the kernel and the dataplane are read directly.
 
     \b
     Example: ipeql status ipeql0 --watch
@@ -34,10 +36,13 @@ def status(settings: Settings, bundle: str | None, watch: bool) -> None:
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
             _watch(settings, bundle, shown)
-    elif settings.json:
+        return
+    if settings.json:
         print_json(shown)
     else:
         _print(shown)
+    if any(each["state"] in ("down", "failed") for each in shown["bundles"]):
+        sys.exit(ExitCode.DOWN)
 
 
 def _document(settings: Settings, bundle: str | None, aloud: bool = False) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ipeql.errors import ExitCode
 from lab.network.hosts import Lab
 from lab.network.ipeqld import Ipeqld
 from tests.netns.bundle import USUAL, carries, traffic, wait_for
@@ -44,9 +45,11 @@ def test_routes_fall_back_while_no_slave_is_usable(lab: Lab, daemon: Ipeqld) -> 
     lab.set_carrier(lab.a, "eth2", False)
     wait_for(lambda: way(lab) == "eth3")
     assert daemon.status()["bundles"][0]["state"] == "down"
+    assert daemon.run_ipeql("status").returncode == ExitCode.DOWN
     lab.set_carrier(lab.a, "eth1", True)
     wait_for(lambda: way(lab) == "ipeql0")
     lab.set_carrier(lab.a, "eth2", True)
     with traffic(lab):
         wait_for(carries(daemon, "eth1", "eth2"))
     wait_for(lambda: daemon.status()["bundles"][0]["state"] == "ready")
+    assert daemon.run_ipeql("status").returncode == ExitCode.OK

@@ -1,0 +1,173 @@
+"""What keeps a bundle's packets from passing although its slaves are usable.
+
+Nothing here is changed by IPEQL: the settings are the administrator's. They are told with the
+remedy, and a bundle with one of them is degraded.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from ipeql.errors import Code, Problem
+from ipeql.plan.members import Member
+from ipeql.state import ARPHRD_ETHER, BundleSpec, Link
+
+_IGNORES_OTHER_LINKS = frozenset({1, 2, 8})
+"""Values of arp_ignore that leave questions for another link's address unanswered.
+
+Documentation/networking/ip-sysctl.rst.
+"""
+
+_TAKES_PACKETS = frozenset({"bridge", "bond", "team", "openvswitch"})
+"""Kinds of links whose ports hand what arrives to them, past their own addresses."""
+
+Found = tuple[Code, str, str]
+"""A code, a message without the bundle's name, a remedy."""
+
+
+def loose_rp_filter(link: Link) -> int:
+    """Return the reverse path filter that lets a bundle's packets in: loose, or off.
+
+    Loose drops everything on a link without an IPv4 address (docs/adr/0006-rp-filter.md).
+    """
+    return 2 if any(address.version == 4 for address in link.addresses) else 0
+
+
+def hindrances(
+    spec: BundleSpec, device: Link | None, slaves: Sequence[Member], links: Iterable[Link]
+) -> list[Problem]:
+    """Return what keeps packets from passing; ``slaves``: those in the table, ``links``: all."""
+    found: list[Problem] = []
+    for check in _OF_A_SLAVE:
+        for slave in slaves:
+            mark = slave.spec.mark or spec.mark
+            found += (
+                Problem(code, f"{spec.name}: {text}", remedy, mark, spec.name)
+                for code, text, remedy in check(spec, device, slave)
+            )
+    found += (
+        Problem(code, f"{spec.name}: {text}", remedy, spec.mark, spec.name)
+        for code, text, remedy in _is_port(device, links)
+    )
+    return found
+
+
+def _strict_everywhere(spec: BundleSpec, device: Link | None, slave: Member) -> Iterator[Found]:
+    # The slave's own filter has no effect: the larger value counts.
+    link = slave.link
+    if link.strict_rp_filter and link.rp_filter == loose_rp_filter(link):
+        yield (
+            Code.FILTER_EVERYWHERE,
+            f"{link.name} drops what arrives for the bundle, "
+            "since net.ipv4.conf.all.rp_filter is not 0",
+            f"sysctl -w net.ipv4.conf.all.rp_filter=0, or give {link.name} an IPv4 address",
+        )
+
+
+def _arp_ignored(spec: BundleSpec, device: Link | None, slave: Member) -> Iterator[Found]:
+    # Where no slave has a next hop, the far end asks there for the bundle's own address.
+    link = slave.link
+    if (
+        _has_version(spec, 4)
+        and slave.spec.via is None
+        and link.arphrd == ARPHRD_ETHER
+        and link.arp
+        and link.arp_ignore in _IGNORES_OTHER_LINKS
+    ):
+        yield (
+            Code.ARP_IGNORED,
+            f"{link.name} does not answer ARP for the bundle's address, "
+            f"since arp_ignore is {link.arp_ignore}",
+            f"sysctl -w net.ipv4.conf.all.arp_ignore=0 net.ipv4.conf.{link.name}.arp_ignore=0, "
+            "or have the far end send by a next hop",
+        )
+
+
+def _subnet_shadowed(spec: BundleSpec, device: Link | None, slave: Member) -> Iterator[Found]:
+    # The more specific route, or of two alike the earlier one, is the slave's.
+    if not slave.link.up:
+        return
+    for own in spec.addresses:
+        for other in sorted(slave.link.addresses, key=str):
+            single = other.network.prefixlen == other.network.max_prefixlen
+            if single or other.version != own.version:
+                continue
+            if other.network.subnet_of(own.network):  # type: ignore[arg-type]
+                yield (
+                    Code.SUBNET_SHADOWED,
+                    f"{slave.link.name} has {other} in the bundle's subnet {own.network}, "
+                    "so packets go there past the bundle",
+                    "give the bundle a subnet of its own",
+                )
+
+
+def _comes_back(spec: BundleSpec, device: Link | None, slave: Member) -> Iterator[Found]:
+    link = slave.link
+    if device is None or device.ifindex not in (link.leaves_by, link.lower):
+        return
+    to = f" to {link.far_end}" if link.far_end else ""
+    remedy = (
+        f"add a route to {link.far_end} over the link that carries the tunnel"
+        if link.far_end
+        else f"take {link.name} out of the bundle"
+    )
+    yield (
+        Code.COMES_BACK,
+        f"loop: the packets that {link.name} sends{to} come back into the bundle",
+        remedy,
+    )
+
+
+def _no_next_hop6(spec: BundleSpec, device: Link | None, slave: Member) -> Iterator[Found]:
+    # An IPv6 host answers for the addresses of the asked link alone, unlike with ARP.
+    link = slave.link
+    if (
+        _has_version(spec, 6)
+        and slave.spec.via6 is None
+        and link.arphrd == ARPHRD_ETHER
+        and link.arp
+    ):
+        yield (
+            Code.NEXT_HOP_MISSING,
+            f"{link.name} has no 'via6': over Ethernet, nobody answers there for IPv6 addresses "
+            "of the far bundle",
+            "write the far end's address on this link, such as 'via6: fe80::1'",
+        )
+
+
+def _is_port(device: Link | None, links: Iterable[Link]) -> Iterator[Found]:
+    if device is None:
+        return
+    for link in links:
+        if link.ifindex == device.master and link.kind in _TAKES_PACKETS:
+            yield (
+                Code.IS_PORT,
+                f"it is a port of {link.name}, a {link.kind}, which takes what arrives",
+                f"a bundle carries IP packets, not frames: ip link set {device.name} "
+                "nomaster, and route",
+            )
+
+
+def _has_version(spec: BundleSpec, version: int) -> bool:
+    networks = [address.network for address in spec.addresses] + [r.to for r in spec.routes]
+    return any(network.version == version for network in networks)
+
+
+_OF_A_SLAVE: tuple[Callable[[BundleSpec, Link | None, Member], Iterator[Found]], ...] = (
+    _strict_everywhere,
+    _arp_ignored,
+    _subnet_shadowed,
+    _comes_back,
+    _no_next_hop6,
+)
+
+CODES = frozenset(
+    {
+        Code.FILTER_EVERYWHERE,
+        Code.ARP_IGNORED,
+        Code.SUBNET_SHADOWED,
+        Code.COMES_BACK,
+        Code.NEXT_HOP_MISSING,
+        Code.IS_PORT,
+        Code.FILTER_REFUSED,
+    }
+)
+"""The problems that make a bundle degraded."""
