@@ -96,7 +96,14 @@ class BundleManager:
             with contextlib.suppress(IpeqlError):  # gone meanwhile: its state says so
                 statistics[name] = await self._backends[bundle.backend].statistics(name)
         problems = (*self._refused, *self._problems)
-        return describe(self._desired, observed, statistics, problems, daemon=True)
+        return describe(
+            self._desired,
+            observed,
+            statistics,
+            problems,
+            daemon=True,
+            changed_files=self._layers.changed_files(),
+        )
 
     async def plan(self) -> dict[str, Any]:
         """Return what a reload would do, from the files as they are now."""

@@ -35,11 +35,13 @@ def describe(
     problems: Sequence[Problem],
     *,
     daemon: bool,
+    changed_files: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the status document.
 
     ``statistics`` is by bundle name. A problem is shown with the bundle it names, or at the top
-    where it names none, such as a refused reload. ``daemon``: one looks after the bundles. Pure.
+    where it names none, such as a refused reload. ``daemon``: one looks after the bundles.
+    ``changed_files``: those of the configuration that have changed since they were read. Pure.
     """
     problems = (*problems, *desired.problems)
     present = members(desired, observed.links, observed.prepared)
@@ -47,6 +49,7 @@ def describe(
         "schema": SCHEMA,
         "daemon": daemon,
         "generation": desired.generation,
+        "changed_files": list(changed_files),
         "problems": [
             problem.to_json() for problem in problems if problem.bundle not in desired.bundles
         ],

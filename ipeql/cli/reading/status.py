@@ -65,6 +65,9 @@ def _print(shown: dict[str, Any]) -> None:
 
     for problem in shown["problems"]:
         click.echo(Problem.from_json(problem).render(), err=True)
+    if changed := shown.get("changed_files"):
+        names = ", ".join(changed)
+        remark(f"not in force yet: {names}; 'ipeql plan' shows what 'ipeql reload' would do")
     if not shown["bundles"]:
         remark("no bundle is configured")
     console = table.console()

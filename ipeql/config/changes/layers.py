@@ -5,6 +5,7 @@ kept without effect (``overlay``). Transient changes are kept in RUNTIME_DIRECTO
 daemon, and end when the machine restarts, as all of /run does.
 """
 
+import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from ipeql.config.changes.change import parse_change, to_data, without
 from ipeql.config.changes.overlay import Placed, overlay, revised
 from ipeql.config.load import examine, load
 from ipeql.config.schema.model import Change
-from ipeql.config.yaml.files import find_files
+from ipeql.config.yaml.files import find_files, read_text
 from ipeql.errors import (
     Code,
     ConfigError,
@@ -43,6 +44,7 @@ class Layers:
         self._directories = directories
         self._path = runtime / FILE_NAME
         self._files = DesiredState({})
+        self._digests: dict[Path, bytes] = {}
         self._transient = _read(self._path)
         self.desired = DesiredState({})
 
@@ -52,7 +54,9 @@ class Layers:
 
     def load(self) -> None:
         """Put in force what the files say now; ConfigError: what was in force stays."""
+        digests = self._digests_now()
         files = load(find_files(self._directories))
+        self._digests = digests
         self._files = replace(files, generation=self._files.generation + 1)
         self.desired = self._over(self._files)
 
@@ -61,12 +65,22 @@ class Layers:
 
         For the start, when there are no last good ones. ConfigError: no good file has a bundle.
         """
+        self._digests = self._digests_now()
         found = examine(find_files(self._directories))
         if found.problems and not found.desired.bundles:
             raise ConfigError(found.problems)
         self._files = replace(found.desired, generation=self._files.generation + 1)
         self.desired = self._over(self._files)
         return found.problems
+
+    def changed_files(self) -> list[str]:
+        """Return the files whose content is another one than when they were put in force, sorted.
+
+        Those that are new or gone too.
+        """
+        now = self._digests_now()
+        paths = now.keys() | self._digests.keys()
+        return sorted(str(path) for path in paths if now.get(path) != self._digests.get(path))
 
     def change(self, change: Change) -> None:
         """Put a transient change in force; IpeqlError: it does not fit, or cannot be kept."""
@@ -84,6 +98,12 @@ class Layers:
             raise NotFoundError(no_such_bundle(bundle, self.desired.bundles))
         self._keep(rest)
 
+    def _digests_now(self) -> dict[Path, bytes]:
+        try:
+            return {path: _digest(path) for path in find_files(self._directories)}
+        except ConfigError:  # loading says why
+            return {}
+
     def _over(self, files: DesiredState) -> DesiredState:
         return overlay(files, map(Placed, self._transient))
 
@@ -93,6 +113,13 @@ class Layers:
             _write(self._path, transient)
             self._transient = transient
         self.desired = self._over(self._files)
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(read_text(path).encode()).digest()
+    except ConfigError:
+        return b""
 
 
 def _read(path: Path) -> tuple[Change, ...]:

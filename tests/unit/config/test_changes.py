@@ -337,3 +337,21 @@ def test_changes_pass_through_files_unchanged(
         except IpeqlError:
             continue
     assert load(sorted(etc.glob("*.yaml"))).bundles == overlay(files, map(Placed, kept)).bundles
+
+
+def test_files_that_changed_since_they_were_read_are_known(etc: Path, layers: Layers) -> None:
+    assert layers.changed_files() == []
+    file, new = etc / "a.yaml", etc / "b.yaml"
+    file.touch()
+    assert layers.changed_files() == []
+    file.write_text(FILES + "# more\n")
+    new.write_text("version: 1\nbundles: {}\n")
+    assert layers.changed_files() == [str(file), str(new)]
+    layers.load()
+    assert layers.changed_files() == []
+    new.unlink()
+    assert layers.changed_files() == [str(new)]
+    file.write_text("bundels: {}")
+    with pytest.raises(ConfigError):
+        layers.load()
+    assert layers.changed_files() == [str(file), str(new)]
