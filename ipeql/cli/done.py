@@ -11,7 +11,7 @@ from ipeql.plan import traffic
 
 _FAILURES = {Code.APPLY_FAILED, Code.NOT_IN_SYNC, Code.UNDO_FAILED, Code.BACKEND_LOST}
 
-_ONLY_TOLD = traffic.CODES - {Code.FILTER_REFUSED}
+ONLY_TOLD = traffic.CODES - {Code.FILTER_REFUSED}
 """What was asked for is applied all the same: a reload does not fail for these."""
 
 
@@ -29,5 +29,5 @@ def show_changes(settings: Settings, shown: dict[str, Any]) -> ExitCode:
             click.echo("nothing to do")
     if any(problem.code in _FAILURES for problem in problems):
         return ExitCode.APPLY_FAILED
-    told = all(problem.code in _ONLY_TOLD for problem in problems)
+    told = all(problem.code in ONLY_TOLD for problem in problems)
     return ExitCode.OK if told else ExitCode.ERROR

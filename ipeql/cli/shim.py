@@ -17,6 +17,7 @@ import click
 
 from ipeql.cli.changing.change import make
 from ipeql.cli.changing.set import assignment
+from ipeql.cli.done import ONLY_TOLD
 from ipeql.cli.names import pick
 from ipeql.cli.output import remark, report_fault
 from ipeql.cli.settings import Settings
@@ -128,7 +129,7 @@ def _make(changes: Sequence[dict[str, Any]], options: dict[str, Any]) -> int:
             failed = True
             continue
         for problem in done["problems"]:
-            failed = True
+            failed |= problem["code"] not in ONLY_TOLD
             click.echo(Problem.from_json(problem).render(), err=True)
         if options["verbose"]:
             for action in done["actions"]:

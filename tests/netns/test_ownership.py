@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from ipaddress import ip_interface
+from ipaddress import IPv6Address, ip_interface
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ LINKS = (
 BUNDLE = BundleSpec(
     "ipeql0",
     "round_robin",
-    (SlaveSpec("eth1"),),
+    (SlaveSpec("eth1", via6=IPv6Address("fe80::1")),),
     addresses=(ip_interface("10.9.0.1/24"), ip_interface("fd00:9::1/64")),
 )
 
