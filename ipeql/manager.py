@@ -96,7 +96,7 @@ class BundleManager:
             with contextlib.suppress(IpeqlError):  # gone meanwhile: its state says so
                 statistics[name] = await self._backends[bundle.backend].statistics(name)
         problems = (*self._refused, *self._problems)
-        return describe(
+        status = describe(
             self._desired,
             observed,
             statistics,
@@ -104,6 +104,7 @@ class BundleManager:
             daemon=True,
             changed_files=self._layers.changed_files(),
         )
+        return status | {"directories": [str(each) for each in self._layers.directories]}
 
     async def plan(self) -> dict[str, Any]:
         """Return what a reload would do, from the files as they are now."""

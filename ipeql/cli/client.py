@@ -8,9 +8,11 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ipeql.api.control import socket_path
+from ipeql.cli.settings import Settings
 from ipeql.errors import Code, ExitCode, IpeqlError, NotRunningError, Problem
 
 ANSWER_TIMEOUT_S = 10.0
@@ -25,6 +27,24 @@ def call(method: str, timeout: float = ANSWER_TIMEOUT_S, **parameters: object) -
         _send(connection, method, parameters)
         with connection.makefile("rb") as answers:
             return _read(answers.readline(), "result")
+
+
+def has_files_of(settings: Settings) -> bool:
+    """Say whether the daemon reads the files that the command line means; NotRunningError."""
+    return settings.config is None or _directories() == [settings.config.resolve()]
+
+
+def same_files(settings: Settings) -> None:
+    """IpeqlError where ``--config`` names other files than those of the daemon that answers."""
+    if not has_files_of(settings):
+        used = ", ".join(map(str, _directories()))
+        message = f"ipeqld runs with the files of {used}, not of {settings.config}"
+        advice = "leave --config out, or stop ipeqld and start it with that directory"
+        raise IpeqlError(Problem(Code.BAD_REQUEST, message, advice))
+
+
+def _directories() -> list[Path]:
+    return [Path(each).resolve() for each in call("Describe").get("directories", [])]
 
 
 def events() -> Iterator[dict[str, Any]]:

@@ -16,8 +16,11 @@ from ipeql.config.schema.explain import explain
 from ipeql.config.schema.model import Bundle, File
 from ipeql.config.yaml.files import read_text
 from ipeql.config.yaml.reader import Document, Path
-from ipeql.errors import ConfigError, Problem
+from ipeql.errors import Code, ConfigError, Problem
 from ipeql.state import BundleSpec, DesiredState
+
+MOST_PROBLEMS = 20
+"""More are counted, not shown."""
 
 
 class Found(NamedTuple):
@@ -30,7 +33,8 @@ class Found(NamedTuple):
 def load(paths: Iterable[FilePath]) -> DesiredState:
     """Return the bundles that ``paths`` define and change; a file with nothing in it does neither.
 
-    ConfigError carries every problem of every file, in the order of the files and their lines.
+    ConfigError carries the problems of every file, in the order of the files and their lines, the
+    first MOST_PROBLEMS of them and how many more there are.
     """
     found = examine(paths)
     if found.problems:
@@ -60,7 +64,17 @@ def examine(paths: Iterable[FilePath]) -> Found:
             bundles |= {bundle.name: bundle for bundle in defined}
             changes += changed
     files = DesiredState(bundles, complete=not problems)
-    return Found(overlay(files, changes), tuple(problems))
+    return Found(overlay(files, changes), _first(problems))
+
+
+def _first(problems: list[Problem]) -> tuple[Problem, ...]:
+    more = len(problems) - MOST_PROBLEMS
+    if more <= 0:
+        return tuple(problems)
+    message = f"here begin {more} problems that are not shown"
+    mark = problems[MOST_PROBLEMS].mark
+    rest = Problem(Code.MANY, message, "mend those above first", mark)
+    return (*problems[:MOST_PROBLEMS], rest)
 
 
 def _in_order(document: Document) -> list[Problem]:

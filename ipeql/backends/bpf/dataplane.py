@@ -40,6 +40,11 @@ def unavailable() -> str:
         libbpf.library()
     except OSError:
         return "libbpf.so.1 is not installed; install libbpf1"
+    if pins.is_private():
+        return (
+            f"{pins.BPF_FS} is not mounted in this mount namespace, which 'ip netns exec' makes "
+            "anew for each command; use nsenter --net=/run/netns/NAME"
+        )
     try:
         left_out()
     except OSError as error:

@@ -80,6 +80,24 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path)
 
 
+def is_private() -> bool:
+    """Say whether pins would end with the caller's mount namespace.
+
+    ``ip netns exec NAME`` gives a command a mount namespace of its own, and there a /sys whose
+    source is called NAME: iproute2, lib/namespace.c, netns_switch().
+    """
+    source = ""
+    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
+        before, _, after = line.partition(" - ")
+        if before.split()[4] == "/sys":
+            _, source, *_ = after.split()
+    return (
+        _file_system(BPF_FS) != BPF_FS_MAGIC
+        and bool(source)
+        and Path("/run/netns", source).is_file()
+    )
+
+
 def mount() -> None:
     """Mount the bpf file system where it is missing, as iproute2 and bpftool do; OSError."""
     if _file_system(BPF_FS) != BPF_FS_MAGIC:

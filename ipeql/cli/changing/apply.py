@@ -24,6 +24,7 @@ def apply(context: click.Context) -> None:
 
     settings = context.ensure_object(Settings)
     try:
+        client.same_files(settings)
         result = client.call("Apply", client.PASS_TIMEOUT_S)
     except NotRunningError:
         from ipeql.cli import local

@@ -21,6 +21,7 @@ def make(settings: Settings, change: dict[str, Any], save: bool) -> dict[str, An
     from ipeql.cli import client
 
     if not save:
+        client.same_files(settings)
         return client.call("Change", client.PASS_TIMEOUT_S, change=change)
     from ipeql.config import parse_change
     from ipeql.config.changes.saved import save as write

@@ -20,5 +20,7 @@ def reload(context: click.Context) -> None:
     from ipeql.cli import client
     from ipeql.cli.done import show_changes
 
+    settings = context.ensure_object(Settings)
+    client.same_files(settings)
     result = client.call("Reload", client.PASS_TIMEOUT_S)
-    context.exit(show_changes(context.ensure_object(Settings), result))
+    context.exit(show_changes(settings, result))

@@ -22,5 +22,7 @@ def revert(context: click.Context, bundle: str) -> None:
     from ipeql.cli import client
     from ipeql.cli.done import show_changes
 
+    settings = context.ensure_object(Settings)
+    client.same_files(settings)
     result = client.call("Revert", client.PASS_TIMEOUT_S, bundle=bundle)
-    context.exit(show_changes(context.ensure_object(Settings), result))
+    context.exit(show_changes(settings, result))

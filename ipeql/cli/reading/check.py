@@ -21,12 +21,12 @@ def check(settings: Settings, files: tuple[Path, ...]) -> None:
     \b
     Example: ipeql check new.yaml && sudo cp new.yaml /etc/ipeql/
     """
-    from ipeql.config import find_files, load
+    from ipeql.config import find_files, load, with_remarks
 
     paths = list(files) or find_files(settings.directories)
     if not paths:
         remark(f"no *.yaml in {', '.join(map(str, settings.directories))}")
-    desired = load(paths)
+    desired = with_remarks(load(paths), () if files else settings.directories)
     for problem in desired.problems:
         click.echo(problem.render(), err=True)
     bundles = desired.bundles.values()

@@ -16,8 +16,8 @@ from ipeql.errors import ExitCode, NotRunningError
 def plan(context: click.Context, exit_code: bool) -> None:
     """Show what an apply would change; change nothing.
 
-    The daemon is asked, about its files as they are now; with --config, or
-    without the daemon, the machine is read directly.
+    The daemon is asked, about its files as they are now. Without the daemon,
+    or with --config of other files, the machine is read directly.
 
     \b
     Example: ipeql plan
@@ -36,7 +36,7 @@ def plan(context: click.Context, exit_code: bool) -> None:
 def _plan(settings: Settings) -> dict[str, Any]:
     from ipeql.cli import client, local
 
-    if not settings.config:
-        with contextlib.suppress(NotRunningError):
+    with contextlib.suppress(NotRunningError):
+        if client.has_files_of(settings):
             return client.call("Plan")
     return local.plan(settings.load())

@@ -19,8 +19,8 @@ def show(settings: Settings, bundle: str) -> None:
     """Print the configuration of a bundle, all defaults filled in.
 
     Comments say where each part stands, and what is transient. It is the
-    configuration that the daemon uses; without the daemon, or with --config,
-    that of the files.
+    configuration that the daemon uses; without the daemon, or with --config
+    of other files, that of the files.
 
     \b
     Example: ipeql show ipeql0
@@ -36,8 +36,8 @@ def _configuration(settings: Settings, bundle: str) -> dict[str, Any]:
     from ipeql.cli import client
     from ipeql.documents.configuration import configuration
 
-    if not settings.config:
-        with contextlib.suppress(NotRunningError):
+    with contextlib.suppress(NotRunningError):
+        if client.has_files_of(settings):
             return client.call("Show", bundle=bundle)
     bundles = settings.load().bundles
     if bundle not in bundles:

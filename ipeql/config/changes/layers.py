@@ -13,10 +13,11 @@ from pathlib import Path
 
 from ipeql import runtime
 from ipeql.config.changes.change import parse_change, to_data, without
+from ipeql.config.changes.hidden import hidden
 from ipeql.config.changes.overlay import Placed, overlay, revised
 from ipeql.config.load import examine, load
 from ipeql.config.schema.model import Change
-from ipeql.config.yaml.files import find_files, read_text
+from ipeql.config.yaml.files import find_files, near_misses, read_text
 from ipeql.errors import (
     Code,
     ConfigError,
@@ -37,28 +38,34 @@ _log = logging.getLogger(__name__)
 class Layers:
     """``desired``: the files of ``directories``, and over them the transient changes.
 
-    Empty until ``load``. ``runtime`` is RUNTIME_DIRECTORY.
+    Empty until ``load``. ``runtime`` is RUNTIME_DIRECTORY. Problems of ``desired`` are what nobody
+    has to mend: files that are probably meant to be read, changes without effect.
     """
 
     def __init__(self, directories: Sequence[Path], runtime: Path) -> None:
-        self._directories = directories
+        self.directories = directories
         self._path = runtime / FILE_NAME
         self._files = DesiredState({})
         self._digests: dict[Path, bytes] = {}
-        self._transient = _read(self._path)
+        self._transient = _read(self._path, directories)
         self.desired = DesiredState({})
 
     def read(self) -> DesiredState:
         """Return what ``load`` would put in force; ConfigError."""
-        return self._over(load(find_files(self._directories)))
+        return self._over(self._read_files())
 
     def load(self) -> None:
         """Put in force what the files say now; ConfigError: what was in force stays."""
         digests = self._digests_now()
-        files = load(find_files(self._directories))
+        before, files = self._files, self._read_files()
         self._digests = digests
-        self._files = replace(files, generation=self._files.generation + 1)
-        self.desired = self._over(self._files)
+        self._files = replace(files, generation=before.generation + 1)
+        desired = self._over(self._files)
+        remarks = hidden(before, files, desired)
+        self.desired = replace(desired, problems=(*desired.problems, *remarks))
+
+    def _read_files(self) -> DesiredState:
+        return with_remarks(load(find_files(self.directories)), self.directories)
 
     def start(self) -> tuple[Problem, ...]:
         """Put in force what the files without a mistake say, and return the mistakes of the others.
@@ -66,10 +73,11 @@ class Layers:
         For the start, when there are no last good ones. ConfigError: no good file has a bundle.
         """
         self._digests = self._digests_now()
-        found = examine(find_files(self._directories))
+        found = examine(find_files(self.directories))
         if found.problems and not found.desired.bundles:
             raise ConfigError(found.problems)
-        self._files = replace(found.desired, generation=self._files.generation + 1)
+        files = with_remarks(found.desired, self.directories)
+        self._files = replace(files, generation=self._files.generation + 1)
         self.desired = self._over(self._files)
         return found.problems
 
@@ -100,7 +108,7 @@ class Layers:
 
     def _digests_now(self) -> dict[Path, bytes]:
         try:
-            return {path: _digest(path) for path in find_files(self._directories)}
+            return {path: _digest(path) for path in find_files(self.directories)}
         except ConfigError:  # loading says why
             return {}
 
@@ -110,7 +118,7 @@ class Layers:
     def _keep(self, changes: Iterable[Change]) -> None:
         transient = tuple(changes)
         if transient != self._transient:
-            _write(self._path, transient)
+            _write(self._path, self.directories, transient)
             self._transient = transient
         self.desired = self._over(self._files)
 
@@ -122,19 +130,34 @@ def _digest(path: Path) -> bytes:
         return b""
 
 
-def _read(path: Path) -> tuple[Change, ...]:
-    """Return the changes kept in ``path``; a file that cannot be used is logged, never fatal."""
+def with_remarks(files: DesiredState, directories: Sequence[Path]) -> DesiredState:
+    """Return what was loaded, with the near misses of ``directories`` among its problems."""
+    return replace(files, problems=(*files.problems, *near_misses(directories)))
+
+
+def _read(path: Path, directories: Sequence[Path]) -> tuple[Change, ...]:
+    """Return the changes kept in ``path``; a file that cannot be used is logged, never fatal.
+
+    Changes over the files of other directories are none over these.
+    """
     try:
         kept = runtime.read(path, VERSION) or {"changes": []}
+        if kept["changes"] and kept["directories"] != _named(directories):
+            return ()
         return tuple(parse_change(data) for data in kept["changes"])
     except (OSError, ValueError, KeyError, TypeError, IpeqlError) as error:
         _log.warning("the transient changes are lost, %s cannot be used: %s", path, error)
         return ()
 
 
-def _write(path: Path, changes: Iterable[Change]) -> None:
+def _named(directories: Sequence[Path]) -> list[str]:
+    return [str(each.resolve()) for each in directories]
+
+
+def _write(path: Path, directories: Sequence[Path], changes: Iterable[Change]) -> None:
+    kept = {"directories": _named(directories), "changes": [to_data(each) for each in changes]}
     try:
-        runtime.write(path, VERSION, {"changes": [to_data(change) for change in changes]})
+        runtime.write(path, VERSION, kept)
     except OSError as error:
         message = f"cannot keep the change in {path}: {error.strerror or error}"
         advice = "make room there, or let ipeqld write there"

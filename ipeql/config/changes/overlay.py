@@ -64,9 +64,13 @@ def overlay(desired: DesiredState, changes: Iterable[Placed]) -> DesiredState:
 def revised(files: DesiredState, changes: Sequence[Change], new: Change) -> tuple[Change, ...]:
     """Return ``changes``, which lie over ``files``, with ``new``; IpeqlError: it does not fit.
 
-    What only undoes an earlier change of the list is no change of its own.
+    What only undoes an earlier change of the list is no change of its own. Neither is what is so
+    already.
     """
-    spec = changed(overlay(files, map(Placed, changes)).bundles, Placed(new))
+    bundles = overlay(files, map(Placed, changes)).bundles
+    spec = changed(bundles, Placed(new))
+    if spec == bundles[spec.name]:
+        return tuple(changes)
     label = subject(new)[1]
     listed = any(slave.label == label for slave in files.bundles[spec.name].slaves)
     undone = new.free is not None and not listed

@@ -1,10 +1,12 @@
 """Which files are read, and their text."""
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from ipeql.config.yaml.wording import printable
 from ipeql.errors import Code, ConfigError, Mark, Problem
 
 SEARCH_PATH = (Path("/etc/ipeql"), Path("/run/ipeql"), Path("/usr/lib/ipeql"))
@@ -37,6 +39,28 @@ def find_files(directories: Iterable[Path]) -> list[Path]:
     if problems:
         raise ConfigError(problems)
     return [found[name] for name in sorted(found) if not _only_masks(found[name])]
+
+
+def near_misses(directories: Iterable[Path]) -> list[Problem]:
+    """Return a remark on every file that is probably meant to be read and is not.
+
+    ``home.yml``, ``home.YAML``, ``home.yaml.txt``. Hidden files and what editors leave are not
+    meant.
+    """
+    remarks = []
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            for file in sorted(directory.iterdir()):
+                name, lower = file.name, file.name.lower()
+                if name.endswith(".yaml") or name.startswith("."):
+                    continue
+                if lower.endswith((".yml", ".yaml", ".yaml.txt", ".yml.txt")):
+                    meant = name[: lower.rindex(".y")] + ".yaml"
+                    message = f"{printable(str(file))} is not read"
+                    remarks.append(
+                        Problem(Code.NOT_READ, message, f"rename it to {printable(meant)}")
+                    )
+    return remarks
 
 
 def _only_masks(path: Path) -> bool:

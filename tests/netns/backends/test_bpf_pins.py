@@ -102,3 +102,10 @@ def test_nothing_is_attached_before_it_is_configured(namespace: Namespace) -> No
             await backend.destroy(BUNDLE)
 
     namespace.run(body)
+
+
+def test_pins_that_would_end_with_the_command_are_not_made(namespace: Namespace) -> None:
+    ask = "from ipeql.backends.bpf import dataplane; print(dataplane.unavailable())"
+    inside = ("ip", "netns", "exec", namespace.name, sys.executable, "-c", ask)
+    said = subprocess.run(inside, check=True, capture_output=True, text=True).stdout
+    assert "nsenter --net=/run/netns/NAME" in said

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -100,3 +101,13 @@ def test_what_is_saved_is_in_a_file_of_its_own(lab: Lab, daemon: Ipeqld) -> None
         )
         assert daemon.ipeql("revert") == NOTHING
         assert (daemon.config / "lab.yaml").read_text() == USUAL
+
+
+def test_the_files_of_another_directory_are_not_the_daemons(daemon: Ipeqld, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("version: 1\n")
+    for verb in (["apply"], ["reload"], ["free", "ipeql0", "eth1"], ["revert"]):
+        done = daemon.run_ipeql("--config", str(tmp_path), *verb)
+        assert done.returncode == 1, verb
+        assert "ipeqld runs with the files of" in done.stderr
+    assert usable(daemon) == ["eth1", "eth2"]
+    assert daemon.ipeql("apply") == NOTHING
