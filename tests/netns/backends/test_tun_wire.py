@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ipeql.backends.tun.backend import TunBackend
-from ipeql.backends.tun.rtnl import Requests
+from ipeql.backends.tun.worker.rtnl import Requests
 from tests.netns.conftest import Namespace
 from tests.netns.two_links import BUNDLE, HELLO, TABLE, TWO_LINKS, bundle, listener, received, send
 

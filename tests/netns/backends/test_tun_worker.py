@@ -17,7 +17,7 @@ import pytest
 from ipeql.backends.tun import client, process, wire
 from ipeql.backends.tun.backend import TunBackend
 from ipeql.backends.tun.device import open_device
-from ipeql.backends.tun.rtnl import Requests
+from ipeql.backends.tun.worker.rtnl import Requests
 from ipeql.errors import ApplyError
 from ipeql.state import BundleTable, SlaveRow
 from tests.netns.conftest import Namespace
@@ -38,7 +38,7 @@ OLDER = """import sys
 import ipeql
 
 ipeql.__version__ = "0.0.1"
-from ipeql.backends.tun import worker
+from ipeql.backends.tun.worker import __main__ as worker
 
 sys.exit(worker.main())
 """
@@ -188,7 +188,7 @@ def test_the_current_directory_is_not_searched_for_the_worker(
 
 SLOW = """import sys, time
 time.sleep(3)
-from ipeql.backends.tun import worker
+from ipeql.backends.tun.worker import __main__ as worker
 sys.exit(worker.main())
 """
 

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipeql.backends.table import from_json, to_json
-from ipeql.backends.tun import rtnl, wire
+from ipeql.backends.tun import wire
 from ipeql.backends.tun.device import VNET_HEADER
-from ipeql.backends.tun.neighbours import group_address
-from ipeql.backends.tun.packet import Packet, parse
-from ipeql.backends.tun.sender import arp_request
+from ipeql.backends.tun.worker import rtnl
+from ipeql.backends.tun.worker.neighbours import group_address
+from ipeql.backends.tun.worker.packet import Packet, parse
+from ipeql.backends.tun.worker.sender import arp_request
 from ipeql.methods import METHODS
 from ipeql.state import BundleStatistics, BundleTable, SlaveRow, SlaveStatistics
 

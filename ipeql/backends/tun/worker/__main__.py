@@ -22,11 +22,11 @@ from typing import Any
 from ipeql.backends import table as tables
 from ipeql.backends.tun import wire
 from ipeql.backends.tun.device import MAX_PACKET, VNET_HEADER, name_of, set_stripe_unit
-from ipeql.backends.tun.events import Events
-from ipeql.backends.tun.marks import Marks
-from ipeql.backends.tun.packet import UNMARKED, parse
-from ipeql.backends.tun.rtnl import Requests
-from ipeql.backends.tun.striper import Striper
+from ipeql.backends.tun.worker.events import Events
+from ipeql.backends.tun.worker.marks import Marks
+from ipeql.backends.tun.worker.packet import UNMARKED, parse
+from ipeql.backends.tun.worker.rtnl import Requests
+from ipeql.backends.tun.worker.striper import Striper
 
 BATCH = 32
 """Packets read before looking at timers and events again: well under 1 ms of work."""

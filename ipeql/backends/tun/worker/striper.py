@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 from time import monotonic_ns
 
-from ipeql.backends.tun.events import Events
-from ipeql.backends.tun.neighbours import DESTINATIONS
-from ipeql.backends.tun.packet import Packet
-from ipeql.backends.tun.rtnl import (
+from ipeql.backends.tun.worker.events import Events
+from ipeql.backends.tun.worker.neighbours import DESTINATIONS
+from ipeql.backends.tun.worker.packet import Packet
+from ipeql.backends.tun.worker.rtnl import (
     Event,
     Link,
     LostEvents,
@@ -15,8 +15,8 @@ from ipeql.backends.tun.rtnl import (
     Requests,
     RouteChanged,
 )
-from ipeql.backends.tun.sender import IPV4
-from ipeql.backends.tun.slave import LinkGoneError, Slave
+from ipeql.backends.tun.worker.sender import IPV4
+from ipeql.backends.tun.worker.slave import LinkGoneError, Slave
 from ipeql.methods import METHODS, Scheduler, SlaveParameters, create
 from ipeql.state import BundleStatistics, BundleTable
 

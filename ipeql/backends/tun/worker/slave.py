@@ -6,10 +6,10 @@ from functools import lru_cache
 from time import monotonic_ns
 
 from ipeql.backends.tun.device import NEEDS_CSUM, VNET_HEADER
-from ipeql.backends.tun.neighbours import Neighbours, NextHop
-from ipeql.backends.tun.packet import Packet
-from ipeql.backends.tun.rtnl import Link, Neighbour, Requests
-from ipeql.backends.tun.sender import Sender
+from ipeql.backends.tun.worker.neighbours import Neighbours, NextHop
+from ipeql.backends.tun.worker.packet import Packet
+from ipeql.backends.tun.worker.rtnl import Link, Neighbour, Requests
+from ipeql.backends.tun.worker.sender import Sender
 from ipeql.methods.virtual_queue import NSPB_SHIFT, nanoseconds_per_byte
 from ipeql.state import ETHERNET_HEADER, SlaveRow, SlaveStatistics
 

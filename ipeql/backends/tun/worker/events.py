@@ -11,8 +11,8 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator
 
-from ipeql.backends.tun import rtnl
-from ipeql.backends.tun.rtnl import Event, LostEvents, RouteChanged
+from ipeql.backends.tun.worker import rtnl
+from ipeql.backends.tun.worker.rtnl import Event, LostEvents, RouteChanged
 
 SO_RCVBUFFORCE = 33
 SO_ATTACH_FILTER = 26

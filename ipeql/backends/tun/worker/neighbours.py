@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Generic, TypeVar
 
-from ipeql.backends.tun.rtnl import Neighbour, Requests
-from ipeql.backends.tun.sender import ETHERTYPES, EVERYONE, IPV4, arp_request
+from ipeql.backends.tun.worker.rtnl import Neighbour, Requests
+from ipeql.backends.tun.worker.sender import ETHERTYPES, EVERYONE, IPV4, arp_request
 from ipeql.state import SlaveRow
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from ipeql.backends.tun.device import GSO_NONE, NEEDS_CSUM, VNET_HEADER
-from ipeql.backends.tun.marks import TAG, TAG_AT, TAG_BYTES
+from ipeql.backends.tun.worker.marks import TAG, TAG_AT, TAG_BYTES
 
 _IPV4 = struct.Struct("=BBHHHH12x2s2x4s")
 _IPV6 = struct.Struct("=BBHHHH12x2s10x16s")
