@@ -11,7 +11,7 @@ from ipeql.documents.configuration import TIME_PARAMETERS, parameters
 from ipeql.errors import Problem
 from ipeql.health.carrier import objection
 from ipeql.plan import Member, choose_backend, members, traffic
-from ipeql.plan.members import enslave
+from ipeql.plan.members import comes_back, enslave
 from ipeql.state import (
     TRANSIENT,
     BundleSpec,
@@ -158,6 +158,8 @@ def _slave_state(
     if row is None:
         return "left-out", "its bandwidth is unknown, or the bundle is full"
     if not row.usable:
+        if comes_back(link, observed.device(bundle)):
+            return "loop", "its own packets come back into the bundle"
         verdict = observed.verdicts.get((bundle, link.ifindex))
         against = verdict or objection(link)
         return (against.reason, against.detail) if against else ("pending", "")

@@ -16,7 +16,7 @@ from ipeql.plan.actions import (
 )
 from ipeql.plan.backend import Choice, choose_backend
 from ipeql.plan.device import ABSENT, Device, device_actions, observe_device, with_metric
-from ipeql.plan.members import Enslaved, Member, enslave, members
+from ipeql.plan.members import Enslaved, Member, comes_back, enslave, members
 from ipeql.plan.traffic import hindrances, loose_rp_filter
 from ipeql.plan.trains import train_limit
 from ipeql.state import BundleSpec, DesiredState, Link, ObservedState
@@ -113,7 +113,9 @@ def _bundle(
         up=True,
         addresses=spec.addresses,
         routes=routes,
-        carrier=any(row.usable for row in table.slaves),
+        carrier=any(row.usable for row in table.slaves)
+        # A loop is not mended by taking the routes away that make it, and giving them back.
+        or any(comes_back(slave.link, link) for slave in slaves),
     )
     yield from device_actions(spec.name, wanted, observe_device(link, observed))
     yield from _release(spec.name, slaves, observed)

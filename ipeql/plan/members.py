@@ -149,8 +149,16 @@ def _row(bundle: str, member: Member, bandwidth: int, observed: ObservedState) -
         overhead=link.overhead if slave.overhead is None else slave.overhead,
         via=slave.via,
         via6=slave.via6,
-        usable=verdict.usable,
+        usable=verdict.usable and not comes_back(link, observed.device(bundle)),
     )
+
+
+def comes_back(link: Link, device: Link | None) -> bool:
+    """Say whether the packets that a slave sends, a tunnel, come back into the bundle's device.
+
+    Such a slave is not used: each packet would make another one without end.
+    """
+    return device is not None and device.ifindex in (link.leaves_by, link.lower)
 
 
 def _speed_unknown(spec: BundleSpec, member: Member) -> Problem:

@@ -7,7 +7,7 @@ remedy, and a bundle with one of them is degraded.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ipeql.errors import Code, Problem
-from ipeql.plan.members import Member
+from ipeql.plan.members import Member, comes_back
 from ipeql.state import ARPHRD_ETHER, BundleSpec, Link
 
 _IGNORES_OTHER_LINKS = frozenset({1, 2, 8})
@@ -101,7 +101,7 @@ def _subnet_shadowed(spec: BundleSpec, device: Link | None, slave: Member) -> It
 
 def _comes_back(spec: BundleSpec, device: Link | None, slave: Member) -> Iterator[Found]:
     link = slave.link
-    if device is None or device.ifindex not in (link.leaves_by, link.lower):
+    if not comes_back(link, device):
         return
     to = f" to {link.far_end}" if link.far_end else ""
     remedy = (

@@ -56,7 +56,7 @@ def test_arp_ignore_of_all_links(lab: Lab) -> None:
 def test_a_tunnel_whose_own_packets_come_back(lab: Lab) -> None:
     lab.a.run("ip", *TUNNEL.format(VX).split())
     looping = bundle(
-        [f"{{name: {VX}}}"],
+        ["{name: eth1}", f"{{name: {VX}}}"],
         "round_robin",
         "routes: [{to: 10.99.0.0/16, via: 10.9.0.2}]",
         addresses="addresses: [10.9.0.1/24]",
@@ -64,6 +64,11 @@ def test_a_tunnel_whose_own_packets_come_back(lab: Lab) -> None:
     try:
         with Ipeqld(lab.a, configuration(looping)) as daemon:
             assert state(daemon) == ("degraded", ["IPQ-E011"])
+            slaves = daemon.status()["bundles"][0]["slaves"]
+            assert {slave["name"]: slave["state"] for slave in slaves} == {
+                "eth1": "active",
+                VX: "loop",
+            }
             lab.a.run("ip", "route", "add", "10.99.0.2", "via", "10.77.1.2")
             lab.a.run("ip", "link", "set", VX, "alias", "look")
             wait_for(lambda: state(daemon) == ("ready", []))
