@@ -44,7 +44,7 @@ def ipeql() -> None:
       ipeql check       is the configuration right?
       ipeql plan        what would it change?
       ipeql reload      let the daemon apply it
-      ipeql status      how do the bundles fare?
+      ipeql status      what state the bundles are in
     """
 
 

@@ -56,4 +56,4 @@ def choose_backend(
 def _stays(running: str, fastest: Choice) -> str:
     if fastest.backend == running:
         return fastest.reason
-    return f"it runs and can; {fastest.backend} is faster: name it to change over"
+    return f"it runs and can; {fastest.backend} is faster; 'backend: {fastest.backend}' changes to it"

@@ -1,4 +1,4 @@
-"""Tell the service manager how the daemon fares, as sd_notify(3) does, without its library.
+"""Tell the service manager the state of the daemon, as sd_notify(3) does, without its library.
 
 Outside a service manager, or when its socket is lost, every call does nothing: a daemon never
 fails because nobody listens.

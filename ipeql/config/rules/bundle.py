@@ -72,7 +72,7 @@ def _addresses(spec: BundleSpec) -> Iterator[Fault]:
     seen: set[Interface] = set()
     for i, address in enumerate(spec.addresses):
         if address in seen:
-            message = f"{address} stands here twice"
+            message = f"{address} is given twice"
             yield Fault(("addresses", i), Code.BAD_VALUE, message, "keep one of them")
         seen.add(address)
 

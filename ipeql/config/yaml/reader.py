@@ -180,7 +180,7 @@ class Document:
                 self._blame((*path, key))
             if key in mapping:
                 first = self._keys[*path, key]
-                message = f"`{shorten(key)}` stands here twice"
+                message = f"`{shorten(key)}` is given twice"
                 advice = f"the first is in line {first[0] + 1}; keep one of them"
                 self._report(span, message, advice, Code.DUPLICATE_KEY)
                 self._node(next(events), events, (*path, "?"))

@@ -147,7 +147,7 @@ def test_the_reason_for_the_choice_of_a_backend() -> None:
     able = {"tun": ABLE, "bpf": replace(bpf, methods=ABLE.methods)}
     assert choose_backend(spec, able, running="tun") == (
         "tun",
-        "it runs and can; bpf is faster: name it to change over",
+        "it runs and can; bpf is faster; 'backend: bpf' changes to it",
     )
 
 
