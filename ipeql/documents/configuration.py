@@ -3,12 +3,9 @@
 import inspect
 from typing import Any
 
-from ipeql.methods import METHODS
+from ipeql.methods import METHODS, TIMES
 from ipeql.state import BundleSpec, RouteSpec, SlaveSpec
 from ipeql.units import format_rate, format_time
-
-TIME_PARAMETERS = frozenset({"queue_limit", "max_hold"})
-"""The method parameters that are times, in ns."""
 
 
 def parameters(spec: BundleSpec) -> dict[str, int | str]:
@@ -29,7 +26,7 @@ def configuration(spec: BundleSpec) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "method": spec.method,
         **{
-            name.replace("_", "-"): format_time(int(value)) if name in TIME_PARAMETERS else value
+            name.replace("_", "-"): format_time(int(value)) if name in TIMES else value
             for name, value in parameters(spec).items()
         },
         "backend": spec.backend,

@@ -7,9 +7,10 @@ Keys are snake_case with the unit in the name; a key is never removed while the 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ipeql.documents.configuration import TIME_PARAMETERS, parameters
+from ipeql.documents.configuration import parameters
 from ipeql.errors import Problem
 from ipeql.health.carrier import objection
+from ipeql.methods import TIMES
 from ipeql.plan import Member, choose_backend, members, traffic
 from ipeql.plan.members import comes_back, enslave
 from ipeql.state import (
@@ -87,7 +88,7 @@ def _bundle(
         "reason": reason,
         "method": spec.method,
         "parameters": {
-            f"{name}_ns" if name in TIME_PARAMETERS else name: in_force.get(name, value)
+            f"{name}_ns" if name in TIMES else name: in_force.get(name, value)
             for name, value in parameters(spec).items()
         },
         "backend": running.backend if running else chosen,

@@ -16,6 +16,7 @@ __all__ = [
     "METHODS",
     "MIN_BANDWIDTH",
     "QUEUE_LIMIT_NS",
+    "TIMES",
     "Decision",
     "Scheduler",
     "SlaveParameters",
@@ -26,6 +27,9 @@ METHODS: dict[str, type[Scheduler]] = {
     method.name: method for method in (RoundRobin, BwLoad, BwPoll, BwLag, BwLagVal, AutoBw, BwLagEq)
 }
 """Every method by its name in the configuration."""
+
+TIMES = frozenset().union(*(method.times for method in METHODS.values()))
+"""The parameters that are times, in ns."""
 
 
 def create(name: str, slaves: Sequence[SlaveParameters], **parameters: int | str) -> Scheduler:

@@ -10,6 +10,7 @@ class AutoBw(Scheduler):
     """Join the shortest queue, ties by lag order. Source: docs/methods.md, auto_bw."""
 
     name: ClassVar[str] = "auto_bw"
+    reads_queues: ClassVar[bool] = True
 
     def __init__(self, slaves: Sequence[SlaveParameters]) -> None:
         super().__init__(slaves)

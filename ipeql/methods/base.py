@@ -44,13 +44,18 @@ class Decision(NamedTuple):
 class Scheduler(ABC):
     """A striping method at work over one slave table; slaves are known by their index in it.
 
-    ``needs``: which of ``bandwidth`` and ``lag`` every slave has to give. ``parameters``: the
-    keyword arguments the method takes beside the slaves.
+    What is particular to a method is data on its class, which every dataplane reads. ``needs``:
+    which of ``bandwidth`` and ``lag`` every slave has to give. ``parameters``: the keyword
+    arguments the method takes beside the slaves; ``times``: those that are times in ns. ``holds``:
+    it may have packets wait for their release. ``reads_queues``: ``pick`` wants ``queued``.
     """
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
     parameters: ClassVar[frozenset[str]] = frozenset()
+    times: ClassVar[frozenset[str]] = frozenset()
+    holds: ClassVar[bool] = False
+    reads_queues: ClassVar[bool] = False
 
     def __init__(self, slaves: Sequence[SlaveParameters]) -> None:
         if len(slaves) > MAX_SLAVES:

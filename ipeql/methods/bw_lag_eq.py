@@ -20,6 +20,8 @@ class BwLagEq(VirtualQueues):
     name: ClassVar[str] = "bw_lag_eq"
     needs: ClassVar[frozenset[str]] = frozenset({"bandwidth", "lag"})
     parameters: ClassVar[frozenset[str]] = frozenset({"queue_limit", "max_hold"})
+    times: ClassVar[frozenset[str]] = frozenset({"queue_limit", "max_hold"})
+    holds: ClassVar[bool] = True
 
     def __init__(
         self,

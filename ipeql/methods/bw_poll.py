@@ -22,6 +22,7 @@ class BwPoll(BwLoad):
 
     name: ClassVar[str] = "bw_poll"
     parameters: ClassVar[frozenset[str]] = frozenset({"count", "poll_interval"})
+    times: ClassVar[frozenset[str]] = frozenset({"poll_interval"})
 
     def __init__(
         self,

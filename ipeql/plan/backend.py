@@ -56,4 +56,6 @@ def choose_backend(
 def _stays(running: str, fastest: Choice) -> str:
     if fastest.backend == running:
         return fastest.reason
-    return f"it runs and can; {fastest.backend} is faster; 'backend: {fastest.backend}' changes to it"
+    return (
+        f"it runs and can; {fastest.backend} is faster; 'backend: {fastest.backend}' changes to it"
+    )

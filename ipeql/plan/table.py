@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
+from ipeql.methods import TIMES
 from ipeql.state import BundleTable, SlaveRow
 from ipeql.units import format_rate, format_time
-
-_TIMES = frozenset({"queue_limit", "max_hold"})
-"""The method parameters that are times in ns."""
 
 
 def describe_change(before: BundleTable | None, after: BundleTable) -> str:
@@ -27,7 +25,7 @@ def _time(value: int | None) -> str:
 
 def _parameter(key: str, parameters: Mapping[str, int | str]) -> str:
     value = parameters.get(key, "default")
-    return format_time(value) if isinstance(value, int) and key in _TIMES else str(value)
+    return format_time(value) if isinstance(value, int) and key in TIMES else str(value)
 
 
 def _changes(before: BundleTable, after: BundleTable) -> Iterator[str]:

@@ -37,7 +37,10 @@ NUD_PERMANENT = 0x80
 """The states in which a neighbour's link-layer address may be used; include/net/neighbour.h."""
 
 LACKS = {
-    "bw_lag_eq": "it cannot hold packets: a redirected one is still accounted to its socket",
+    name: "it cannot hold packets: a redirected one is still accounted to its socket"
+    for name, method in METHODS.items()
+    if method.holds
+} | {
     "packet": "a packet train reaches the program whole",
 }
 

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_net
 from ipeql.config.schema.model import Bundle, Match, Route, Settings, Slave
 from ipeql.config.yaml.reader import Document, Path
 from ipeql.errors import Mark
-from ipeql.methods import METHODS
+from ipeql.methods import METHODS, TIMES
 from ipeql.state import BundleSpec, LinkMatch, Parameters, RouteSpec, SlaveSpec
 from ipeql.units import parse_rate, parse_time
 
@@ -13,8 +13,6 @@ METHOD_KEYS = frozenset().union(*(method.parameters for method in METHODS.values
     "poll_interval"
 }
 """The keys of a bundle that go to its method, in Python spelling; poll-interval is the bundle's."""
-
-_TIMES = frozenset({"queue_limit", "max_hold"})
 
 
 def bundle_spec(document: Document, path: Path, bundle: Bundle) -> BundleSpec:
@@ -42,7 +40,7 @@ def parameters(settings: Settings) -> Parameters:
     """Return those of the method's parameters that are given."""
     given = sorted(settings.model_fields_set & METHOD_KEYS)
     values = ((name, getattr(settings, name)) for name in given)
-    return tuple((name, parse_time(value) if name in _TIMES else value) for name, value in values)
+    return tuple((name, parse_time(value) if name in TIMES else value) for name, value in values)
 
 
 def slave_spec(slave: Slave, mark: Mark | None = None) -> SlaveSpec:

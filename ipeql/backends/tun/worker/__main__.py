@@ -27,14 +27,18 @@ from ipeql.backends.tun.worker.marks import Marks
 from ipeql.backends.tun.worker.packet import UNMARKED, parse
 from ipeql.backends.tun.worker.rtnl import Requests
 from ipeql.backends.tun.worker.striper import Striper
+from ipeql.methods import METHODS
 
 BATCH = 32
 """Packets read before looking at timers and events again: well under 1 ms of work."""
 
-NICENESS = {"bw_lag_eq": -10}
-"""By method, 0 for others: a held packet that is sent late is a packet out of order. Where nothing
-is held, precedence over the sender and the receiver on the same processors only costs throughput
-(one unshaped flow: 0.50 of a plain link's with it, 0.58 without)."""
+NICENESS = -10
+"""Of a worker whose method holds packets, else 0.
+
+A held packet that is sent late is a packet out of order. Where nothing is held, precedence over the
+sender and the receiver on the same processors only costs throughput (one unshaped flow: 0.50 of a
+plain link's with it, 0.58 without).
+"""
 
 SECOND = 10**9
 
@@ -195,7 +199,7 @@ def _be_punctual() -> None:
 def _set_priority(method: str) -> None:
     """Take the share of the processor that the method needs, if allowed."""
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS.get(method, 0))
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS if METHODS[method].holds else 0)
 
 
 def _lowest(descriptor: int) -> int:

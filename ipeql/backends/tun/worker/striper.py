@@ -71,7 +71,7 @@ class Striper:
             for row, origin in zip(table.slaves, origins, strict=True)
         ]
         self._scheduler, self.table = scheduler, table
-        self._reads_queues = table.method == "auto_bw"
+        self._reads_queues = METHODS[table.method].reads_queues
         waiting = [
             packet
             for slave, row in zip(self._slaves, table.slaves, strict=True)
