@@ -225,9 +225,17 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
+def _private(path: Path) -> int:
+    """Open a file for us alone: whoever may read it may lock it, and keep the next daemon out."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
 def _lock(path: Path) -> TextIO:
     """Take the daemon's lock: a POSIX one, which a dead daemon's orphaned workers do not hold."""
-    file = path.open("a+")
+    file = os.fdopen(_private(path), "a+")
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -34,6 +34,6 @@ def escape(name: str) -> str:
         return "_"
     escaped = (
         chr(byte) if byte in (_LETTERS + _DIGITS if i else _LETTERS) else f"_{byte:02x}"
-        for i, byte in enumerate(name.encode())
+        for i, byte in enumerate(name.encode("utf-8", "surrogateescape"))
     )
     return "".join(escaped)

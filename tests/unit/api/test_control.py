@@ -340,3 +340,12 @@ def test_events_keep_the_newest_for_a_slow_reader() -> None:
         assert [(await anext(stream))["number"] for _ in range(256)] == list(range(744, 1000))
 
     asyncio.run(run())
+
+
+def test_only_the_daemons_user_can_lock_the_next_one_out(tmp_path: Path) -> None:
+    (tmp_path / "control.lock").touch(0o644)  # as an earlier version made it
+
+    async def use(manager: FakeManager) -> None:
+        assert (tmp_path / "control.lock").stat().st_mode & 0o777 == 0o600
+
+    serve(tmp_path / "control", use)
