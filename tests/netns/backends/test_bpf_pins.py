@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -109,3 +110,10 @@ def test_pins_that_would_end_with_the_command_are_not_made(namespace: Namespace)
     inside = ("ip", "netns", "exec", namespace.name, sys.executable, "-c", ask)
     said = subprocess.run(inside, check=True, capture_output=True, text=True).stdout
     assert "nsenter --net=/run/netns/NAME" in said
+
+
+def test_a_machine_without_the_bpf_file_system_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pins, "BPF_FS", tmp_path / "absent")
+    assert not pins.is_private()
