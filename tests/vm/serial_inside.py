@@ -79,8 +79,7 @@ def figures() -> Figures:
 
 
 def test_four_lines_carry_what_eql_makes_of_them(figures: Figures) -> None:
-    # All four lines carry in both windows. How TCP's start goes in the first is chance.
-    assert max(figures.before, figures.after) >= NEAR * figures.ancestor
+    assert figures.before >= NEAR * figures.ancestor
     assert figures.before > 3 * PAYLOAD
 
 
