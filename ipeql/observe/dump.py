@@ -7,6 +7,7 @@ Source of the format: include/uapi/linux/netlink.h and rtnetlink.h.
 """
 
 import os
+from collections.abc import Iterator
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -30,29 +31,22 @@ class Message(NamedTuple):
 
 def attributes(data: bytes) -> dict[int, bytes]:
     """Return the attributes in ``data`` by type; of two with the same type, the later."""
-    found: dict[int, bytes] = {}
+    return dict(_attributes(data))
+
+
+def repeated(data: bytes, kind: int) -> list[bytes]:
+    """Return every attribute of one type in ``data``."""
+    return [value for its, value in _attributes(data) if its == kind]
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     offset = 0
     while offset + _ATTRIBUTE_HEADER.size <= len(data):
         length, kind = _ATTRIBUTE_HEADER.unpack_from(data, offset)
         if length < _ATTRIBUTE_HEADER.size:
             break
-        found[kind & _TYPE_MASK] = data[offset + _ATTRIBUTE_HEADER.size : offset + length]
+        yield kind & _TYPE_MASK, data[offset + _ATTRIBUTE_HEADER.size : offset + length]
         offset += (length + 3) & ~3
-    return found
-
-
-def repeated(data: bytes, kind: int) -> list[bytes]:
-    """Return every attribute of one type in ``data``."""
-    found = []
-    offset = 0
-    while offset + _ATTRIBUTE_HEADER.size <= len(data):
-        length, its = _ATTRIBUTE_HEADER.unpack_from(data, offset)
-        if length < _ATTRIBUTE_HEADER.size:
-            break
-        if its & _TYPE_MASK == kind:
-            found.append(data[offset + _ATTRIBUTE_HEADER.size : offset + length])
-        offset += (length + 3) & ~3
-    return found
 
 
 async def dump(kernel: AsyncIPRoute, kind: int, request: Any, size: int) -> list[Message]:

@@ -41,9 +41,9 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
     """Return the actions that lead from ``observed`` to ``desired``; none where nothing differs.
 
     Bundles that are no longer wanted come first, so that what they held is free for the others.
-    None is removed while a file cannot be used: it may be wanted there. A
-    bundle that cannot be served keeps running as it is, and its problem says why. What does not
-    carry our mark is never touched.
+    None is removed while a file cannot be used: it may be wanted there. A bundle that cannot be
+    served keeps running as it is, and its problem says why. What does not carry our mark is never
+    touched.
     """
     names = {link.name: link for link in observed.links.values()}
     ours = {link.owner: link for link in observed.links.values() if link.owner}
