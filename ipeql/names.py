@@ -1,8 +1,11 @@
-"""Names of links: bytes in the kernel, text that is safe to show everywhere else.
+"""Names of links and files: bytes in the kernel, text that is safe to show everywhere else.
 
-The kernel takes any byte but NUL, ``/``, ``:`` and white space into a name (dev_valid_name,
-net/core/dev.c).
+The kernel takes any byte but NUL, ``/``, ``:`` and white space into a link's name (dev_valid_name,
+net/core/dev.c), and any but NUL and ``/`` into a file's.
 """
+
+import os
+from pathlib import Path
 
 
 def shown(name: bytes) -> str:
@@ -11,6 +14,11 @@ def shown(name: bytes) -> str:
     What is not printable UTF-8 is written as ``\xNN`` or ``\u...``.
     """
     return "".join(map(_shown, name.decode("utf-8", "surrogateescape")))
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as such text."""
+    return shown(os.fsencode(path))
 
 
 def _shown(character: str) -> str:

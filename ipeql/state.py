@@ -150,7 +150,8 @@ BORROWERS = frozenset(
 
 
 def _is_card(link: Link, mac: str) -> bool:
-    return link.kind not in BORROWERS and mac in (link.mac.lower(), link.card.lower())
+    # The ports of a bond have each other's address in use, and their own as the permanent one.
+    return link.kind not in BORROWERS and mac == (link.card or link.mac).lower()
 
 
 Changed = tuple[tuple[str, str], ...]

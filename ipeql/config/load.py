@@ -17,6 +17,7 @@ from ipeql.config.schema.model import Bundle, File
 from ipeql.config.yaml.files import read_text
 from ipeql.config.yaml.reader import Document, Path
 from ipeql.errors import Code, ConfigError, Problem
+from ipeql.names import shown_path
 from ipeql.state import BundleSpec, DesiredState
 
 MOST_PROBLEMS = 20
@@ -52,7 +53,7 @@ def examine(paths: Iterable[FilePath]) -> Found:
         except ConfigError as error:
             problems.extend(error.problems)
             continue
-        document = Document(str(path), text)
+        document = Document(shown_path(path), text)
         contents[document] = _content(document)
     check_between(list(contents))
     bundles: dict[str, BundleSpec] = {}

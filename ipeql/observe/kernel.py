@@ -40,10 +40,7 @@ _RT_TABLE_MAIN = 254
 _RTN_UNICAST = 1
 _U32 = Struct("=I")
 
-_STRICT, _LOOSE = (
-    1,
-    2,
-)  # Documentation/networking/ip-sysctl.rst, rp_filter: the larger of "all" and the link's
+_STRICT, _LOOSE = 1, 2  # Documentation/networking/ip-sysctl.rst, rp_filter
 
 _KEEPS_ADDRESS_PROTOCOL = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (5, 18)
 

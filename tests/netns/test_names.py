@@ -14,7 +14,7 @@ from ipeql.backends.tun.backend import TunBackend
 from ipeql.documents.status import describe
 from ipeql.observe import snapshot
 from ipeql.reconcile import Reconciler
-from ipeql.state import BundleSpec, DesiredState, LinkMatch, SlaveSpec
+from ipeql.state import BundleSpec, DesiredState, Link, LinkMatch, SlaveSpec
 from tests.netns.conftest import Namespace
 
 pytestmark = pytest.mark.netns
@@ -94,3 +94,11 @@ def test_a_match_by_mac_means_the_card(namespace: Namespace) -> None:
         assert [link.name for link in links.values() if meant.fits(link)] == ["e1"]
 
     namespace.run(body)
+
+
+def test_the_port_of_a_bond_is_known_by_its_permanent_address() -> None:
+    first, second = "02:00:5e:00:00:07", "02:00:5e:00:00:08"
+    ports = [Link(2, "e1", mac=first, card=first), Link(3, "e2", mac=first, card=second)]
+    for mac, name in ((first, "e1"), (second, "e2")):
+        meant = LinkMatch(mac=mac)
+        assert [link.name for link in ports if meant.fits(link)] == [name]

@@ -27,6 +27,7 @@ from ipeql.errors import (
     Problem,
     no_such_bundle,
 )
+from ipeql.names import shown_path
 from ipeql.state import DesiredState
 
 FILE_NAME = "transient.json"
@@ -88,7 +89,9 @@ class Layers:
         """
         now = self._digests_now()
         paths = now.keys() | self._digests.keys()
-        return sorted(str(path) for path in paths if now.get(path) != self._digests.get(path))
+        return sorted(
+            shown_path(path) for path in paths if now.get(path) != self._digests.get(path)
+        )
 
     def change(self, change: Change) -> None:
         """Put a transient change in force; IpeqlError: it does not fit, or cannot be kept."""

@@ -13,6 +13,7 @@ from ipeql.config.schema.values import VERSION
 from ipeql.config.yaml.files import find_files, read_text
 from ipeql.config.yaml.reader import Document
 from ipeql.errors import Code, ConfigError, Mark, NotPermittedError, Problem
+from ipeql.names import shown_path
 
 FILE_NAME = "saved.yaml"
 
@@ -44,9 +45,11 @@ def _read(path: Path) -> Sequence[Change]:
     if not text.startswith(HEADER):
         message = "this file is not one that --save writes"
         advice = "rename it; --save takes this name"
-        raise ConfigError(Problem(Code.NOT_PERMITTED, message, advice, Mark(str(path), 1, 1)))
+        raise ConfigError(
+            Problem(Code.NOT_PERMITTED, message, advice, Mark(shown_path(path), 1, 1))
+        )
     load([path])
-    return File.model_validate(Document(str(path), text).data).changes
+    return File.model_validate(Document(shown_path(path), text).data).changes
 
 
 def _write(path: Path, changes: Iterable[Change]) -> None:

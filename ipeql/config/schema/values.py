@@ -24,6 +24,9 @@ MAX_BANDWIDTH = 10 * 10**12
 MAX_NAME = 15
 """Bytes: IFNAMSIZ - 1, include/uapi/linux/if.h."""
 
+MAX_PATTERN = 60
+"""Characters: a name of 15 with a class such as [ab] in place of each. Long globs match slowly."""
+
 _RESERVED = frozenset({".", "..", "all", "default", "lo"})
 """Not names (dev_valid_name), not directories of settings of their own (sysctl), not a link."""
 
@@ -49,6 +52,15 @@ def word(value: object, what: str) -> str:
     return value
 
 
+def label(value: object, what: str) -> str:
+    """Return ``value`` if it is text that can name something to a person."""
+    text = word(value, what)
+    if not text.isprintable():
+        message = f"{shown(text)} has a character in it that cannot be shown"
+        raise fault(Code.BAD_VALUE, message, f"write {what}")
+    return text
+
+
 def link_name(value: object) -> str:
     """Accept a name the kernel takes. Source: dev_valid_name, net/core/dev.c."""
     name = word(value, "the name of an interface")
@@ -70,21 +82,24 @@ def link_name(value: object) -> str:
 
 def pattern(value: object) -> str:
     """Accept a shell glob for interface names."""
-    glob = word(value, "a pattern for interface names, such as wwan*")
+    glob = label(value, "a pattern for interface names, such as wwan*")
     if "/" in glob or any(character.isspace() for character in glob):
         message = "no interface name has a `/` or white space in it"
         raise fault(Code.BAD_VALUE, message, "one pattern an entry, such as wwan*")
+    if len(glob) > MAX_PATTERN:
+        message = f"a pattern has at most {MAX_PATTERN} characters, this one has {len(glob)}"
+        raise fault(Code.BAD_VALUE, message, "shorten it")
     return glob
 
 
 def driver(value: object) -> str:
     """Accept the name of a driver."""
-    return word(value, "the name of a driver, such as cdc_mbim")
+    return label(value, "the name of a driver, such as cdc_mbim")
 
 
 def slave_label(value: object) -> str:
     """Accept what names an entry of ``slaves``: its name, or the pattern, MAC or driver matched."""
-    return word(value, "the name of a slave, such as eth1")
+    return label(value, "the name of a slave, such as eth1")
 
 
 def mac(value: object) -> str:

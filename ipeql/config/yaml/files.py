@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ipeql.config.yaml.wording import printable
 from ipeql.errors import Code, ConfigError, Mark, Problem
+from ipeql.names import shown_path
 
 SEARCH_PATH = (Path("/etc/ipeql"), Path("/run/ipeql"), Path("/usr/lib/ipeql"))
 """The administrator's directory, the running system's, the distribution's: the first one wins."""
@@ -56,7 +57,7 @@ def near_misses(directories: Iterable[Path]) -> list[Problem]:
                     continue
                 if lower.endswith((".yml", ".yaml", ".yaml.txt", ".yml.txt")):
                     meant = name[: lower.rindex(".y")] + ".yaml"
-                    message = f"{printable(str(file))} is not read"
+                    message = f"{shown_path(file)} is not read"
                     remarks.append(
                         Problem(Code.NOT_READ, message, f"rename it to {printable(meant)}")
                     )
@@ -89,7 +90,7 @@ def read_text(path: Path) -> str:
     if len(content) > MAX_SIZE:
         message = "larger than 1 MiB"
         advice = "is this a configuration file? Spread its bundles over several files if so"
-        raise ConfigError(Problem(Code.TOO_LARGE, message, advice, Mark(str(path), 1, 1)))
+        raise ConfigError(Problem(Code.TOO_LARGE, message, advice, Mark(shown_path(path), 1, 1)))
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -99,7 +100,7 @@ def read_text(path: Path) -> str:
         message = f"not UTF-8 text: byte 0x{content[error.start]:02x}"
         advice = "save the file as UTF-8"
         raise ConfigError(
-            Problem(Code.NOT_YAML, message, advice, Mark(str(path), line, column))
+            Problem(Code.NOT_YAML, message, advice, Mark(shown_path(path), line, column))
         ) from None
 
 
@@ -116,4 +117,4 @@ def _unreadable(path: Path, reason: str) -> Problem:
         advice = "remove or rename it; the files read are *.yaml"
     elif not path.exists():
         advice = "check the name"
-    return Problem(Code.UNREADABLE, f"cannot read: {reason}", advice, Mark(str(path), 1, 1))
+    return Problem(Code.UNREADABLE, f"cannot read: {reason}", advice, Mark(shown_path(path), 1, 1))

@@ -1,5 +1,7 @@
 """Files that are not read, edits that are hidden, changes that change nothing, endless mistakes."""
 
+import contextlib
+import os
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,28 @@ def test_a_file_full_of_mistakes_shows_the_first(tmp_path: Path) -> None:
     assert len(shown) == MOST_PROBLEMS
     assert rest.code is Code.MANY
     assert "4980 problems" in rest.message
+
+
+@pytest.mark.parametrize("name", [b"a\x1b[31m.yaml", b"a\xff.yaml", b"a\xff.yml"])
+def test_a_file_may_have_any_name(layers: Layers, name: bytes) -> None:
+    path = Path(os.fsdecode(bytes(layers.directories[0]) + b"/" + name))
+    path.write_text("version: 2\n")
+    with contextlib.suppress(ConfigError):
+        layers.load()
+    with pytest.raises(ConfigError) as refused:
+        load([path])
+    for problem in (*layers.desired.problems, *refused.value.problems):
+        text = problem.render()
+        assert text.replace("\n", "").isprintable()
+        text.encode()
+
+
+@pytest.mark.parametrize(
+    "match", [{"name": "a\x1b[2J"}, {"driver": "a\x1b[2J"}, {"name": "*a" * 99}]
+)
+def test_a_match_is_short_and_can_be_shown(match: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_change({"bundle": "ipeql0", "enslave": {"match": match}})
+    assert [problem.code for problem in refused.value.problems] == [Code.BAD_VALUE]
+    with pytest.raises(ConfigError):
+        parse_change({"bundle": "ipeql0", "free": "a\x1b[2J"})
