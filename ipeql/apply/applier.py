@@ -9,6 +9,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ipeql.apply import device, slaves
 from ipeql.apply.refusal import UNDO_FAILED_HELP, explain
 from ipeql.apply.slaves import SavedSlaves
+from ipeql.backends import owned
 from ipeql.backends.base import Backend
 from ipeql.errors import Code, IpeqlError, Problem
 from ipeql.plan import (
@@ -91,7 +92,7 @@ class Applier:
             case CreateBundle():
                 await self._backends[action.backend].create(action.bundle)
             case DestroyBundle(backend=None):
-                await device.delete(kernel, action.bundle)
+                await owned.remove(action.bundle)
             case DestroyBundle(backend=str(backend)):
                 await self._backends[backend].destroy(action.bundle)
             case ConfigureBundle():

@@ -39,12 +39,6 @@ async def _own(kernel: AsyncIPRoute, bundle: str) -> int:
     return found
 
 
-async def delete(kernel: AsyncIPRoute, bundle: str) -> None:
-    """Delete the device, with its addresses and routes."""
-    with _so_already(errno.ENODEV):
-        await kernel.link("del", index=await _own(kernel, bundle))
-
-
 async def change(kernel: AsyncIPRoute, bundle: str, **attributes: int | str) -> None:
     """Set link attributes: ``mtu`` in bytes, ``gso_max_segs``, ``state`` up or down."""
     await kernel.link("set", index=await _own(kernel, bundle), **attributes)

@@ -1,4 +1,4 @@
-"""A bundle's device: how it is marked as ours, and found under whatever name it has now.
+"""A bundle's device: made, marked as ours, found under whatever name it has now, removed.
 
 The mark is an alternative name (docs/adr/0020-what-is-ours.md). The kernel takes it wherever a name
 is taken, and no renaming loses it.
@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
@@ -54,6 +55,40 @@ async def claim(kernel: AsyncIPRoute, ifindex: int, bundle: str) -> None:
             await kernel.link("set", index=ifindex, ifalias=ALIAS_PREFIX + bundle)
         elif error.code != errno.EEXIST:
             raise
+
+
+async def make(kernel: AsyncIPRoute, bundle: str, kinds: Sequence[str]) -> tuple[int, bool]:
+    """Make the device of the first of ``kinds`` that the kernel has; keep one that is ours.
+
+    Return its ifindex, and whether it is new. Raises NetlinkError, EBUSY where a device of that
+    name is somebody else's.
+    """
+    found = await find(kernel, bundle)
+    new = not found
+    if new:
+        if named(bundle):
+            raise NetlinkError(errno.EBUSY, f"{bundle} is another program's device")
+        for kind in kinds:
+            try:
+                await kernel.link("add", ifname=bundle, kind=kind)
+                break
+            except NetlinkError as error:
+                if error.code != errno.EOPNOTSUPP or kind == kinds[-1]:
+                    raise
+        found = named(bundle)
+    await claim(kernel, found, bundle)
+    return found, new
+
+
+async def remove(bundle: str) -> None:
+    """Delete the device if it carries our mark; NetlinkError where the kernel refuses."""
+    async with AsyncIPRoute() as kernel:
+        if found := await find(kernel, bundle):
+            try:
+                await kernel.link("del", index=found)
+            except NetlinkError as error:
+                if error.code != errno.ENODEV:  # it went by itself meanwhile
+                    raise
 
 
 def index(bundle: str) -> int:

@@ -115,7 +115,7 @@ class BpfBackend:
     async def destroy(self, bundle: str) -> None:
         """Delete the device and everything that is pinned for it."""
         try:
-            await device.remove(bundle)
+            await owned.remove(bundle)
             pins.remove(bundle)
         except (OSError, NetlinkError) as error:
             raise ApplyError(_refused(bundle, error)) from error

@@ -4,11 +4,9 @@ The dataplane takes every packet at its egress, before the driver would see it. 
 which kinds they have, so the kinds are tried in turn.
 """
 
-import errno
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from ipeql.backends import owned
 from ipeql.backends.bpf.layout import Link
@@ -24,37 +22,13 @@ Source of the numbers: include/uapi/linux/if.h and if_arp.h.
 """
 
 
-async def create(name: str, kinds: tuple[str, ...] = KINDS) -> int:
-    """Make the device ``name``, marked as ours, of the first kind that the kernel has.
-
-    A device that carries our mark already is kept. Returns its ifindex; raises NetlinkError, EBUSY
-    where a device of that name is somebody else's.
-    """
+async def create(bundle: str, kinds: tuple[str, ...] = KINDS) -> int:
+    """Make the device, or keep it, and return its ifindex; raises as ``owned.make``."""
     async with AsyncIPRoute() as kernel:
-        if found := await owned.find(kernel, name):
-            await owned.claim(kernel, found, name)
-            return found
-        if owned.named(name):
-            raise NetlinkError(errno.EBUSY, f"{name} is another program's device")
-        for kind in kinds:
-            try:
-                await kernel.link("add", ifname=name, kind=kind)
-            except NetlinkError as error:
-                if error.code != errno.EOPNOTSUPP or kind == kinds[-1]:
-                    raise
-            else:
-                break
-        made = owned.named(name)
-        await owned.claim(kernel, made, name)
-        await kernel.link("set", index=made, flags=IFF_NOARP, change=IFF_NOARP)
+        made, new = await owned.make(kernel, bundle, kinds)
+        if new:
+            await kernel.link("set", index=made, flags=IFF_NOARP, change=IFF_NOARP)
         return made
-
-
-async def remove(name: str) -> None:
-    """Delete the device if it carries our mark."""
-    async with AsyncIPRoute() as kernel:
-        if found := await owned.find(kernel, name):
-            await kernel.link("del", index=found)
 
 
 async def _link(kernel: AsyncIPRoute, ifindex: int) -> Any:

@@ -4,14 +4,17 @@ import errno
 import time
 from pathlib import Path
 
+from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ipeql.backends.kmod import device, layout
+from ipeql.backends import owned
+from ipeql.backends.kmod import layout
 from ipeql.backends.kmod.family import METHODS, STRIPE_UNITS, Family
 from ipeql.errors import ApplyError, Code, Problem
 from ipeql.state import BundleStatistics, BundleTable, Capabilities, ObservedBundle
 
 RANK = 30
+KIND = "ipeql"
 MODULE = Path("/sys/module/ipeql")
 
 
@@ -42,7 +45,7 @@ class KmodBackend:
         """Return the bundles whose devices carry our mark."""
         if not MODULE.exists():
             return {}
-        ours = await device.ours()
+        ours = await _ours()
         try:
             async with Family() as family:
                 found = {
@@ -60,7 +63,8 @@ class KmodBackend:
     async def create(self, bundle: str) -> None:
         """Make the device, unless it is there."""
         try:
-            await device.create(bundle)
+            async with AsyncIPRoute() as kernel:
+                await owned.make(kernel, bundle, (KIND,))
         except NetlinkError as error:
             raise ApplyError(_refused(bundle, error)) from error
 
@@ -78,7 +82,7 @@ class KmodBackend:
     async def destroy(self, bundle: str) -> None:
         """Delete the device, which frees its slaves."""
         try:
-            await device.remove(bundle)
+            await owned.remove(bundle)
         except NetlinkError as error:
             raise ApplyError(_refused(bundle, error)) from error
 
@@ -103,6 +107,16 @@ class KmodBackend:
 
     async def close(self) -> None:
         """Do nothing: the bundles do not need us."""
+
+
+async def _ours() -> dict[str, str]:
+    """Return the bundles of the devices of our kind that carry our mark, by the devices' names."""
+    async with AsyncIPRoute() as kernel:
+        return {
+            str(link.get("ifname")): bundle
+            async for link in await kernel.link("dump", kind=KIND)
+            if (bundle := owned.owner(link))
+        }
 
 
 def _refused(bundle: str, error: NetlinkError) -> Problem:

@@ -44,7 +44,7 @@ def test_every_kind_of_device_will_do(
         except NetlinkError as error:
             assert error.code == errno.EOPNOTSUPP
             return  # this kernel has none: the next kind is for it
-        await device.remove("probe")
+        await owned.remove("probe")
         await both_links_carry(namespace)
 
     namespace.run(body)
