@@ -72,7 +72,7 @@ def test_inside_on_the_instruction_clock(node: str, exact_room: Room) -> None:
     exact_room.check(node)
 
 
-def test_module_is_built_from_these_sources() -> None:
+def test_module_is_built_from_these_sources(guests: Mapping[str, object]) -> None:
     if not is_built_for(RELEASE):
         pytest.skip(f"the module is not built: make -C kmod KERNELRELEASE={RELEASE or '...'}")
     sources = [*MODULE.parent.glob("*.[ch]"), MODULE.with_name("Kbuild")]
