@@ -42,6 +42,7 @@ async def run(directories: Sequence[Path], keep: Callable[[], bool]) -> None:
     ``keep`` is asked at the end: are the bundles to go on without the daemon? IpeqlError where it
     cannot begin.
     """
+    notify.working()
     manager = BundleManager(directories)
     dbus = service(manager)
     if dbus:

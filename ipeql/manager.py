@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,18 @@ from ipeql.documents.plan import changes
 from ipeql.documents.status import describe
 from ipeql.errors import ConfigError, IpeqlError, NotFoundError, Problem, no_such_bundle
 from ipeql.observe import snapshot
-from ipeql.reconcile import PassResult, Reconciler
+from ipeql.plan import Action
+from ipeql.reconcile import TURN_S, PassResult, Reconciler
 from ipeql.service import journal, notify
 from ipeql.state import BundleStatistics, DesiredState
 from ipeql.telling import Telling
 
 RESYNC_S = 10.0
 """A pass is run at least this often, against changes that no event tells of: a stuck worker."""
+
+READY_S = 10.0
+"""The start is called done after so long at the latest: what depends on it does not wait for the
+last of many bundles."""
 
 RETRY_S = 1.0
 """Wait after a pass that could not even observe the machine."""
@@ -40,9 +46,10 @@ class BundleManager:
         self.telling = Telling()
         self._layers = Layers(directories, runtime)
         self._backends: Mapping[str, Backend] = make(runtime, self._backend_changed)
-        self._reconciler = Reconciler(self._backends, snapshot, runtime)
+        self._reconciler = Reconciler(self._backends, snapshot, runtime, notify.working)
         self._refused: tuple[Problem, ...] = ()
         self._problems: tuple[Problem, ...] = ()
+        self._waiting: frozenset[str] = frozenset()
         self._wake = asyncio.Event()
 
     @property
@@ -61,23 +68,30 @@ class BundleManager:
         self._wake.set()
 
     async def passes(self) -> None:
-        """Run a pass now, whenever woken, and when one is due; tell systemd of the first."""
-        started = False
-        while True:
-            try:
-                due = (await self._pass()).requeue
-                wait = min(RESYNC_S, max(0, due - time.monotonic_ns()) / 1e9) if due else RESYNC_S
-            except IpeqlError as error:
-                for problem in error.problems:
-                    journal.problem(problem)
-                wait = RETRY_S
-            if not started:
-                notify.ready(self._summary())
-                started = True
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._wake.wait()
-            self._wake.clear()
+        """Run a pass now, whenever woken, and when one is due; tell systemd of the first.
+
+        The first is told of when it has ended, or READY_S after it began.
+        """
+        late = asyncio.get_running_loop().call_later(READY_S, self._ready)
+        try:
+            while True:
+                try:
+                    due = (await self._pass()).requeue
+                    left = max(0, due - time.monotonic_ns()) / 1e9 if due else RESYNC_S
+                    wait = min(RESYNC_S, left)
+                except IpeqlError as error:
+                    for problem in error.problems:
+                        journal.problem(problem)
+                    wait = RETRY_S
+                if not late.cancelled():
+                    late.cancel()
+                    self._ready()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._wake.wait()
+                self._wake.clear()
+        finally:
+            late.cancel()
 
     async def close(self, *, destroy: bool) -> None:
         """Let go of the bundles; ``destroy``: remove them first."""
@@ -103,6 +117,7 @@ class BundleManager:
             problems,
             daemon=True,
             changed_files=self._layers.changed_files(),
+            waiting=self._waiting,
         )
         return status | {"directories": [str(each) for each in self._layers.directories]}
 
@@ -154,7 +169,7 @@ class BundleManager:
             first = str(error).partition("\n")[0]
             notify.ready(f"{first}; generation {self._desired.generation} kept")
             raise
-        notify.ready(self._summary())
+        self._ready()
         return changes(result.actions, result.problems)
 
     def _load(self, read: Callable[[], Sequence[Problem] | None]) -> None:
@@ -174,21 +189,34 @@ class BundleManager:
             self.telling.refused(self._desired.generation, self._refused)
 
     async def _pass(self) -> PassResult:
-        desired = self._desired
-        result = await self._reconciler.run(desired)
-        self._problems = result.problems
-        problems = (*self._refused, *self._problems)
-        status = describe(desired, result.observed, {}, problems, daemon=True)
-        self.telling.passed(desired, result, status)
-        return result
+        """Run passes until every bundle has had its turn, and tell of each when it has."""
+        actions: tuple[Action, ...] = ()
+        while True:
+            desired = self._desired
+            result = await self._reconciler.run(desired, TURN_S)
+            self._problems = result.problems
+            problems = (*self._refused, *self._problems)
+            self._waiting = frozenset(result.left) - result.observed.bundles.keys()
+            status = describe(desired, result.observed, {}, problems, daemon=True)
+            status["bundles"] = [
+                bundle for bundle in status["bundles"] if bundle["name"] not in self._waiting
+            ]
+            self.telling.passed(desired, result, status)
+            actions += result.actions
+            if not result.left:
+                return replace(result, actions=actions)
 
     def _backend_changed(self, bundle: str, what: str) -> None:
         self.telling.backend(bundle, what)
         self._wake.set()
+
+    def _ready(self) -> None:
+        notify.ready(self._summary())
 
     def _summary(self) -> str:
         bundles = self.telling.shown.get("bundles", [])
         usable = sum(bundle["usable_slaves"] for bundle in bundles)
         slaves = sum(len(bundle["slaves"]) for bundle in bundles)
         generation = self._desired.generation
-        return f"generation {generation}: {len(bundles)} bundles, {usable}/{slaves} slaves usable"
+        count = len(self._desired.bundles)
+        return f"generation {generation}: {count} bundles, {usable}/{slaves} slaves usable"

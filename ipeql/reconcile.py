@@ -5,6 +5,7 @@ changes nothing.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ PAUSES_S = (0.0, 0.02, 0.1, 0.5)
 """The pause before each look of a pass; the last look only verifies. Some changes show late, such
 as the carrier of a slave that was set up."""
 
+TURN_S = 2.0
+"""A pass that has taken so long begins with no further bundle, so that others have their turn."""
+
+OBSERVING_SHARE = 4
+"""A turn is at least so many times as long as the look at the machine that it begins with."""
+
 FIRST_RETRY = 10**9
 LAST_RETRY = 60 * 10**9
 """A bundle that failed is left alone for so long, in ns, doubling from the first to the last."""
@@ -32,13 +39,14 @@ class PassResult:
     """What a pass did: ``actions`` that were carried out and stand, and what stood in the way.
 
     ``observed``: the state after it. ``requeue``: when the next pass is due by itself, in ns of
-    CLOCK_MONOTONIC, or None.
+    CLOCK_MONOTONIC, or None. ``left``: the bundles that it did not come to; another pass is due.
     """
 
     actions: tuple[Action, ...]
     problems: tuple[Problem, ...]
     observed: ObservedState
     requeue: int | None
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +63,9 @@ class Reconciler:
     """Bring the machine to the desired state and keep it there, bundle by bundle.
 
     ``snapshot`` reads the kernel: ``observe.snapshot``, or a watcher's. ``directory`` is
-    RUNTIME_DIRECTORY. Belongs to one event loop and network namespace; what is called meanwhile
-    waits for its turn. Every method raises IpeqlError where the machine cannot be observed.
+    RUNTIME_DIRECTORY; ``progress`` is told of every bundle that was worked on. Belongs to one event
+    loop and network namespace; what is called meanwhile waits for its turn. Every method raises
+    IpeqlError where the machine cannot be observed.
     """
 
     def __init__(
@@ -64,13 +73,16 @@ class Reconciler:
         backends: Mapping[str, Backend],
         snapshot: Callable[[], Awaitable[Snapshot]],
         directory: Path,
+        progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._backends = backends
+        self._progress = progress
         self._snapshot = snapshot
         self._saved = SavedSlaves(directory)
         self._applier = Applier(backends, self._saved)
         self._health = Health(SOURCES)
         self._failures: dict[str, _Failure] = {}
+        self._left: tuple[str, ...] = ()
         self._lock = asyncio.Lock()
 
     async def observe(self, desired: DesiredState) -> ObservedState:
@@ -82,41 +94,64 @@ class Reconciler:
         """Return what a pass would do now."""
         return plan(desired, await self.observe(desired))
 
-    async def run(self, desired: DesiredState) -> PassResult:
+    async def run(self, desired: DesiredState, turn: float = math.inf) -> PassResult:
         """Run one pass: apply what differs, and look again until nothing does.
 
         Where a detail of a bundle is refused, the rest is applied; where something essential is,
         the bundle is rolled back. The same change is tried again later, another one at once. The
-        other bundles go on.
+        other bundles go on. After ``turn`` s the bundles that are left wait for the next pass.
         """
         async with self._lock:
             applied: list[Action] = []
             rolled_back: set[str] = set()
+            left: tuple[str, ...] = ()
+            begun, end = time.monotonic(), math.inf
             for pause in PAUSES_S:
                 await asyncio.sleep(pause)
                 observed, judgement = await self._observe(desired)
                 self._health = judgement.health
                 wanted = plan(desired, observed)
                 pending = self._pending(wanted, rolled_back)
-                if not pending or pause == PAUSES_S[-1]:
+                looked = time.monotonic()
+                end = min(end, looked + max(turn, OBSERVING_SHARE * (looked - begun)))
+                if not pending or left or pause == PAUSES_S[-1]:
                     break
-                for bundle, actions in pending.items():
-                    outcome = await self._applier.apply(actions)
-                    applied += outcome.done
-                    if outcome.problems:
-                        left = [action for action in actions if action not in outcome.done]
-                        self._fail(bundle, left, outcome.problems)
-                    if outcome.rolled_back:
-                        rolled_back.add(bundle)
-            for bundle, actions in pending.items():
+                left = await self._work(pending, end, applied, rolled_back)
+            self._left = left
+            for bundle, actions in {} if left else pending.items():
                 self._fail(bundle, actions, (_not_in_sync(bundle, actions),))
             failures = self._failures.values()
             problems = (problem for failure in failures for problem in failure.problems)
             due = [failure.until for failure in failures]
             due += [judgement.next_change] if judgement.next_change else []
             return PassResult(
-                tuple(applied), (*wanted.problems, *problems), observed, min(due, default=None)
+                tuple(applied),
+                (*wanted.problems, *problems),
+                observed,
+                min(due, default=None),
+                left,
             )
+
+    async def _work(
+        self,
+        pending: Mapping[str, list[Action]],
+        end: float,
+        applied: list[Action],
+        rolled_back: set[str],
+    ) -> tuple[str, ...]:
+        """Carry out what is pending, one bundle after the other; return those left at ``end``."""
+        for done, (bundle, actions) in enumerate(pending.items()):
+            if done and time.monotonic() >= end:
+                return tuple(pending)[done:]
+            outcome = await self._applier.apply(actions)
+            applied += outcome.done
+            if outcome.problems:
+                undone = [action for action in actions if action not in outcome.done]
+                self._fail(bundle, undone, outcome.problems)
+            if outcome.rolled_back:
+                rolled_back.add(bundle)
+            self._progress()
+        return ()
 
     async def destroy_all(self) -> None:
         """Remove every bundle and free every slave; ApplyError names what is left."""
@@ -150,7 +185,7 @@ class Reconciler:
         """Return the actions that are due, by bundle.
 
         Not those of bundles that were ``rolled_back`` in this pass; what failed earlier is
-        forgotten where the plan is another one now.
+        forgotten where the plan is another one now. Those that the last pass left come first.
         """
         bundles, now = wanted.by_bundle(), time.monotonic_ns()
         self._failures = {
@@ -160,9 +195,9 @@ class Reconciler:
         }
         waiting = {bundle for bundle, failure in self._failures.items() if failure.until > now}
         return {
-            bundle: actions
-            for bundle, actions in bundles.items()
-            if bundle not in waiting and bundle not in rolled_back
+            bundle: bundles[bundle]
+            for bundle in dict.fromkeys((*self._left, *bundles))
+            if bundle in bundles and bundle not in waiting and bundle not in rolled_back
         }
 
     def _fail(self, bundle: str, actions: list[Action], problems: tuple[Problem, ...]) -> None:

@@ -4,7 +4,7 @@ Keys are snake_case with the unit in the name; a key is never removed while the 
 ``ipeql-status/1``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ipeql.documents.configuration import parameters
@@ -37,12 +37,14 @@ def describe(
     *,
     daemon: bool,
     changed_files: Sequence[str] = (),
+    waiting: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the status document.
 
     ``statistics`` is by bundle name. A problem is shown with the bundle it names, or at the top
     where it names none, such as a refused reload. ``daemon``: one looks after the bundles.
-    ``changed_files``: those of the configuration that have changed since they were read. Pure.
+    ``changed_files``: those of the configuration that have changed since they were read.
+    ``waiting``: bundles that no pass has come to yet. Pure.
     """
     problems = (*problems, *desired.problems)
     present = members(desired, observed.links, observed.prepared)
@@ -61,6 +63,7 @@ def describe(
                 statistics.get(name, BundleStatistics()),
                 [problem for problem in problems if problem.bundle == name],
                 present[name],
+                waiting=name in waiting,
             )
             for name, spec in sorted(desired.bundles.items())
         ],
@@ -73,12 +76,16 @@ def _bundle(
     statistics: BundleStatistics,
     problems: Sequence[Problem],
     present: list[Member],
+    *,
+    waiting: bool,
 ) -> dict[str, Any]:
     running = observed.bundles.get(spec.name)
     slaves = _slaves(spec, observed, statistics, present)
     usable = sum(slave["state"] == "active" for slave in slaves)
     chosen, why = choose_backend(spec, observed.capabilities, running.backend if running else None)
     state, reason = _state(spec, usable, running is not None, problems)
+    if waiting and not running:
+        state, reason = "down", "other bundles come up before it"
     device = observed.device(spec.name)
     table = running.table if running else None
     in_force = dict(table.parameters) if table and table.method == spec.method else {}

@@ -11,6 +11,9 @@ import time
 
 _SEND_TIMEOUT_S = 1.0
 
+EXTENSION_S = 120
+"""How long the next step may take: a worker alone has 60 s until it answers."""
+
 
 def ready(status: str) -> None:
     """Say that start-up or a reload has ended, well or not, and what came of it."""
@@ -24,6 +27,11 @@ def reloading() -> None:
     """
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     _send("RELOADING=1", f"MONOTONIC_USEC={now}", _status("Reloading"))
+
+
+def working() -> None:
+    """Say that a step of a start, reload or stop is done: its timeout begins anew, sd_notify(3)."""
+    _send(f"EXTEND_TIMEOUT_USEC={EXTENSION_S * 10**6}")
 
 
 def status(text: str) -> None:
