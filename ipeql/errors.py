@@ -85,6 +85,8 @@ class Code(enum.StrEnum):
     TIMED_OUT = "IPQ-D003"
     BAD_REQUEST = "IPQ-D004"
     NO_SUCH_SLAVE = "IPQ-D005"
+    TOO_MANY_REQUESTS = "IPQ-D006"
+    AMBIGUOUS_SLAVE = "IPQ-D007"
 
 
 @dataclass(frozen=True, slots=True)

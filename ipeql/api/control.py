@@ -4,31 +4,29 @@ A unix stream socket, one JSON object a line each way: ``{"method": "Describe", 
 is answered with ``{"result": ...}`` or ``{"error": {"problems": [...], "exit_code": n}}``. Monitor
 is answered with ``{"result": null}`` and then ``{"event": {...}}`` lines until the caller leaves.
 Reading is free; what changes the machine needs uid 0, which the kernel vouches for (SO_PEERCRED,
-unix(7)).
+unix(7)). Beside the socket for everybody there is one that root alone can connect to: other users
+cannot fill its queue of connections.
 """
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import logging
 import os
-import socket
-import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from ipeql.api.manager import Manager
+from ipeql.api.places import EACH, Places
+from ipeql.api.sockets import Listener, lock
 from ipeql.errors import Code, IpeqlError, NotPermittedError, Problem
 
 _log = logging.getLogger(__name__)
 
 _MAX_REQUEST = 64 * 1024
-_MAX_CLIENTS = 64
 _IDLE_TIMEOUT_S = 60
 _WRITE_TIMEOUT_S = 10
-_PEERCRED = struct.Struct("3i")
 _CHANGING = frozenset({"Reload", "Apply", "Change", "Revert"})
 
 
@@ -42,6 +40,11 @@ def socket_path() -> Path:
     return runtime_directory() / "control"
 
 
+def root_only(path: Path) -> Path:
+    """Return where the control socket for root alone is, beside that for everybody at ``path``."""
+    return path.with_name(path.name + ".root")
+
+
 class ControlServer:
     """Serve a ``Manager`` on the control socket, as an async context manager.
 
@@ -52,14 +55,17 @@ class ControlServer:
     def __init__(self, manager: Manager, path: Path | None = None) -> None:
         self._manager = manager
         self._path = path or socket_path()
-        self._clients: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        """Take the lock, bind the socket and begin to serve."""
+        """Take the lock, bind the sockets and begin to serve."""
+        places, refusal = Places(), _line(_failure(_too_many()))
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            self._lock = _lock(self._path.with_name(self._path.name + ".lock"))
-            listener = _listen(self._path)
+            self._lock = lock(self._path.with_name(self._path.name + ".lock"))
+            self._listeners = (
+                Listener(self._path, 0o666, places, refusal),
+                Listener(root_only(self._path), 0o600, places, refusal),
+            )
         except OSError as error:
             raise NotPermittedError(
                 Problem(
@@ -68,40 +74,20 @@ class ControlServer:
                     "run ipeqld as root, or set RUNTIME_DIRECTORY to a directory of its own",
                 )
             ) from error
-        self._server = await asyncio.start_unix_server(
-            self._serve, sock=listener, limit=_MAX_REQUEST
-        )
+        for listener in self._listeners:
+            listener.serve(self._serve, _MAX_REQUEST)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop serving, let every client go, remove the socket."""
-        self._server.close()
-        for client in self._clients:
-            client.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
-        self._path.unlink(missing_ok=True)
+        """Stop serving, let every client go, remove the sockets."""
+        for listener in self._listeners:
+            await listener.close()
         self._lock.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        credentials = writer.get_extra_info("socket").getsockopt(
-            socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size
-        )
-        client = _Client(self._manager, reader, writer, uid=_PEERCRED.unpack(credentials)[1])
-        if len(self._clients) >= _MAX_CLIENTS and client.uid != 0:
-            writer.transport.abort()
-            return
-        self._clients.add(task)
-        try:
-            await client.run()
-        except (ConnectionError, TimeoutError):
-            pass  # it vanished, sends nothing, or does not read: its own affair
-        except asyncio.CancelledError:
-            pass  # the server closes; asyncio before 3.12 logs a cancelled handler as a fault
-        finally:
-            self._clients.discard(task)
-            writer.transport.abort()
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, uid: int
+    ) -> None:
+        await _Client(self._manager, reader, writer, uid).run()
 
 
 class _Client:
@@ -190,7 +176,7 @@ class _Client:
             self._writer.transport.abort()  # wakes the reader
 
     async def _send(self, reply: Mapping[str, object]) -> None:
-        self._writer.write(json.dumps(reply).encode() + b"\n")
+        self._writer.write(_line(reply))
         async with asyncio.timeout(_WRITE_TIMEOUT_S):  # wait_for before 3.12 may lose a cancel
             await self._writer.drain()
 
@@ -208,6 +194,16 @@ def _parse(line: bytes) -> tuple[str, dict[str, Any]]:
     raise _bad_request('a request has the form {"method": "NAME", "parameters": {}}')
 
 
+def _line(reply: Mapping[str, object]) -> bytes:
+    return json.dumps(reply).encode() + b"\n"
+
+
+def _too_many() -> IpeqlError:
+    message = f"ipeqld has no place for another request: a user may have {EACH} at a time"
+    help = "end an 'ipeql monitor' or other program that is connected to it"
+    return IpeqlError(Problem(Code.TOO_MANY_REQUESTS, message, help))
+
+
 def _bad_request(message: str) -> IpeqlError:
     return IpeqlError(Problem(Code.BAD_REQUEST, message))
 
@@ -215,41 +211,3 @@ def _bad_request(message: str) -> IpeqlError:
 def _failure(error: IpeqlError) -> dict[str, object]:
     problems = [problem.to_json() for problem in error.problems]
     return {"error": {"problems": problems, "exit_code": int(error.exit_code)}}
-
-
-def _listen(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    path.chmod(0o666)
-    return listener
-
-
-def _private(path: Path) -> int:
-    """Open a file for us alone: whoever may read it may lock it, and keep the next daemon out."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
-    os.fchmod(descriptor, 0o600)
-    return descriptor
-
-
-def _lock(path: Path) -> TextIO:
-    """Take the daemon's lock: a POSIX one, which a dead daemon's orphaned workers do not hold."""
-    file = os.fdopen(_private(path), "a+")
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        other = file.read().strip()
-        file.close()
-        raise IpeqlError(
-            Problem(
-                Code.ALREADY_RUNNING,
-                f"ipeqld runs already in {path.parent} (process {other})",
-                "stop it first, or give this one its own RUNTIME_DIRECTORY",
-            )
-        ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
-    return file

@@ -6,16 +6,20 @@ status that the daemon gave it; NotRunningError when nobody answers.
 
 import contextlib
 import json
+import os
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ipeql.api.control import socket_path
+from ipeql.api.control import root_only, socket_path
 from ipeql.cli.settings import Settings
 from ipeql.errors import Code, ExitCode, IpeqlError, NotRunningError, Problem
 
 ANSWER_TIMEOUT_S = 10.0
+
+_AGAIN_S = 0.01
 
 PASS_TIMEOUT_S = 120.0
 """Reload and Apply answer when their pass has ended."""
@@ -61,11 +65,9 @@ def events() -> Iterator[dict[str, Any]]:
 @contextlib.contextmanager
 def _connection(timeout: float) -> Iterator[socket.socket]:
     path = socket_path()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout)
+    with contextlib.ExitStack() as stack:
         try:
-            connection.connect(str(path))
-            yield connection
+            yield stack.enter_context(_connect(path, timeout))
         except TimeoutError:
             message = f"ipeqld did not answer within {timeout:g} s"
             raise IpeqlError(Problem(Code.TIMED_OUT, message, "see its log")) from None
@@ -73,9 +75,37 @@ def _connection(timeout: float) -> Iterator[socket.socket]:
             raise _not_running(f"{path}: {error.strerror or error}") from None
 
 
+def _connect(path: Path, timeout: float) -> socket.socket:
+    """Return a connection to the daemon, root's by the socket that is root's alone; OSError."""
+    if os.geteuid() == 0:
+        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # an earlier version
+            return _connect_to(root_only(path), timeout)
+    return _connect_to(path, timeout)
+
+
+def _connect_to(path: Path, timeout: float) -> socket.socket:
+    deadline = time.monotonic() + timeout
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(timeout)
+    try:
+        while True:
+            try:
+                connection.connect(str(path))
+            except BlockingIOError:  # its queue of connections is full: connect(2), EAGAIN
+                if time.monotonic() > deadline:
+                    raise TimeoutError from None
+                time.sleep(_AGAIN_S)
+            else:
+                return connection
+    except BaseException:
+        connection.close()
+        raise
+
+
 def _send(connection: socket.socket, method: str, parameters: Mapping[str, object]) -> None:
     request = {"method": method, "parameters": parameters}
-    connection.sendall(json.dumps(request).encode() + b"\n")
+    with contextlib.suppress(BrokenPipeError):  # refused unread: the answer is there already
+        connection.sendall(json.dumps(request).encode() + b"\n")
 
 
 def _read(line: bytes, key: str) -> dict[str, Any]:

@@ -1,0 +1,30 @@
+"""Places for those who ask: bounded for each user, so that nobody takes all; always for root."""
+
+from collections import Counter
+
+EACH = 16
+"""Places of one user; a monitor or a question that a person is asked holds one for long."""
+
+TOTAL = 256
+"""Places of all users together, without root's."""
+
+
+class Places:
+    """Count who holds how many places. uid 0 is never refused."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[int] = Counter()
+
+    def take(self, uid: int) -> bool:
+        """Take a place for a user if there is one; ``free`` must follow."""
+        full = self._taken[uid] >= EACH or self._taken.total() - self._taken[0] >= TOTAL
+        if full and uid != 0:
+            return False
+        self._taken[uid] += 1
+        return True
+
+    def free(self, uid: int) -> None:
+        """Give a place back."""
+        self._taken[uid] -= 1
+        if not self._taken[uid]:
+            del self._taken[uid]
