@@ -14,18 +14,25 @@ from dbus_next import Message, Variant
 from dbus_next.aio import MessageBus
 from dbus_next.constants import MessageFlag, MessageType, NameFlag, RequestNameReply
 
-CONNECT_TIMEOUT_S = 10.0
+from ipeql.api.places import EACH, Places
 
-MAX_CALLS = 256
-"""Calls that are being answered at a time; more are refused."""
+CONNECT_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 10.0
+
+BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+"""Destination, path and interface of the bus itself."""
 
 _log = logging.getLogger(__name__)
 
 
 class Call(NamedTuple):
-    """A method call of ours; ``interactive``: the caller can wait while a person is asked."""
+    """A method call of ours; the bus vouches for ``sender`` and its ``uid``.
+
+    ``interactive``: the caller can wait while a person is asked.
+    """
 
     sender: str
+    uid: int
     path: str
     interface: str
     member: str
@@ -46,12 +53,18 @@ class BusError(Exception):
     """The bus, or somebody on it, refused; the text says what."""
 
 
+class Silence(BusError):
+    """Somebody on the bus did not answer in time."""
+
+
 class Bus:
     """A connection to a bus; ``connect`` makes one. BusError where it is lost."""
 
     def __init__(self, bus: Any) -> None:
         self._bus = bus
         self._calls: set[asyncio.Task[None]] = set()
+        self._asked: set[asyncio.Task[Any]] = set()
+        self._places = Places()
 
     @classmethod
     async def connect(cls, address: str) -> "Bus":
@@ -72,18 +85,17 @@ class Bus:
             raise BusError(f"{name}: another process has this name")
 
     def serve(self, answer: Callable[[Call], Awaitable[Reply]]) -> None:
-        """Have ``answer`` answer the calls that come in."""
+        """Have ``answer`` answer the calls that come in, of each user no more than it has places.
+
+        A call whose sender has left before it was known who that is is dropped.
+        """
 
         def handle(message: Any) -> bool:
             if message.message_type is not MessageType.METHOD_CALL:
                 return False
             if message.interface == "org.freedesktop.DBus.Peer":
                 return False  # the library answers
-            if len(self._calls) >= MAX_CALLS:
-                error = "org.freedesktop.DBus.Error.LimitsExceeded"
-                self._send(Message.new_error, message, error, "too many calls at a time")
-                return True
-            task = asyncio.ensure_future(self._answer(message, answer))
+            task = asyncio.ensure_future(self._admit(message, answer))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
             return True
@@ -91,12 +103,25 @@ class Bus:
         self._bus.add_message_handler(handle)
 
     async def call(
-        self, to: tuple[str, str, str, str], signature: str = "", body: Sequence[object] = ()
+        self,
+        to: tuple[str, str, str, str],
+        signature: str = "",
+        body: Sequence[object] = (),
+        timeout: float = ANSWER_TIMEOUT_S,
     ) -> list[Any]:
-        """Call ``to`` (destination, path, interface, member) and return the body of its reply."""
+        """Call ``to`` (destination, path, interface, member) and return the body of its reply.
+
+        Silence: no reply within ``timeout`` s. The library cannot bear a reply to a call that was
+        cancelled, so that call goes on by itself.
+        """
         try:
             message = Message(*to, signature=signature, body=list(body))
-            reply = await self._bus.call(message)
+            asked = asyncio.ensure_future(self._bus.call(message))
+            self._asked.add(asked)
+            asked.add_done_callback(self._heard)
+            reply = await asyncio.wait_for(asyncio.shield(asked), timeout)
+        except TimeoutError:
+            raise Silence(f"{to[0]} did not answer within {timeout:g} s") from None
         except Exception as error:
             raise BusError(str(error)) from error
         if reply.message_type is MessageType.ERROR:
@@ -120,12 +145,38 @@ class Bus:
             task.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)
         self._bus.disconnect()
+        for asked in self._asked:
+            asked.cancel()
 
-    async def _answer(self, message: Any, answer: Callable[[Call], Awaitable[Reply]]) -> None:
+    def _heard(self, asked: asyncio.Task[Any]) -> None:
+        self._asked.discard(asked)
+        if not asked.cancelled():
+            asked.exception()  # told where it was waited for, if it still was
+
+    async def _admit(self, message: Any, answer: Callable[[Call], Awaitable[Reply]]) -> None:
+        try:
+            (uid,) = await self.call((*BUS, "GetConnectionUnixUser"), "s", [message.sender])
+        except BusError as error:
+            _log.debug("%s is dropped: %s", message.member, error)
+            return
+        if not self._places.take(uid):
+            text = f"a user may have {EACH} calls at a time"
+            self._send(
+                Message.new_error, message, "org.freedesktop.DBus.Error.LimitsExceeded", text
+            )
+            return
+        try:
+            await self._answer(message, uid, answer)
+        finally:
+            self._places.free(uid)
+
+    async def _answer(
+        self, message: Any, uid: int, answer: Callable[[Call], Awaitable[Reply]]
+    ) -> None:
         interactive = bool(message.flags & MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION)
         body = [plain(value) for value in message.body]
-        who, what = (message.sender, message.path), (message.interface or "", message.member)
-        reply = await answer(Call(*who, *what, body, message.signature, interactive))
+        what = (message.path, message.interface or "", message.member)
+        reply = await answer(Call(message.sender, uid, *what, body, message.signature, interactive))
         if message.flags & MessageFlag.NO_REPLY_EXPECTED:
             return
         if reply.error:

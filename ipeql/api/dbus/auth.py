@@ -1,8 +1,11 @@
 """Who may change something: root, and whom polkit allows it."""
 
+import contextlib
+import itertools
 import logging
+import os
 
-from ipeql.api.dbus._bus import Bus, BusError, Call, variant
+from ipeql.api.dbus._bus import ANSWER_TIMEOUT_S, Bus, BusError, Call, Silence, variant
 from ipeql.api.dbus.names import BUNDLE, MANAGER
 from ipeql.errors import Code, NotPermittedError, Problem
 
@@ -25,7 +28,9 @@ READING = frozenset(
 )
 """The methods that only read. A method that is neither here nor above is refused."""
 
-_BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+PERSON_TIMEOUT_S = 120.0
+"""How long a person may think about a question of polkit."""
+
 _POLKIT = (
     "org.freedesktop.PolicyKit1",
     "/org/freedesktop/PolicyKit1/Authority",
@@ -33,14 +38,17 @@ _POLKIT = (
 )
 _ALLOW_USER_INTERACTION = 1
 
+_questions = itertools.count(1)
+
 _log = logging.getLogger(__name__)
 
 
 async def authorise(bus: Bus, call: Call, interface: str) -> None:
     """Return if the caller may do this; NotPermittedError says why not.
 
-    The bus vouches for the caller. Where there is no polkit, root alone may change something.
-    Source of CheckAuthorization: polkit, docs/polkit/docbook, the interface's reference.
+    Where there is no polkit, root alone may change something. A question that nobody answers is
+    taken back and refused. Source of CheckAuthorization: polkit, docs/polkit/docbook, the
+    interface's reference.
     """
     if (interface, call.member) in READING:
         return
@@ -48,11 +56,13 @@ async def authorise(bus: Bus, call: Call, interface: str) -> None:
     if action is None:
         message = f"{call.member} is not permitted: no action of polkit is known for it"
         raise NotPermittedError(Problem(Code.NOT_PERMITTED, message, "this is a fault of IPEQL"))
-    if await _is_root(bus, call.sender):
+    if call.uid == 0:
         return
     try:
         allowed = await _ask_polkit(bus, call, action)
         why = f"polkit does not allow {action}"
+    except Silence:
+        allowed, why = False, "nobody answered the question of polkit"
     except BusError as error:
         allowed, why = False, "polkit cannot be asked, so only root may"
         _log.debug("polkit cannot be asked: %s", error)
@@ -62,17 +72,18 @@ async def authorise(bus: Bus, call: Call, interface: str) -> None:
         raise NotPermittedError(Problem(Code.NOT_PERMITTED, message, "call it as root"))
 
 
-async def _is_root(bus: Bus, sender: str) -> bool:
-    try:
-        (uid,) = await bus.call((*_BUS, "GetConnectionUnixUser"), "s", [sender])
-    except BusError:
-        return False
-    return bool(uid == 0)
-
-
 async def _ask_polkit(bus: Bus, call: Call, action: str) -> bool:
     subject = ["system-bus-name", {"name": variant("s", call.sender)}]
     flags = _ALLOW_USER_INTERACTION if call.interactive else 0
-    body = [subject, action, {}, flags, ""]
-    (answer,) = await bus.call((*_POLKIT, "CheckAuthorization"), "(sa{sv})sa{ss}us", body)
+    question = f"ipeql-{os.getpid()}-{next(_questions)}"
+    body = [subject, action, {}, flags, question]
+    patience = PERSON_TIMEOUT_S if call.interactive else ANSWER_TIMEOUT_S
+    try:
+        (answer,) = await bus.call(
+            (*_POLKIT, "CheckAuthorization"), "(sa{sv})sa{ss}us", body, patience
+        )
+    except Silence:
+        with contextlib.suppress(BusError):
+            await bus.call((*_POLKIT, "CancelCheckAuthorization"), "s", [question])
+        raise
     return bool(answer[0])

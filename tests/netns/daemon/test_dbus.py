@@ -19,10 +19,13 @@ import pytest
 
 pytest.importorskip("dbus_next", reason="dbus-next is not installed")
 
+from ipeql.api.dbus import auth
 from ipeql.api.dbus._bus import Bus, Call, Reply
 from ipeql.api.dbus.auth import ACTIONS
 from ipeql.api.dbus.interfaces import interface
 from ipeql.api.dbus.names import BUNDLE, MANAGER, ROOT, SLAVE, bundle_path, slave_path
+from ipeql.api.places import EACH
+from ipeql.errors import NotPermittedError
 from lab.network.hosts import Lab
 from lab.network.ipeqld import Ipeqld
 from tests.netns.bundle import USUAL, bundle, configuration, slave, usable, wait_for
@@ -333,10 +336,15 @@ def test_who_is_not_root_may_read_and_nothing_else(bus: SystemBus) -> None:
 
 
 class Polkit:
-    """An authority on the bus that allows ``allowed`` and nothing else, as polkitd answers."""
+    """An authority on the bus that allows ``allowed`` and nothing else, as polkitd answers.
 
-    def __init__(self, bus: SystemBus, allowed: str) -> None:
+    ``silent``: the person whom it would ask never answers.
+    """
+
+    def __init__(self, bus: SystemBus, allowed: str = "", silent: bool = False) -> None:
         self.asked: list[list[Any]] = []
+        self.taken_back: list[str] = []
+        self._silent = silent
         self._address, self._allowed = bus.address, allowed
         self._up = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
@@ -360,7 +368,12 @@ class Polkit:
         await bus.close()
 
     async def _answer(self, call: Call) -> Reply:
+        if call.member == "CancelCheckAuthorization":
+            self.taken_back += call.body
+            return Reply("", [])
         self.asked.append(call.body)
+        if self._silent and call.body[3]:
+            await self._stop.wait()
         return Reply("(bba{ss})", [[call.body[1] == self._allowed, False, {}]])
 
 
@@ -381,6 +394,51 @@ def test_whom_polkit_allows_it_may_change_something(bus: SystemBus) -> None:
         polkit.asked.clear()
         assert bus.call(IPEQL0, f"{BUNDLE}.Revert")[0] == ""
         assert polkit.asked == []
+
+
+def test_questions_that_nobody_answers_cost_their_user_alone(bus: SystemBus) -> None:
+    question = ("busctl", "--timeout=60", f"--address={bus.address}", "call")
+    reload = (*question, "org.ipeql1", ROOT, MANAGER, "Reload")
+    with Polkit(bus, silent=True) as polkit:
+        users = [NOBODY, ("setpriv", "--reuid=1000", "--clear-groups")]
+        waiting = [
+            subprocess.Popen([*user, *reload], stdout=-3, stderr=-3)
+            for user in users
+            for _ in range(EACH)
+        ]
+        try:
+            wait_for(lambda: len(polkit.asked) == len(waiting), 20)
+            error, _ = bus.call(ROOT, f"{MANAGER}.ListBundles", user=NOBODY)
+            assert error == "org.freedesktop.DBus.Error.LimitsExceeded"
+            assert bus.call(ROOT, f"{MANAGER}.Describe")[0] == ""
+            assert bus.call(ROOT, f"{MANAGER}.Reload")[0] == ""
+            other = ("setpriv", "--reuid=1001", "--clear-groups")
+            assert bus.call(ROOT, f"{MANAGER}.ListBundles", user=other)[0] == ""
+            assert all(each.poll() is None for each in waiting)
+        finally:
+            for each in waiting:
+                each.kill()
+                each.wait()
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_a_question_that_nobody_answers_is_refused_and_taken_back(
+    bus: SystemBus, monkeypatch: pytest.MonkeyPatch, interactive: bool
+) -> None:
+    monkeypatch.setattr(auth, "PERSON_TIMEOUT_S", 0.2)
+
+    async def ask() -> None:
+        ours = await Bus.connect(bus.address)
+        call = Call(":1.0", 65534, ROOT, MANAGER, "Reload", [], "", interactive)
+        why = "nobody answered" if interactive else "polkit does not allow"
+        with pytest.raises(NotPermittedError, match=why):
+            await auth.authorise(ours, call, MANAGER)
+        await ours.close()
+
+    with Polkit(bus, silent=True) as polkit:
+        asyncio.run(asyncio.wait_for(ask(), 10))
+        (question,) = polkit.asked
+        assert polkit.taken_back == ([question[4]] if interactive else [])
 
 
 def test_the_bus_may_come_late_and_go_and_come_again() -> None:
