@@ -16,6 +16,7 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
+from typing import Final, Literal
 
 from ipeql.errors import Mark, Problem
 
@@ -38,6 +39,9 @@ ARPHRD_ETHER = 1
 """include/uapi/linux/if_arp.h: links of this type put 14 bytes before the packet."""
 
 ETHERNET_HEADER = 14
+
+AUTO: Final = "auto"
+"""Found out by IPEQL, instead of a number."""
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
@@ -165,7 +169,7 @@ TRANSIENT = "transient"
 class SlaveSpec:
     """One entry of ``slaves``: an exact name or a match, and its parameters.
 
-    ``bandwidth`` None: not given. ``bandwidth_auto``: take the driver's speed. ``lag`` None: not
+    ``bandwidth`` None: not given, AUTO: the driver's speed. ``lag`` None: not
     given. ``overhead`` None: by link type. ``via``/``via6``: next hop on this slave, None: the
     destination (or the route's gateway) is on-link. ``up``: set the link up when enslaving it.
     ``changed`` has the key ``slave`` where a change added the whole entry.
@@ -173,8 +177,7 @@ class SlaveSpec:
 
     name: str = ""
     match: LinkMatch | None = None
-    bandwidth: int | None = None
-    bandwidth_auto: bool = False
+    bandwidth: int | Literal["auto"] | None = None
     lag: int | None = None
     overhead: int | None = None
     via: IPv4Address | None = None
@@ -210,7 +213,7 @@ Parameters = tuple[tuple[str, int | str], ...]
 
 @dataclass(frozen=True, slots=True)
 class BundleSpec:
-    """One bundle as configured. ``mtu`` None: the smallest slave's; ``mark``: where it stands.
+    """One bundle as configured. ``mtu`` AUTO: the smallest slave's; ``mark``: where it stands.
 
     ``freed``: the slaves that a change has left out, and where each change stands.
     """
@@ -220,7 +223,7 @@ class BundleSpec:
     slaves: tuple[SlaveSpec, ...] = ()
     parameters: Parameters = ()
     backend: str = "auto"
-    mtu: int | None = None
+    mtu: int | Literal["auto"] = AUTO
     stripe_unit: str = "burst"
     addresses: tuple[Interface, ...] = ()
     routes: tuple[RouteSpec, ...] = ()

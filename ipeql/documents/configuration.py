@@ -1,16 +1,19 @@
 """One bundle's configuration as JSON, in the keys and units of the file, defaults filled in."""
 
 import inspect
+from dataclasses import asdict
 from typing import Any
 
-from ipeql.methods import METHODS, TIMES
-from ipeql.state import BundleSpec, RouteSpec, SlaveSpec
-from ipeql.units import format_rate, format_time
+from ipeql.config.schema.convert import METHOD_KEYS, write
+from ipeql.config.schema.kinds import ADDRESS
+from ipeql.config.schema.model import Bundle, Match, Route, Slave
+from ipeql.methods import METHODS
+from ipeql.state import BundleSpec, SlaveSpec
 
 
 def parameters(spec: BundleSpec) -> dict[str, int | str]:
     """Return the method's parameters in Python spelling: those given, and the others' defaults."""
-    known = METHODS[spec.method].parameters - {"poll_interval"}
+    known = METHODS[spec.method].parameters & METHOD_KEYS
     signature = inspect.signature(METHODS[spec.method]).parameters
     return {name: signature[name].default for name in sorted(known)} | dict(spec.parameters)
 
@@ -23,19 +26,10 @@ def configuration(spec: BundleSpec) -> dict[str, Any]:
     ``slaves_changed`` and ``freed`` say where keys, slaves' keys (``slave``: all of them) and
     slaves that are left out have been changed: ``transient``, or FILE:LINE.
     """
-    shown: dict[str, Any] = {
-        "method": spec.method,
-        **{
-            name.replace("_", "-"): format_time(int(value)) if name in TIMES else value
-            for name, value in parameters(spec).items()
-        },
-        "backend": spec.backend,
-        "mtu": spec.mtu or "auto",
-        "stripe-unit": spec.stripe_unit,
-        "addresses": [str(address) for address in spec.addresses],
-        "routes": [_route(route) for route in spec.routes],
-        "min-slaves": spec.min_slaves,
-        "poll-interval": format_time(spec.poll_interval),
+    shown = {
+        **write(Bundle, asdict(spec) | parameters(spec)),
+        "addresses": [ADDRESS.write(address) for address in spec.addresses],
+        "routes": [write(Route, asdict(route)) for route in spec.routes],
         "slaves": [_slave(slave) for slave in spec.slaves],
     }
     return {
@@ -51,36 +45,6 @@ def configuration(spec: BundleSpec) -> dict[str, Any]:
     }
 
 
-def _route(route: RouteSpec) -> dict[str, Any]:
-    shown = {"to": route.to, "via": route.via, "metric": route.metric}
-    return {
-        key: value if isinstance(value, int) else str(value)
-        for key, value in shown.items()
-        if value is not None
-    }
-
-
 def _slave(slave: SlaveSpec) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
-    if slave.match:
-        fields = {
-            "name": slave.match.name,
-            "mac": slave.match.mac,
-            "driver": slave.match.driver,
-        }
-        shown["match"] = {key: value for key, value in fields.items() if value}
-    else:
-        shown["name"] = slave.name
-    if slave.bandwidth_auto:
-        shown["bandwidth"] = "auto"
-    elif slave.bandwidth is not None:
-        shown["bandwidth"] = format_rate(slave.bandwidth)
-    if slave.lag is not None:
-        shown["lag"] = format_time(slave.lag)
-    if slave.overhead is not None:
-        shown["overhead"] = slave.overhead
-    if slave.via:
-        shown["via"] = str(slave.via)
-    if slave.via6:
-        shown["via6"] = str(slave.via6)
-    return shown | {"up": slave.up}
+    match = {"match": write(Match, asdict(slave.match))} if slave.match else {}
+    return match | write(Slave, asdict(slave))

@@ -14,6 +14,7 @@ from ipeql.methods import TIMES
 from ipeql.plan import Member, choose_backend, members, traffic
 from ipeql.plan.members import comes_back, enslave
 from ipeql.state import (
+    AUTO,
     TRANSIENT,
     BundleSpec,
     BundleStatistics,
@@ -102,7 +103,7 @@ def _bundle(
         "backend_reason": why,
         "stripe_unit": spec.stripe_unit,
         "poll_interval_ns": spec.poll_interval,
-        "mtu_bytes": device.mtu if device and running else spec.mtu,
+        "mtu_bytes": device.mtu if device and running else (None if spec.mtu == AUTO else spec.mtu),
         "addresses": [str(address) for address in spec.addresses],
         "min_slaves": spec.min_slaves,
         "usable_slaves": usable,
@@ -185,6 +186,7 @@ def _missing(entry: SlaveSpec, observed: ObservedState) -> tuple[str, str]:
 def _slave(
     entry: SlaveSpec, row: SlaveRow | None, counted: SlaveStatistics, share: float
 ) -> dict[str, Any]:
+    given = 0 if entry.bandwidth in (None, AUTO) else entry.bandwidth
     return {
         "name": counted.name,
         "label": entry.label,
@@ -192,7 +194,7 @@ def _slave(
         "reason": "",
         "ifindex": counted.ifindex,
         "transient": _transient(entry.changed),
-        "bandwidth_bps": row.bandwidth if row else entry.bandwidth or 0,
+        "bandwidth_bps": row.bandwidth if row else given,
         "lag_ns": entry.lag,
         "share": round(share, 4),
         "rate_bps": counted.rate,

@@ -3,7 +3,14 @@
 from collections.abc import Callable, Sequence
 
 from ipeql.methods.auto_bw import AutoBw
-from ipeql.methods.base import MAX_SLAVES, MIN_BANDWIDTH, Decision, Scheduler, SlaveParameters
+from ipeql.methods.base import (
+    MAX_SLAVES,
+    MIN_BANDWIDTH,
+    Arrival,
+    Decision,
+    Scheduler,
+    SlaveParameters,
+)
 from ipeql.methods.bw_lag import BwLag
 from ipeql.methods.bw_lag_eq import QUEUE_LIMIT_NS, BwLagEq
 from ipeql.methods.bw_lag_val import BwLagVal
@@ -17,6 +24,7 @@ __all__ = [
     "MIN_BANDWIDTH",
     "QUEUE_LIMIT_NS",
     "TIMES",
+    "Arrival",
     "Decision",
     "Scheduler",
     "SlaveParameters",

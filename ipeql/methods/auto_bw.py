@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ipeql.methods.base import ALL, Decision, Scheduler, SlaveParameters, lag_order
+from ipeql.methods.base import ALL, Arrival, Decision, Scheduler, SlaveParameters, lag_order
 
 
 class AutoBw(Scheduler):
@@ -19,15 +19,9 @@ class AutoBw(Scheduler):
     def _use(self, usable: list[int]) -> None:
         self._order = [i for i in lag_order(self._slaves) if i in usable]
 
-    def pick(
-        self,
-        now: int,
-        length: int,
-        segments: int = 1,
-        header: int = 0,
-        queued: Sequence[int] | None = None,
-    ) -> Decision:
+    def pick(self, arrival: Arrival) -> Decision:
         """Take the slave with the fewest packets not yet sent, by its own device's word."""
+        now, queued = arrival.now, arrival.queued
         if not self._order:
             return Decision(None, now, "no_slave")
         if queued is None:

@@ -29,6 +29,21 @@ class SlaveParameters:
     overhead: int = 14
 
 
+class Arrival(NamedTuple):
+    """A packet to be placed.
+
+    ``now`` CLOCK_MONOTONIC in ns; ``length`` of the IP packet in bytes; ``segments`` wire packets
+    it becomes, each after the first repeating ``header`` bytes of IP and transport header;
+    ``queued`` the packets each slave has not yet sent, where the method reads the queues.
+    """
+
+    now: int
+    length: int
+    segments: int = 1
+    header: int = 0
+    queued: Sequence[int] | None = None
+
+
 class Decision(NamedTuple):
     """Where a packet goes and when.
 
@@ -47,7 +62,7 @@ class Scheduler(ABC):
     What is particular to a method is data on its class, which every dataplane reads. ``needs``:
     which of ``bandwidth`` and ``lag`` every slave has to give. ``parameters``: the keyword
     arguments the method takes beside the slaves; ``times``: those that are times in ns. ``holds``:
-    it may have packets wait for their release. ``reads_queues``: ``pick`` wants ``queued``.
+    it may have packets wait for their release. ``reads_queues``: ``pick`` needs ``queued``.
     """
 
     name: ClassVar[str]
@@ -88,20 +103,8 @@ class Scheduler(ABC):
         """Prepare for ``usable``, ascending: called at the start and when the set has changed."""
 
     @abstractmethod
-    def pick(
-        self,
-        now: int,
-        length: int,
-        segments: int = 1,
-        header: int = 0,
-        queued: Sequence[int] | None = None,
-    ) -> Decision:
-        """Place one packet and account for it.
-
-        ``now`` CLOCK_MONOTONIC in ns; ``length`` of the IP packet in bytes; ``segments`` wire
-        packets it becomes, each after the first repeating ``header`` bytes of IP and transport
-        header; ``queued`` the packets each slave has not yet sent (auto_bw alone reads it).
-        """
+    def pick(self, arrival: Arrival) -> Decision:
+        """Place one packet and account for it."""
 
     def tick(self, now: int) -> None:  # noqa: B027  most methods have nothing to do
         """Do the housekeeping that is due every poll-interval."""

@@ -1,9 +1,8 @@
 """bw_lag: the shortest virtual queue; an idle bundle takes the slave with the lowest lag."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-from ipeql.methods.base import Decision, lag_order
+from ipeql.methods.base import Arrival, Decision, lag_order
 from ipeql.methods.virtual_queue import NSPB_SHIFT, VirtualQueues
 
 
@@ -15,15 +14,9 @@ class BwLag(VirtualQueues):
     def _use(self, usable: list[int]) -> None:
         self._order = [i for i in lag_order(self._slaves) if i in usable]
 
-    def pick(
-        self,
-        now: int,
-        length: int,
-        segments: int = 1,
-        header: int = 0,
-        queued: Sequence[int] | None = None,
-    ) -> Decision:
+    def pick(self, arrival: Arrival) -> Decision:
         """Take the slave whose virtual queue drains first; of idle ones the first by lag."""
+        now, length, segments, header, _ = arrival
         if not self._order:
             return Decision(None, now, "no_slave")
         busy = self._busy

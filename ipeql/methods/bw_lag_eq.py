@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ipeql.methods.base import Decision, SlaveParameters
+from ipeql.methods.base import Arrival, Decision, SlaveParameters
 from ipeql.methods.virtual_queue import NSPB_SHIFT, VirtualQueues
 
 QUEUE_LIMIT_NS = 100 * 10**6
@@ -46,15 +46,9 @@ class BwLagEq(VirtualQueues):
         self._paths = [(i, self._nspb[i], slaves[i].overhead) for i in paths]
         self._hold = {i: longest - lags[i] for i in paths}
 
-    def pick(
-        self,
-        now: int,
-        length: int,
-        segments: int = 1,
-        header: int = 0,
-        queued: Sequence[int] | None = None,
-    ) -> Decision:
+    def pick(self, arrival: Arrival) -> Decision:
         """Take the slave that has sent the packet first; hold it for what others lag more."""
+        now, length, segments, header, _ = arrival
         if not self._paths:
             return Decision(None, now, "no_slave")
         busy = self._busy

@@ -1,9 +1,8 @@
 """bw_lag_val: the slave over which the packet arrives first."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-from ipeql.methods.base import Decision
+from ipeql.methods.base import Arrival, Decision
 from ipeql.methods.virtual_queue import NSPB_SHIFT, VirtualQueues
 
 
@@ -17,15 +16,9 @@ class BwLagVal(VirtualQueues):
         slaves = self._slaves
         self._paths = [(i, self._nspb[i], slaves[i].overhead, slaves[i].lag or 0) for i in usable]
 
-    def pick(
-        self,
-        now: int,
-        length: int,
-        segments: int = 1,
-        header: int = 0,
-        queued: Sequence[int] | None = None,
-    ) -> Decision:
+    def pick(self, arrival: Arrival) -> Decision:
         """Take the slave with the earliest arrival: queue, transmission and lag added up."""
+        now, length, segments, header, _ = arrival
         if not self._paths:
             return Decision(None, now, "no_slave")
         busy = self._busy

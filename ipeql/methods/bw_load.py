@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ipeql.methods.base import ALL, Decision, Scheduler, SlaveParameters
+from ipeql.methods.base import ALL, Arrival, Decision, Scheduler, SlaveParameters
 
 WEIGHT_SHIFT = 16
 HIGHEST = 2**63 - 1
@@ -33,15 +33,9 @@ class BwLoad(Scheduler):
         self._shares = [(i, self._weights[i]) for i in usable]
         self._sum = sum(weight for _, weight in self._shares)
 
-    def pick(
-        self,
-        now: int,
-        length: int,
-        segments: int = 1,
-        header: int = 0,
-        queued: Sequence[int] | None = None,
-    ) -> Decision:
+    def pick(self, arrival: Arrival) -> Decision:
         """Take the slave that is furthest behind its share."""
+        now, length, segments, header, _ = arrival
         if not self._shares:
             return Decision(None, now, "no_slave")
         unit = length + (segments - 1) * header if self._bytes else 1

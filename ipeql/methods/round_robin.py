@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ipeql.methods.base import ALL, Decision, Scheduler, SlaveParameters
+from ipeql.methods.base import ALL, Arrival, Decision, Scheduler, SlaveParameters
 
 
 class RoundRobin(Scheduler):
@@ -31,15 +31,9 @@ class RoundRobin(Scheduler):
             for i in range(len(self._slaves))
         ]
 
-    def pick(
-        self,
-        now: int,
-        length: int,
-        segments: int = 1,
-        header: int = 0,
-        queued: Sequence[int] | None = None,
-    ) -> Decision:
+    def pick(self, arrival: Arrival) -> Decision:
         """Take the next usable slave, or the last one while its turn lasts."""
+        now = arrival.now
         if not self._usable:
             return Decision(None, now, "no_slave")
         if not self._left or not self._mask >> self._last & 1:

@@ -19,7 +19,7 @@ from ipeql.plan.device import ABSENT, Device, device_actions, observe_device, wi
 from ipeql.plan.members import Enslaved, Member, comes_back, enslave, members
 from ipeql.plan.traffic import hindrances, loose_rp_filter
 from ipeql.plan.trains import train_limit
-from ipeql.state import BundleSpec, DesiredState, Link, ObservedState
+from ipeql.state import AUTO, BundleSpec, DesiredState, Link, ObservedState
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _bundle(
     before = running.table if running else None
     if before != table:
         yield ConfigureBundle(bundle=spec.name, backend=backend, before=before, after=table)
-    mtus = [slave.link.mtu for slave in slaves] + ([spec.mtu] if spec.mtu else [])
+    mtus = [slave.link.mtu for slave in slaves] + ([] if spec.mtu == AUTO else [spec.mtu])
     routes = tuple(with_metric(route) for route in spec.routes)
     wanted = Device(
         mtu=min(mtus, default=None),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ipeql.errors import Code, Problem
 from ipeql.methods import MAX_SLAVES, METHODS, MIN_BANDWIDTH, QUEUE_LIMIT_NS
 from ipeql.state import (
+    AUTO,
     BundleSpec,
     BundleTable,
     DesiredState,
@@ -102,7 +103,7 @@ def enslave(spec: BundleSpec, present: list[Member], observed: ObservedState) ->
     problems: list[Problem] = []
     for member in present:
         auto = member.link.speed or last.get(member.link.ifindex)
-        bandwidth = (auto if member.spec.bandwidth_auto else member.spec.bandwidth) or 0
+        bandwidth = (auto if member.spec.bandwidth == AUTO else member.spec.bandwidth) or 0
         if bandwidth < needed:
             problems.append(_speed_unknown(spec, member))
         else:
@@ -130,7 +131,7 @@ def _parameters(spec: BundleSpec, slaves: list[Member], rows: list[SlaveRow]) ->
     given = dict(spec.parameters)
     if "queue_limit" in METHODS[spec.method].parameters - given.keys():
         mtu = min((member.link.mtu for member in slaves), default=0)
-        bits = 8 * min(mtu, spec.mtu or mtu)
+        bits = 8 * (mtu if spec.mtu == AUTO else min(mtu, spec.mtu))
         slowest = min((row.bandwidth for row in rows), default=MIN_BANDWIDTH)
         limit = QUEUED_PACKETS * bits * 10**9 // slowest
         if limit > QUEUE_LIMIT_NS:

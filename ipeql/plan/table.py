@@ -1,10 +1,19 @@
 """The difference between two slave tables, in words."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import fields
 
-from ipeql.methods import TIMES
+from ipeql.config.schema.kinds import Kind, kinds
+from ipeql.config.schema.model import Bundle, Slave
 from ipeql.state import BundleTable, SlaveRow
-from ipeql.units import format_rate, format_time
+
+_BUNDLE = kinds(Bundle)
+_SLAVE = {
+    field.name: kinds(Slave)[field.name]
+    for field in fields(SlaveRow)
+    if field.name in kinds(Slave).keys() - {"name"}
+}
+"""The keys of a slave that a dataplane has."""
 
 
 def describe_change(before: BundleTable | None, after: BundleTable) -> str:
@@ -15,32 +24,25 @@ def describe_change(before: BundleTable | None, after: BundleTable) -> str:
     return "; ".join(_changes(before, after))
 
 
-def _rate(value: int) -> str:
-    return format_rate(value) if value else "none"
-
-
-def _time(value: int | None) -> str:
-    return "none" if value is None else format_time(value)
-
-
-def _parameter(key: str, parameters: Mapping[str, int | str]) -> str:
-    value = parameters.get(key, "default")
-    return format_time(value) if isinstance(value, int) and key in TIMES else str(value)
+def _words(kind: Kind, value: object) -> str:
+    return "none" if value is None else str(kind.write(value))
 
 
 def _changes(before: BundleTable, after: BundleTable) -> Iterator[str]:
-    if before.method != after.method:
-        yield f"method {before.method} -> {after.method}"
-    earlier, later = dict(before.parameters), dict(after.parameters)
-    for key in sorted(earlier.keys() | later.keys()):
+    earlier, later = _settings(before), _settings(after)
+    for key, kind in _BUNDLE.items():
         if earlier.get(key) != later.get(key):
-            change = f"{_parameter(key, earlier)} -> {_parameter(key, later)}"
-            yield f"{key.replace('_', '-')} {change}"
-    if before.stripe_unit != after.stripe_unit:
-        yield f"stripe-unit {before.stripe_unit} -> {after.stripe_unit}"
-    if before.poll_interval != after.poll_interval:
-        yield f"poll-interval {_time(before.poll_interval)} -> {_time(after.poll_interval)}"
+            one, other = (
+                _words(kind, settings[key]) if key in settings else "default"
+                for settings in (earlier, later)
+            )
+            yield f"{key.replace('_', '-')} {one} -> {other}"
     yield from _slave_changes(before.slaves, after.slaves)
+
+
+def _settings(table: BundleTable) -> dict[str, object]:
+    own = {key: getattr(table, key) for key in _BUNDLE if hasattr(table, key)}
+    return own | dict(table.parameters)
 
 
 def _slave_changes(before: tuple[SlaveRow, ...], after: tuple[SlaveRow, ...]) -> Iterator[str]:
@@ -62,15 +64,9 @@ def _slave_changes(before: tuple[SlaveRow, ...], after: tuple[SlaveRow, ...]) ->
 def _row_changes(before: SlaveRow, after: SlaveRow) -> Iterator[str]:
     if before.name != after.name:
         yield f"was {before.name}"
-    if before.bandwidth != after.bandwidth:
-        yield f"bandwidth {_rate(before.bandwidth)} -> {_rate(after.bandwidth)}"
-    if before.lag != after.lag:
-        yield f"lag {_time(before.lag)} -> {_time(after.lag)}"
-    if before.overhead != after.overhead:
-        yield f"overhead {before.overhead} -> {after.overhead}"
-    if before.via != after.via:
-        yield f"via {before.via or 'none'} -> {after.via or 'none'}"
-    if before.via6 != after.via6:
-        yield f"via6 {before.via6 or 'none'} -> {after.via6 or 'none'}"
+    for key, kind in _SLAVE.items():
+        one, other = getattr(before, key), getattr(after, key)
+        if one != other:
+            yield f"{key.replace('_', '-')} {_words(kind, one)} -> {_words(kind, other)}"
     if before.usable != after.usable:
         yield "usable" if after.usable else "not usable"

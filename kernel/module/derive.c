@@ -18,7 +18,7 @@ static void ipeql_order(struct ipeql_parameters *parameters, const struct ipeql_
 		by_lag &= given[i].has_lag;
 	for (i = 0; i < parameters->count; i++) {
 		for (k = i; by_lag && k; k--) {
-			if (given[parameters->order[k - 1]].lag <= given[i].lag)
+			if (given[parameters->order[k - 1]].path.lag <= given[i].path.lag)
 				break;
 			parameters->order[k] = parameters->order[k - 1];
 		}
@@ -44,7 +44,7 @@ void ipeql_derive(struct ipeql_parameters *parameters, const struct ipeql_given 
 		struct ipeql_path *path = &parameters->path[i];
 		u64 bandwidth = given[i].bandwidth, share, quotient;
 
-		*path = (struct ipeql_path){ .lag = given[i].lag, .overhead = given[i].overhead };
+		*path = given[i].path;
 		if (!bandwidth)
 			continue;
 		share = div64_u64(bandwidth << IPEQL_WEIGHT_SHIFT, total);

@@ -8,9 +8,8 @@
 /* What is given of a slave. */
 struct ipeql_given {
 	__u64 bandwidth; /* bit/s, 0: not given */
-	__u64 lag; /* ns */
-	__u32 overhead; /* bytes */
 	bool has_lag;
+	struct ipeql_path path; /* with what the methods take as it is given; the rest is derived */
 };
 
 void ipeql_derive(struct ipeql_parameters *parameters, const struct ipeql_given *given);

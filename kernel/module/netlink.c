@@ -120,9 +120,9 @@ static int ipeql_parse_slave(struct ipeql_table *table, const struct nlattr *nes
 		given->bandwidth = nla_get_u64(attrs[IPEQL_A_SLAVE_BANDWIDTH]);
 	given->has_lag = attrs[IPEQL_A_SLAVE_LAG];
 	if (given->has_lag)
-		given->lag = nla_get_u64(attrs[IPEQL_A_SLAVE_LAG]);
+		given->path.lag = nla_get_u64(attrs[IPEQL_A_SLAVE_LAG]);
 	if (attrs[IPEQL_A_SLAVE_OVERHEAD])
-		given->overhead = nla_get_u32(attrs[IPEQL_A_SLAVE_OVERHEAD]);
+		given->path.overhead = nla_get_u32(attrs[IPEQL_A_SLAVE_OVERHEAD]);
 	if (attrs[IPEQL_A_SLAVE_VIA])
 		row->via = nla_get_in_addr(attrs[IPEQL_A_SLAVE_VIA]);
 	if (attrs[IPEQL_A_SLAVE_VIA6])
@@ -208,8 +208,8 @@ static int ipeql_fill_slave(struct sk_buff *skb, const struct ipeql_row *row,
 	if (nla_put_u32(skb, IPEQL_A_SLAVE_IFINDEX, row->dev->ifindex) ||
 	    nla_put_string(skb, IPEQL_A_SLAVE_IFNAME, row->dev->name) ||
 	    (given->bandwidth && ipeql_put_u64(skb, IPEQL_A_SLAVE_BANDWIDTH, given->bandwidth)) ||
-	    (given->has_lag && ipeql_put_u64(skb, IPEQL_A_SLAVE_LAG, given->lag)) ||
-	    nla_put_u32(skb, IPEQL_A_SLAVE_OVERHEAD, given->overhead) ||
+	    (given->has_lag && ipeql_put_u64(skb, IPEQL_A_SLAVE_LAG, given->path.lag)) ||
+	    nla_put_u32(skb, IPEQL_A_SLAVE_OVERHEAD, given->path.overhead) ||
 	    (row->via && nla_put_in_addr(skb, IPEQL_A_SLAVE_VIA, row->via)) ||
 	    (!ipv6_addr_any(&row->via6) &&
 	     nla_put_in6_addr(skb, IPEQL_A_SLAVE_VIA6, &row->via6)) ||

@@ -70,7 +70,7 @@ int ipeql_table_add(struct ipeql_table *table, struct net_device *dev)
 		return -E2BIG;
 	table->row[i] = (struct ipeql_row){ .dev = dev, .usable = true };
 	table->given[i] = (struct ipeql_given){
-		.overhead = dev->type == ARPHRD_ETHER ? ETH_HLEN : 0,
+		.path.overhead = dev->type == ARPHRD_ETHER ? ETH_HLEN : 0,
 	};
 	table->parameters.count++;
 	return 0;

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from ipeql.cli.changing.enslave import Enslave
 from ipeql.cli.main import ipeql
 from ipeql.cli.shim import ipeql_enslave
 from ipeql.daemon import main as ipeqld
@@ -37,6 +38,8 @@ def option_list(command: click.Command) -> Iterator[str]:
     options = [option for option in command.params if isinstance(option, click.Option)]
     records = [option.get_help_record(context) for option in options]
     rows = [record for record in records if record and not record[0].startswith(GLOBAL)]
+    if isinstance(command, Enslave):
+        rows.insert(0, ("--KEY VALUE", "A key of a slave, see ipeql.yaml(5)."))
     if rows:
         yield ".Bl -tag -width Ds"
         for name, help in rows:

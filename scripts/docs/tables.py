@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ipeql.config import json_schema
-from ipeql.config.schema.model import RATE, RECREATES, TIME
+from ipeql.config.schema.kinds import RATE_PATTERN, TIME_PATTERN
+from ipeql.config.schema.model import RECREATES
 from ipeql.errors import Code
 from ipeql.methods import METHODS
 
@@ -27,9 +28,9 @@ def value(key: dict[str, Any]) -> str:
             return f"{low} to {high}"
         case {"type": "boolean"}:
             return "`true`, `false`"
-        case {"pattern": pattern} if pattern == RATE:
+        case {"pattern": pattern} if pattern == RATE_PATTERN:
             return "rate"
-        case {"pattern": pattern} if pattern == TIME:
+        case {"pattern": pattern} if pattern == TIME_PATTERN:
             return "time"
         case {"type": "array"}:
             return "list"

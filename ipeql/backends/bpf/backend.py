@@ -21,7 +21,7 @@ from ipeql.backends import table as tables
 from ipeql.backends.bpf import dataplane, device, layout, libbpf, pins
 from ipeql.backends.bpf.dataplane import Dataplane
 from ipeql.errors import ApplyError, Code, Problem
-from ipeql.methods import MAX_SLAVES, METHODS, SlaveParameters, create
+from ipeql.methods import MAX_SLAVES, METHODS
 from ipeql.state import (
     BundleStatistics,
     BundleTable,
@@ -252,11 +252,7 @@ def _check(table: BundleTable) -> None:
     """Raise ValueError or TypeError where the method cannot work with the table."""
     if table.method not in layout.METHODS:
         raise ValueError(f"method {table.method}: {LACKS.get(table.method, 'there is none')}")
-    parameters = dict(table.parameters)
-    if "poll_interval" in METHODS[table.method].parameters:
-        parameters["poll_interval"] = table.poll_interval
-    slaves = [SlaveParameters(row.bandwidth, row.lag, row.overhead) for row in table.slaves]
-    create(table.method, slaves, **parameters)
+    tables.scheduler(table)
 
 
 def _locate(running: Dataplane, ifindex: int) -> int:

@@ -5,9 +5,11 @@ The divisions that the methods need are done here, once (docs/methods.md, Terms)
 
 from collections.abc import Sequence
 from ctypes import Structure, c_int64, c_uint8, c_uint32, c_uint64
+from dataclasses import fields
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 
+from ipeql.backends.table import slave_parameters
 from ipeql.methods import MAX_SLAVES, SlaveParameters
 from ipeql.methods.base import lag_order
 from ipeql.methods.bw_load import WEIGHT_SHIFT
@@ -39,6 +41,10 @@ class Path(Structure):
         ("weight", c_uint32),
         ("overhead", c_uint32),
     )
+
+
+_GIVEN = {field.name for field in fields(SlaveParameters)} & {name for name, _ in Path._fields_}
+"""What a path has as it is given; the rest of it is derived."""
 
 
 class Parameters(Structure):
@@ -224,14 +230,15 @@ def incoming(table: BundleTable, origins: Sequence[int | None]) -> Incoming:
     parameters.poll_interval = table.poll_interval
     parameters.queue_limit = int(given.get("queue_limit", 0))
     parameters.max_hold = int(given.get("max_hold", 0))
-    slaves = [SlaveParameters(row.bandwidth, row.lag, row.overhead) for row in table.slaves]
+    slaves = [slave_parameters(row) for row in table.slaves]
     for place, index in enumerate(lag_order(slaves)):
         parameters.order[place] = index
     total = sum(row.bandwidth for row in table.slaves)
     unit = BITS_NS * PACKET if parameters.count_packets else BITS_NS
     for index, row in enumerate(table.slaves):
         path, slave = parameters.path[index], wanted.table.slave[index]
-        path.overhead, path.lag = row.overhead, row.lag or 0
+        for name in _GIVEN:
+            setattr(path, name, getattr(row, name) or 0)
         if row.bandwidth:
             path.nspb = nanoseconds_per_byte(row.bandwidth)
             path.weight = max(1, (row.bandwidth << WEIGHT_SHIFT) // total)

@@ -1,7 +1,8 @@
 """A slave table as the module's attributes, and back; what the module counts as statistics."""
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
+from dataclasses import fields
+from ipaddress import ip_address
 from typing import Any
 
 from ipeql.backends.kmod.family import (
@@ -21,6 +22,12 @@ _PARAMETERS = {
     "queue_limit": "IPEQL_A_BUNDLE_QUEUE_LIMIT",
     "max_hold": "IPEQL_A_BUNDLE_MAX_HOLD",
 }
+_ROW = {
+    field.name: f"IPEQL_A_SLAVE_{field.name.upper()}"
+    for field in fields(SlaveRow)
+    if field.name != "name"
+}
+_ADDRESSES = {"via", "via6"}
 _DROPS = ("NO_SLAVE", "QUEUE_FULL", "MALFORMED", "NO_NEIGHBOUR")
 _SLAVE_DROPS = ("QUEUE_FULL", "LINK_FULL", "NO_NEIGHBOUR", "NO_MEMORY")
 
@@ -40,16 +47,13 @@ def attributes(table: BundleTable) -> Attributes:
 
 
 def _slave(row: SlaveRow) -> Attributes:
-    given = {
-        "IFINDEX": row.ifindex,
-        "BANDWIDTH": row.bandwidth or None,
-        "LAG": row.lag,
-        "OVERHEAD": row.overhead,
-        "VIA": row.via and str(row.via),
-        "VIA6": row.via6 and str(row.via6),
-        "USABLE": int(row.usable),
-    }
-    return [(f"IPEQL_A_SLAVE_{name}", value) for name, value in given.items() if value is not None]
+    given = {name: getattr(row, name) for name in _ROW}
+    given["bandwidth"] = row.bandwidth or None
+    return [
+        (_ROW[name], str(value) if name in _ADDRESSES else int(value))
+        for name, value in given.items()
+        if value is not None
+    ]
 
 
 def table(message: Any) -> BundleTable | None:
@@ -102,17 +106,11 @@ def _slaves(message: Any) -> list[Mapping[str, Any]]:
 
 
 def _row(slave: Mapping[str, Any]) -> SlaveRow:
-    via, via6 = slave.get("IPEQL_A_SLAVE_VIA"), slave.get("IPEQL_A_SLAVE_VIA6")
-    return SlaveRow(
-        ifindex=slave["IPEQL_A_SLAVE_IFINDEX"],
-        name=shown(slave["IPEQL_A_SLAVE_IFNAME"].rstrip(b"\0")),
-        bandwidth=slave.get("IPEQL_A_SLAVE_BANDWIDTH", 0),
-        lag=slave.get("IPEQL_A_SLAVE_LAG"),
-        overhead=slave["IPEQL_A_SLAVE_OVERHEAD"],
-        via=IPv4Address(via) if via else None,
-        via6=IPv6Address(via6) if via6 else None,
-        usable=bool(slave["IPEQL_A_SLAVE_USABLE"]),
-    )
+    found = {name: slave[key] for name, key in _ROW.items() if slave.get(key) is not None}
+    addresses = {name: ip_address(found[name]) for name in _ADDRESSES & found.keys()}
+    known_as = shown(slave["IPEQL_A_SLAVE_IFNAME"].rstrip(b"\0"))
+    usable = bool(found["usable"])
+    return SlaveRow(**{**found, **addresses, "name": known_as, "usable": usable})
 
 
 def _dropped(found: Mapping[str, Any], prefix: str, reasons: tuple[str, ...]) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """``ipeql enslave``."""
 
+from collections.abc import Iterator
+
 import click
 
 from ipeql.cli.changing.change import make, save_option
@@ -7,19 +9,38 @@ from ipeql.cli.names import complete
 from ipeql.cli.settings import Settings, options
 
 
-@click.command()
+class Enslave(click.Command):
+    """The verb, with an option for every key of a slave.
+
+    They are made when they are asked for: the table of keys takes a while to load.
+    """
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the options and arguments."""
+        return [*super().get_params(ctx), *key_options()]
+
+
+def key_options() -> Iterator[click.Option]:
+    """Yield the options that are keys of a slave."""
+    from ipeql.config.schema.kinds import kinds
+    from ipeql.config.schema.model import Slave
+
+    for name, kind in kinds(Slave).items():
+        if name != "name":
+            meaning = Slave.model_fields[name].description or ""
+            help = f"{meaning[:1].upper()}{meaning[1:]}."
+            option = f"--{name.replace('_', '-')}"
+            yield click.Option([option], metavar=kind.metavar, type=kind.option, help=help)
+
+
+@click.command(cls=Enslave)
 @options
 @click.argument("bundle", shell_complete=complete)
 @click.argument("slave")
-@click.option("--bandwidth", metavar="RATE", help="What the path carries, or auto.")
-@click.option("--lag", metavar="TIME", help="One-way delay of the path.")
-@click.option("--overhead", metavar="BYTES", type=int, help="Added to every IP packet.")
-@click.option("--via", metavar="ADDRESS", help="IPv4 next hop on this link.")
-@click.option("--via6", metavar="ADDRESS", help="IPv6 next hop on this link.")
 @save_option
 @click.pass_context
 def enslave(
-    context: click.Context, /, bundle: str, slave: str, save: bool, **keys: str | int | None
+    context: click.Context, /, bundle: str, slave: str, save: bool, **keys: str | int | bool | None
 ) -> None:
     """Let a bundle stripe over one more link.
 
@@ -32,7 +53,7 @@ def enslave(
     """
     from ipeql.cli.done import show_changes
 
-    given = {key: value for key, value in keys.items() if value is not None}
+    given = {key.replace("_", "-"): value for key, value in keys.items() if value is not None}
     settings = context.ensure_object(Settings)
     change = {"bundle": bundle, "enslave": {"name": slave, **given}}
     context.exit(show_changes(settings, make(settings, change, save)))

@@ -16,11 +16,10 @@ from ipeql.cli.settings import Settings, options
 def set_(context: click.Context, target: str, assignments: tuple[str, ...], save: bool) -> None:
     """Set keys of a bundle, or of one of its slaves.
 
-    The keys are those of the configuration: method, its parameters,
-    poll-interval, min-slaves, mtu and stripe-unit of a bundle; bandwidth, lag,
-    overhead, via, via6 and up of a slave. Another method drops the parameters
-    that are not for it. The change is transient as that of `ipeql enslave` is,
-    unless it is saved.
+    The keys are those of a file (ipeql.yaml(5)), but for the backend, the
+    addresses, the routes and the list of slaves. Another method drops the
+    parameters that are not for it. The change is transient as that of
+    `ipeql enslave` is, unless it is saved.
 
     \b
     Example: ipeql set ipeql0 method=bw_lag_eq max-hold=200ms

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ipeql.config.changes.change import added, in_words, subject, without
 from ipeql.config.rules.bundle import check
-from ipeql.config.schema.convert import parameters, slave_spec
+from ipeql.config.schema.convert import METHOD_KEYS, parameters, read, slave_spec
 from ipeql.config.schema.model import Change, Settings, Slave
 from ipeql.errors import (
     Code,
@@ -22,7 +22,6 @@ from ipeql.errors import (
 )
 from ipeql.methods import MAX_SLAVES, METHODS
 from ipeql.state import TRANSIENT, BundleSpec, Changed, DesiredState, SlaveSpec
-from ipeql.units import parse_time
 
 Bundles = Mapping[str, BundleSpec]
 
@@ -140,9 +139,7 @@ def _slave_set(spec: BundleSpec, settings: Slave, place: str) -> BundleSpec:
     index = _index(spec, lambda slave: _same(slave, new), new.label)
     old = spec.slaves[index]
     keys = settings.model_fields_set - {"name", "match"}
-    fields = keys | {"bandwidth_auto"} if "bandwidth" in keys else keys
-    values = {name: getattr(new, name) for name in fields}
-    slave = replace(old, **values, changed=_marked(old.changed, keys, place))
+    slave = replace(old, **read(settings, keys), changed=_marked(old.changed, keys, place))
     return replace(spec, slaves=(*spec.slaves[:index], slave, *spec.slaves[index + 1 :]))
 
 
@@ -153,18 +150,11 @@ def _set(spec: BundleSpec, settings: Settings, place: str) -> BundleSpec:
     kept = spec.parameters
     if method != spec.method:
         kept = tuple(item for item in kept if item[0] in METHODS[method].parameters)
-    mtu = settings.mtu if isinstance(settings.mtu, int) else None
     return replace(
         spec,
-        method=method,
         parameters=tuple(sorted((dict(kept) | dict(parameters(settings))).items())),
-        poll_interval=(
-            parse_time(settings.poll_interval) if "poll_interval" in keys else spec.poll_interval
-        ),
-        min_slaves=settings.min_slaves if "min_slaves" in keys else spec.min_slaves,
-        mtu=mtu if "mtu" in keys else spec.mtu,
-        stripe_unit=settings.stripe_unit if "stripe_unit" in keys else spec.stripe_unit,
         changed=_marked(spec.changed, keys, place),
+        **read(settings, keys - METHOD_KEYS),
     )
 
 

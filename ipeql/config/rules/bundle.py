@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipeql.config.yaml.reader import Path
 from ipeql.errors import Code
 from ipeql.methods import METHODS
-from ipeql.state import Address, BundleSpec, Interface, Network
+from ipeql.state import AUTO, Address, BundleSpec, Interface, Network
 
 IPV6_MIN_MTU = 1280
 """RFC 8200, 5."""
@@ -41,7 +41,7 @@ def _method(spec: BundleSpec) -> Iterator[Fault]:
             advice = f"remove it; it is for {' and '.join(users)}"
             yield Fault((key,), Code.UNKNOWN_KEY, message, advice)
     for i, slave in enumerate(spec.slaves):
-        given = {"bandwidth": slave.bandwidth or slave.bandwidth_auto, "lag": slave.lag is not None}
+        given = {"bandwidth": slave.bandwidth, "lag": slave.lag is not None}
         lacking = [need for need in sorted(method.needs) if not given[need]]
         if lacking:
             message = f"{spec.method} needs the {' and '.join(lacking)} of every slave"
@@ -62,7 +62,7 @@ def _slaves(spec: BundleSpec) -> Iterator[Fault]:
 
 def _mtu(spec: BundleSpec) -> Iterator[Fault]:
     ipv6 = any(item.version == 6 for item in (*spec.addresses, *(r.to for r in spec.routes)))
-    if ipv6 and spec.mtu is not None and spec.mtu < IPV6_MIN_MTU:
+    if ipv6 and spec.mtu != AUTO and spec.mtu < IPV6_MIN_MTU:
         message = f"IPv6 needs an MTU of {IPV6_MIN_MTU} or more, this is {spec.mtu}"
         advice = f"write mtu: {IPV6_MIN_MTU} or more, or remove the IPv6 addresses and routes"
         yield Fault(("mtu",), Code.BAD_VALUE, message, advice)

@@ -1,107 +1,43 @@
-"""The keys of the configuration, schema version 1: their only table.
+"""The keys of the configuration, schema version 1: their only table, one row a key.
 
-Loader, JSON Schema and docs/configuration.md all follow from it. The models hold what the file
-says, in its own spelling; :mod:`ipeql.config.schema.convert` makes numbers and addresses of it.
+Loader, state, plan in words, ``show``, ``set``, the options of ``enslave``, JSON Schema and the
+documentation all follow from it. The models hold what the file says, in its own spelling; the kind
+of a key (:mod:`ipeql.config.schema.kinds`) makes the state's value of it, and the other way round.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
-    field_validator,
-    model_validator,
-)
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ipeql.config.schema.addresses import bundle_address, network, next_hop
-from ipeql.config.schema.values import (
-    VERSION,
-    auto_or,
-    boolean,
-    driver,
-    fault,
-    link_name,
-    mac,
-    one_of,
-    pattern,
-    rate,
-    slave_label,
-    time,
-    version,
-    whole,
+from ipeql.config.schema.kinds import (
+    ADDRESS,
+    DRIVER,
+    GATEWAY,
+    LABEL,
+    LINK_NAME,
+    MAC,
+    METHOD,
+    NETWORK,
+    NEXT_HOP,
+    NEXT_HOP6,
+    PATTERN,
+    RATE,
+    SCHEMA_VERSION,
+    SWITCH,
+    choice,
+    duration,
+    number,
+    or_auto,
 )
+from ipeql.config.schema.values import fault
 from ipeql.errors import Code
-from ipeql.methods import MAX_SLAVES, METHODS
+from ipeql.methods import MAX_SLAVES
 
 MILLISECOND = 10**6
 MINUTE = 60 * 10**9
 
 RECREATES = "x-recreates"
 """Keyword of the JSON Schema at a key whose change makes the device anew."""
-
-MAC = r"^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$"
-RATE = r"^[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]?[bB][iI][tT])$"
-TIME = r"^[0-9]+(\.[0-9]+)?\s*([uUmM]?[sS])$"
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """The type of a single value: its checker, and its JSON Schema for editors."""
-
-    check: Callable[[object], Any]
-    schema: dict[str, Any]
-
-    def __get_pydantic_core_schema__(
-        self, source: object, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(self.check)
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return dict(self.schema)
-
-
-def _choice(*options: str, what: str) -> Value:
-    return Value(one_of(options, what), {"type": "string", "enum": list(options)})
-
-
-def _whole(low: int, high: int, what: str) -> Value:
-    return Value(whole(low, high, what), {"type": "integer", "minimum": low, "maximum": high})
-
-
-def _time(low: int, high: int) -> Value:
-    return Value(time(low, high), {"type": "string", "pattern": TIME})
-
-
-def _auto_or(value: Value) -> Value:
-    return Value(auto_or(value.check), {"anyOf": [{"const": "auto"}, value.schema]})
-
-
-_TEXT = {"type": "string", "minLength": 1}
-_NAME = {"type": "string", "pattern": r"^[^\s/:%*?\[]{1,15}$"}
-
-_LINK_NAME = Value(link_name, _NAME)
-_RATE = Value(rate, {"type": "string", "pattern": RATE})
-_PATTERN = Value(pattern, _TEXT)
-_MAC = Value(mac, {"type": "string", "pattern": MAC})
-_DRIVER = Value(driver, _TEXT)
-_ADDRESS = Value(bundle_address, _TEXT)
-_NETWORK = Value(network, _TEXT)
-_GATEWAY = Value(next_hop(4, 6), _TEXT)
-_NEXT_HOP = Value(next_hop(4), {"type": "string", "format": "ipv4"})
-_NEXT_HOP6 = Value(next_hop(6), {"type": "string", "format": "ipv6"})
-_VERSION = Value(version, {"const": VERSION})
-_SWITCH = Value(boolean, {"type": "boolean"})
-_LABEL = Value(slave_label, _TEXT)
-_METHOD = _choice(*METHODS, what="method")
 
 _DOINGS = ("enslave", "free", "set", "set_slave")
 
@@ -115,13 +51,13 @@ class _Keys(BaseModel):
 class Match(_Keys):
     """Which links an entry means: every key given has to fit."""
 
-    name: Annotated[str | None, _PATTERN] = Field(
+    name: Annotated[str | None, PATTERN] = Field(
         None, description="shell pattern for the name", examples=["wwan*"]
     )
-    mac: Annotated[str | None, _MAC] = Field(
+    mac: Annotated[str | None, MAC] = Field(
         None, description="hardware address", examples=["02:00:5e:10:00:01"]
     )
-    driver: Annotated[str | None, _DRIVER] = Field(
+    driver: Annotated[str | None, DRIVER] = Field(
         None, description="kernel driver, as `ethtool -i` shows it", examples=["cdc_mbim"]
     )
 
@@ -135,37 +71,37 @@ class Match(_Keys):
 class Slave(_Keys):
     """A link to stripe over, or all links that match."""
 
-    name: Annotated[str | None, _LINK_NAME] = Field(
+    name: Annotated[str | None, LINK_NAME] = Field(
         None, description="name of the interface; this or `match`", examples=["eth1"]
     )
     match: Match | None = Field(
         None, description="every link that fits, now or later, instead of one by `name`"
     )
-    bandwidth: Annotated[str | None, _auto_or(_RATE)] = Field(
+    bandwidth: Annotated[str | None, or_auto(RATE)] = Field(
         None,
         description="what the path carries; auto: the speed the driver reports",
         examples=["100Mbit"],
     )
-    lag: Annotated[str | None, _time(0, MINUTE)] = Field(
+    lag: Annotated[str | None, duration(0, MINUTE)] = Field(
         None, description="one-way delay of the path", examples=["5ms"]
     )
-    overhead: Annotated[int | None, _whole(0, 1000, "an overhead")] = Field(
+    overhead: Annotated[int | None, number(0, 1000, "an overhead")] = Field(
         None,
         description="bytes the wire adds to every IP packet; "
         "absent: 14 on Ethernet, 0 on links without a header",
         examples=[38],
     )
-    via: Annotated[str | None, _NEXT_HOP] = Field(
+    via: Annotated[str | None, NEXT_HOP] = Field(
         None,
         description="IPv4 next hop on this link; absent: destinations are on-link",
         examples=["192.0.2.1"],
     )
-    via6: Annotated[str | None, _NEXT_HOP6] = Field(
+    via6: Annotated[str | None, NEXT_HOP6] = Field(
         None,
         description="IPv6 next hop on this link; absent: destinations are on-link",
         examples=["fe80::1"],
     )
-    up: Annotated[bool, _SWITCH] = Field(True, description="set the link up when it is enslaved")
+    up: Annotated[bool, SWITCH] = Field(True, description="set the link up when it is enslaved")
 
     @field_validator("match", mode="before")
     @classmethod
@@ -188,13 +124,13 @@ class Slave(_Keys):
 class Route(_Keys):
     """A route through the bundle."""
 
-    to: Annotated[str, _NETWORK] = Field(
+    to: Annotated[str, NETWORK] = Field(
         description="destination network", examples=["192.168.40.0/24"]
     )
-    via: Annotated[str | None, _GATEWAY] = Field(
+    via: Annotated[str | None, GATEWAY] = Field(
         None, description="gateway at the other end; absent: on-link", examples=["10.9.0.2"]
     )
-    metric: Annotated[int | None, _whole(1, 2**32 - 1, "a metric")] = Field(
+    metric: Annotated[int | None, number(1, 2**32 - 1, "a metric")] = Field(
         None, description="the lowest is preferred; absent: the kernel's default", examples=[50]
     )
 
@@ -202,37 +138,37 @@ class Route(_Keys):
 class Settings(_Keys):
     """The keys of a bundle that a change may set; those not given stay as they are."""
 
-    method: Annotated[str | None, _METHOD] = Field(
+    method: Annotated[str | None, METHOD] = Field(
         None, description="how packets are spread over the slaves"
     )
-    count: Annotated[str, _choice("bytes", "packets", what="unit")] = Field(
+    count: Annotated[str, choice("bytes", "packets", what="unit")] = Field(
         "bytes", description="what is shared by bandwidth"
     )
-    packets_per_slave: Annotated[int, _whole(1, 2**16 - 1, "a number of packets")] = Field(
+    packets_per_slave: Annotated[int, number(1, 2**16 - 1, "a number of packets")] = Field(
         1, description="packets in a row on one slave"
     )
-    queue_limit: Annotated[str, _time(0, MINUTE)] = Field(
+    queue_limit: Annotated[str, duration(0, MINUTE)] = Field(
         "100ms",
         description="a packet that would wait longer for its slave is dropped; "
         "by default the time of four packets on the slowest slave, if that is more",
     )
-    max_hold: Annotated[str, _time(0, MINUTE)] = Field(
+    max_hold: Annotated[str, duration(0, MINUTE)] = Field(
         "500ms",
         description="longest time a packet is held for slower paths; "
         "a path that lags more is not used while there is a better one",
     )
-    poll_interval: Annotated[str, _time(10 * MILLISECOND, 60 * MINUTE)] = Field(
+    poll_interval: Annotated[str, duration(10 * MILLISECOND, 60 * MINUTE)] = Field(
         "1s", description="period of housekeeping, such as the decay of `bw_poll`"
     )
-    min_slaves: Annotated[int, _whole(1, MAX_SLAVES, "a number of slaves")] = Field(
+    min_slaves: Annotated[int, number(1, MAX_SLAVES, "a number of slaves")] = Field(
         1, description="fewer usable slaves: the bundle is degraded; none: down"
     )
-    mtu: Annotated[int | str, _auto_or(_whole(576, 65535, "an MTU"))] = Field(
+    mtu: Annotated[int | str, or_auto(number(576, 65535, "an MTU"))] = Field(
         "auto",
         description="bytes in the largest IP packet; "
         "auto, and at most: the smallest MTU of the slaves",
     )
-    stripe_unit: Annotated[str, _choice("burst", "packet", what="stripe unit")] = Field(
+    stripe_unit: Annotated[str, choice("burst", "packet", what="stripe unit")] = Field(
         "burst",
         description="burst: a GSO train stays together; "
         "packet: every packet on the wire is placed by itself",
@@ -242,18 +178,18 @@ class Settings(_Keys):
 class Bundle(Settings):
     """One virtual interface and the links it stripes over."""
 
-    method: Annotated[str, _METHOD] = Field(description="how packets are spread over the slaves")
+    method: Annotated[str, METHOD] = Field(description="how packets are spread over the slaves")
     slaves: list[Slave] = Field(
         min_length=1,
         max_length=MAX_SLAVES,
         description="the links, in the order of their lag, fastest first",
     )
-    backend: Annotated[str, _choice("auto", "tun", "bpf", "kmod", what="backend")] = Field(
+    backend: Annotated[str, choice("auto", "tun", "bpf", "kmod", what="backend")] = Field(
         "auto",
         description="dataplane; auto: the fastest that is present and can do the method",
         json_schema_extra={RECREATES: True},
     )
-    addresses: list[Annotated[str, _ADDRESS]] = Field(
+    addresses: list[Annotated[str, ADDRESS]] = Field(
         [], description="addresses of the bundle with prefix length", examples=[["10.9.0.1/24"]]
     )
     routes: list[Route] = Field([], description="routes through the bundle")
@@ -262,11 +198,11 @@ class Bundle(Settings):
 class Change(_Keys):
     """One thing to do differently than the bundles say; one of the keys after `bundle`."""
 
-    bundle: Annotated[str, _LINK_NAME] = Field(description="which bundle", examples=["ipeql0"])
+    bundle: Annotated[str, LINK_NAME] = Field(description="which bundle", examples=["ipeql0"])
     enslave: Slave | None = Field(
         None, description="a slave to add, or to put in the place of the same one"
     )
-    free: Annotated[str | None, _LABEL] = Field(
+    free: Annotated[str | None, LABEL] = Field(
         None, description="a slave to leave out, by its name or pattern", examples=["eth1"]
     )
     set: Settings | None = Field(None, description="keys of the bundle to set")
@@ -288,8 +224,8 @@ class Change(_Keys):
 class File(_Keys):
     """One configuration file."""
 
-    version: Annotated[int, _VERSION] = Field(description="version of this schema")
-    bundles: dict[Annotated[str, _LINK_NAME], Bundle] = Field(
+    version: Annotated[int, SCHEMA_VERSION] = Field(description="version of this schema")
+    bundles: dict[Annotated[str, LINK_NAME], Bundle] = Field(
         {}, description="the bundles, by the name of their interface"
     )
     changes: list[Change] = Field([], description="changes of bundles, of this file or others")

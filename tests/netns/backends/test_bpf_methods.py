@@ -14,7 +14,7 @@ from struct import pack
 import pytest
 
 from ipeql.backends.bpf import dataplane, layout, libbpf
-from ipeql.methods import MAX_SLAVES, METHODS, Scheduler, SlaveParameters, create
+from ipeql.methods import MAX_SLAVES, METHODS, Arrival, Scheduler, SlaveParameters, create
 from ipeql.state import BundleTable, SlaveRow
 
 DECISIONS = int(os.environ.get("IPEQL_DECISIONS", "20000"))
@@ -132,7 +132,9 @@ class Twins:
         if mask & usable:
             self._poll(now)
         lengths = [queued >> 4 * slave & 15 for slave in range(MAX_SLAVES)]
-        wanted = self._scheduler.pick(now, packet.length, packet.segments, packet.header, lengths)
+        wanted = self._scheduler.pick(
+            Arrival(now, packet.length, packet.segments, packet.header, lengths)
+        )
         context = libbpf.SkBuff(tstamp=now, gso_segs=packet.segments)
         context.cb[0] = mask
         for word in range(4):

@@ -17,7 +17,7 @@ from ipeql.config.rules.bundle import check
 from ipeql.config.schema.model import Change
 from ipeql.errors import Code, ConfigError, IpeqlError, NotFoundError
 from ipeql.methods import METHODS
-from ipeql.state import BundleSpec, DesiredState, SlaveSpec
+from ipeql.state import AUTO, BundleSpec, DesiredState, SlaveSpec
 
 FILES = """\
 version: 1
@@ -79,7 +79,7 @@ def test_each_change_does_what_it_says(layers: Layers) -> None:
     assert (spec.mtu, spec.min_slaves) == (1400, 2)
     set_slave = {"name": "ppp0", "bandwidth": "auto", "via": "10.0.0.1", "up": False}
     slave = change(layers, {"bundle": "ipeql0", "set-slave": set_slave}).slaves[1]
-    assert (slave.bandwidth, slave.bandwidth_auto, slave.lag) == (None, True, 120_000_000)
+    assert (slave.bandwidth, slave.lag) == (AUTO, 120_000_000)
     assert (str(slave.via), slave.up) == ("10.0.0.1", False)
 
 

@@ -16,7 +16,7 @@ from ipeql.config.schema.convert import METHOD_KEYS
 from ipeql.config.schema.model import Bundle
 from ipeql.errors import Code, ConfigError
 from ipeql.methods import METHODS
-from ipeql.state import BundleSpec, LinkMatch, RouteSpec, SlaveSpec
+from ipeql.state import AUTO, BundleSpec, LinkMatch, RouteSpec, SlaveSpec
 from ipeql.units import parse_time
 
 EXAMPLE = Path(__file__).parents[3] / "etc" / "ipeql" / "example.yaml.disabled"
@@ -91,7 +91,7 @@ def test_every_key_reaches_the_state(tmp_path: Path) -> None:
                     up=False,
                 ),
                 SlaveSpec(
-                    match=LinkMatch("wwan*", "02:00:5e:10:00:01", "cdc_mbim"), bandwidth_auto=True
+                    match=LinkMatch("wwan*", "02:00:5e:10:00:01", "cdc_mbim"), bandwidth=AUTO
                 ),
             ),
         )

@@ -17,6 +17,7 @@ from ipeql.documents.configuration import configuration
 from ipeql.documents.status import describe
 from ipeql.errors import Code, Mark, Problem
 from ipeql.state import (
+    AUTO,
     TRANSIENT,
     BundleSpec,
     BundleStatistics,
@@ -62,7 +63,7 @@ HOME = BundleSpec(
     freed=(("eth7", TRANSIENT),),
 )
 OFFICE = BundleSpec("ipeql1", "round_robin", slaves=(SlaveSpec("eth2"),), backend="bpf")
-SPARE = BundleSpec("ipeql2", "bw_load", slaves=(SlaveSpec("eth3", bandwidth_auto=True),))
+SPARE = BundleSpec("ipeql2", "bw_load", slaves=(SlaveSpec("eth3", bandwidth=AUTO),))
 DESIRED = DesiredState({spec.name: spec for spec in (HOME, OFFICE, SPARE)}, generation=3)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from ipeql.backends.bpf import layout
 from ipeql.backends.bpf.layout import Parameters, State
 from ipeql.backends.kmod.family import COUNTS, METHODS
-from ipeql.methods import MAX_SLAVES, Decision, Scheduler, SlaveParameters, create
+from ipeql.methods import MAX_SLAVES, Arrival, Decision, Scheduler, SlaveParameters, create
 
 KERNEL = Path(__file__).parent / "kernel"
 METHODS_H = Path(__file__).parents[3] / "kernel" / "ipeql_methods.h"
@@ -36,9 +37,8 @@ class Given(Structure):
 
     _fields_ = (
         ("bandwidth", c_uint64),
-        ("lag", c_uint64),
-        ("overhead", c_uint32),
         ("has_lag", c_bool),
+        ("path", layout.Path),
     )
 
 
@@ -117,7 +117,7 @@ class Twins:
         if usable & ((1 << len(self._known)) - 1):
             self._tick(packet.now)
         size = packet.length, packet.segments, packet.header
-        wanted = scheduler.pick(packet.now, *size, list(queued))
+        wanted = scheduler.pick(Arrival(packet.now, *size, list(queued)))
         packet.queued[:] = queued
         parameters, state = byref(self._parameters), byref(self._state)
         found = self._library.pick(parameters, state, usable, byref(packet))
@@ -137,11 +137,11 @@ class Twins:
 
 
 def _given(slaves: Sequence[SlaveParameters]) -> object:
-    rows = (
-        Given(slave.bandwidth, slave.lag or 0, slave.overhead, slave.lag is not None)
-        for slave in slaves
-    )
-    return (Given * MAX_SLAVES)(*rows)
+    given = (Given * MAX_SLAVES)()
+    for row, slave in zip(given, slaves, strict=False):
+        row.bandwidth, row.has_lag = slave.bandwidth, slave.lag is not None
+        row.path.lag, row.path.overhead = slave.lag or 0, slave.overhead
+    return given
 
 
 def slaves(dice: random.Random, method: str, numbers: list[int]) -> dict[int, SlaveParameters]:

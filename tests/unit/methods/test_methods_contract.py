@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipeql.methods import MAX_SLAVES, METHODS, Scheduler, SlaveParameters, create
+from ipeql.methods import MAX_SLAVES, METHODS, Arrival, Scheduler, SlaveParameters, create
 
 MS = 10**6
 MBIT = 10**6
@@ -31,10 +31,10 @@ def test_the_methods_are_those_of_the_documentation() -> None:
 def test_a_packet_without_a_usable_slave_is_dropped(name: str) -> None:
     scheduler = create(name, [FULL] * 3)
     scheduler.set_usable(0b1000)
-    assert scheduler.pick(7, 1500, queued=[0] * 3) == (None, 7, "no_slave")
+    assert scheduler.pick(Arrival(7, 1500, queued=[0] * 3)) == (None, 7, "no_slave")
     scheduler.set_usable(0b010)
-    assert scheduler.pick(8, 1500, queued=[0] * 3).slave == 1
-    assert create(name, []).pick(9, 1500, queued=[]) == (None, 9, "no_slave")
+    assert scheduler.pick(Arrival(8, 1500, queued=[0] * 3)).slave == 1
+    assert create(name, []).pick(Arrival(9, 1500, queued=[])) == (None, 9, "no_slave")
 
 
 @every_method
@@ -105,7 +105,7 @@ def test_a_million_extreme_packets_stay_within_64_bits(name: str) -> None:
     scheduler = create(name, table, **unlimited)
     pick = scheduler.pick
     for k in range(10**6):
-        pick(2**58, 65535, 48, 72, (k, 1))
+        pick(Arrival(2**58, 65535, 48, 72, (k, 1)))
     assert all(abs(number) < 2**63 for number in numbers(scheduler))
 
 
@@ -114,10 +114,10 @@ def test_a_million_extreme_packets_stay_within_64_bits(name: str) -> None:
 def test_virtual_queues_outlive_a_new_table(before: str, name: str) -> None:
     previous = create(before, [FULL, FULL])
     for _ in range(20):
-        previous.pick(0, 1500)
+        previous.pick(Arrival(0, 1500))
     scheduler = create(name, [FULL, FULL, FULL])
     scheduler.inherit(previous, [1, None, 0])
-    chosen = [scheduler.pick(0, 1500).slave for _ in range(13)]
+    chosen = [scheduler.pick(Arrival(0, 1500)).slave for _ in range(13)]
     assert chosen == [1] * 10 + [0, 1, 2]
 
 
@@ -132,31 +132,31 @@ def test_round_robin_goes_on_after_the_slave_that_was_last(
 ) -> None:
     previous = create("round_robin", [FULL] * 3)
     for _ in range(picked):
-        previous.pick(0, 1500)
+        previous.pick(Arrival(0, 1500))
     scheduler = create("round_robin", [FULL] * len(origins))
     scheduler.inherit(previous, origins)
     last = (picked - 1) % 3
     if last in origins:
-        assert scheduler.pick(0, 1500).slave == (origins.index(last) + 1) % len(origins)
+        assert scheduler.pick(Arrival(0, 1500)).slave == (origins.index(last) + 1) % len(origins)
 
 
 def test_round_robin_goes_on_where_a_slave_that_was_freed_had_been() -> None:
     previous = create("round_robin", [FULL] * 4)
-    assert [previous.pick(0, 1500).slave for _ in range(3)] == [0, 1, 2]
+    assert [previous.pick(Arrival(0, 1500)).slave for _ in range(3)] == [0, 1, 2]
     scheduler = create("round_robin", [FULL] * 3)
     scheduler.inherit(previous, [0, 1, 3])
-    assert scheduler.pick(0, 1500).slave == 2
+    assert scheduler.pick(Arrival(0, 1500)).slave == 2
 
 
 @pytest.mark.parametrize("name", ["bw_load", "bw_poll"])
 def test_priorities_start_anew_with_a_new_table_or_usable_set(name: str) -> None:
     fast, slow = SlaveParameters(bandwidth=3 * MBIT), SlaveParameters(bandwidth=MBIT)
     previous = create(name, [fast, slow])
-    previous.pick(0, 1500)
-    previous.pick(0, 1500)
+    previous.pick(Arrival(0, 1500))
+    previous.pick(Arrival(0, 1500))
     scheduler = create(name, [fast, slow])
     scheduler.inherit(previous, [0, 1])
-    assert scheduler.pick(0, 1500).slave == 0
+    assert scheduler.pick(Arrival(0, 1500)).slave == 0
     previous.set_usable(0b01)
     previous.set_usable(0b11)
-    assert [previous.pick(0, 1500).slave for _ in range(4)] == [0, 0, 1, 0]
+    assert [previous.pick(Arrival(0, 1500)).slave for _ in range(4)] == [0, 0, 1, 0]

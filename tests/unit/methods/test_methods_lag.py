@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipeql.methods import SlaveParameters, create
+from ipeql.methods import Arrival, SlaveParameters, create
 
 MS = 10**6
 SECOND = 10**9
@@ -59,7 +59,7 @@ def test_bw_lag_val_minimises_each_arrival(
     for gap, length in packets:
         now += gap
         best = min(path.arrival(now, length) for path in paths)
-        decision = scheduler.pick(now, length)
+        decision = scheduler.pick(Arrival(now, length))
         assert decision.slave is not None
         assert decision.release == now
         assert paths[decision.slave].send(now, length) <= best + ROUNDING
@@ -77,7 +77,7 @@ def test_bw_lag_eq_delivers_in_order(
     now = 0
     for gap, length in packets:
         now += gap
-        decision = scheduler.pick(now, length)
+        decision = scheduler.pick(Arrival(now, length))
         if decision.slave is None:
             assert decision.reason == "queue_full"
             continue
@@ -93,19 +93,19 @@ def test_bw_lag_eq_delivers_in_order(
 def test_bw_lag_eq_holds_the_faster_path_for_the_difference_in_lag() -> None:
     table = [SlaveParameters(bandwidth=8 * MBIT, lag=lag * MS, overhead=0) for lag in (5, 50)]
     scheduler = create("bw_lag_eq", table)
-    releases = [scheduler.pick(0, 1000)[:2] for _ in range(4)]
+    releases = [scheduler.pick(Arrival(0, 1000))[:2] for _ in range(4)]
     assert releases == [(0, 45 * MS), (1, 0), (0, 46 * MS), (1, MS)]
     scheduler.set_usable(0b01)
-    assert scheduler.pick(SECOND, 1000)[:2] == (0, SECOND)
+    assert scheduler.pick(Arrival(SECOND, 1000))[:2] == (0, SECOND)
 
 
 def test_bw_lag_eq_waits_for_a_slave_that_is_expected_and_gives_it_nothing() -> None:
     table = [SlaveParameters(bandwidth=8 * MBIT, lag=lag * MS, overhead=0) for lag in (5, 50)]
     scheduler = create("bw_lag_eq", table)
     scheduler.set_usable(0b01, expected=0b11)
-    assert [scheduler.pick(0, 1000)[:2] for _ in range(2)] == [(0, 45 * MS), (0, 46 * MS)]
+    assert [scheduler.pick(Arrival(0, 1000))[:2] for _ in range(2)] == [(0, 45 * MS), (0, 46 * MS)]
     scheduler.set_usable(0b11)
-    assert scheduler.pick(0, 1000)[:2] == (1, 0)
+    assert scheduler.pick(Arrival(0, 1000))[:2] == (1, 0)
 
 
 @pytest.mark.parametrize("limit", [0, 3 * MS])
@@ -113,18 +113,18 @@ def test_bw_lag_eq_drops_what_would_wait_longer_than_queue_limit(limit: int) -> 
     table = [SlaveParameters(bandwidth=8 * MBIT, lag=0, overhead=0)]
     scheduler = create("bw_lag_eq", table, queue_limit=limit)
     for k in range(limit // MS + 1):
-        assert scheduler.pick(0, 1000) == (0, k * MS, "")
-    assert scheduler.pick(0, 1000) == (None, 0, "queue_full")
-    assert scheduler.pick(MS - 1, 1000) == (None, MS - 1, "queue_full")
-    assert scheduler.pick(MS, 1000) == (0, limit + MS, "")
+        assert scheduler.pick(Arrival(0, 1000)) == (0, k * MS, "")
+    assert scheduler.pick(Arrival(0, 1000)) == (None, 0, "queue_full")
+    assert scheduler.pick(Arrival(MS - 1, 1000)) == (None, MS - 1, "queue_full")
+    assert scheduler.pick(Arrival(MS, 1000)) == (0, limit + MS, "")
 
 
 def test_bw_lag_eq_leaves_out_a_slave_beyond_max_hold_while_a_better_one_is_usable() -> None:
     table = [SlaveParameters(bandwidth=MBIT, lag=lag * MS) for lag in (5, 50, 700)]
     scheduler = create("bw_lag_eq", table)
-    decisions = [scheduler.pick(0, 100) for _ in range(40)]
+    decisions = [scheduler.pick(Arrival(0, 100)) for _ in range(40)]
     assert {decision.slave for decision in decisions} == {0, 1}
     assert decisions[0].release == 45 * MS
     scheduler.set_usable(0b100)
-    assert scheduler.pick(SECOND, 100) == (2, SECOND, "")
-    assert create("bw_lag_eq", table, max_hold=SECOND).pick(0, 100).release == 695 * MS
+    assert scheduler.pick(Arrival(SECOND, 100)) == (2, SECOND, "")
+    assert create("bw_lag_eq", table, max_hold=SECOND).pick(Arrival(0, 100)).release == 695 * MS

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipeql.methods import METHODS, Decision, SlaveParameters, create
+from ipeql.methods import METHODS, Arrival, Decision, SlaveParameters, create
 
 
 def int64(value: int) -> int:
@@ -168,5 +168,7 @@ def test_every_decision_is_the_one_the_page_states(name: str, data: st.DataObjec
             oracle.tick()
         now += rng.choice(TIMES) if rng.random() < 0.5 else 0
         packet = some_packet(rng, len(slaves))
-        decision = scheduler.pick(now, packet.length, packet.segments, packet.header, packet.queued)
+        decision = scheduler.pick(
+            Arrival(now, packet.length, packet.segments, packet.header, packet.queued)
+        )
         assert decision == oracle.pick(now, packet)

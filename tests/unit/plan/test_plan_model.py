@@ -29,6 +29,7 @@ from ipeql.plan import (
 )
 from ipeql.state import (
     ALIAS_PREFIX,
+    AUTO,
     BundleSpec,
     Capabilities,
     DesiredState,
@@ -187,7 +188,7 @@ def bundle_specs(name: str, slaves: list[SlaveSpec]) -> st.SearchStrategy[Bundle
         slaves=st.just(tuple(slaves)),
         backend=st.sampled_from(["auto", "tun", "bpf"]),
         stripe_unit=st.sampled_from(sorted(BOTH)),
-        mtu=st.sampled_from([None, 1280]),
+        mtu=st.sampled_from([AUTO, 1280]),
         addresses=st.lists(st.sampled_from(ADDRESSES), unique_by=_in_the_kernel).map(tuple),
         routes=st.lists(st.sampled_from(ROUTES), unique=True).map(tuple),
     )
@@ -203,13 +204,11 @@ def desired_states(draw: st.DrawFn) -> DesiredState:
         for slave in draw(st.lists(st.sampled_from([*free, "eth*", "*"]), unique=True)):
             if slave in free:
                 free.remove(slave)
-            auto = draw(st.booleans())
             slaves.append(
                 SlaveSpec(
                     name="" if "*" in slave else slave,
                     match=LinkMatch(slave) if "*" in slave else None,
-                    bandwidth=None if auto else 10**6,
-                    bandwidth_auto=auto,
+                    bandwidth=draw(st.sampled_from([AUTO, 10**6])),
                     up=draw(st.booleans()),
                 )
             )

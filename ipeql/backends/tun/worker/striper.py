@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from time import monotonic_ns
 
+from ipeql.backends import table as tables
 from ipeql.backends.tun.worker.events import Events
 from ipeql.backends.tun.worker.neighbours import DESTINATIONS
 from ipeql.backends.tun.worker.packet import Packet
@@ -17,7 +18,7 @@ from ipeql.backends.tun.worker.rtnl import (
 )
 from ipeql.backends.tun.worker.sender import IPV4
 from ipeql.backends.tun.worker.slave import LinkGoneError, Slave
-from ipeql.methods import METHODS, Scheduler, SlaveParameters, create
+from ipeql.methods import METHODS, Arrival, Scheduler, create
 from ipeql.state import BundleStatistics, BundleTable
 
 GROUPS, GROUP6 = 0xE0, 0xFF
@@ -52,7 +53,7 @@ class Striper:
         method cannot work with the table; nothing has changed then.
         """
         known = {slave.row.ifindex: index for index, slave in enumerate(self._slaves)}
-        scheduler = _scheduler(table)
+        scheduler = tables.scheduler(table)
         added: dict[int, Slave] = {}
         self._events.watch({*known, *(row.ifindex for row in table.slaves)})
         try:
@@ -97,7 +98,9 @@ class Striper:
             ready = self._usable if destination in self._settled else self._ready(destination)
             if ready != self._usable:
                 self._scheduler.set_usable(ready, expected=self._usable)
-            index, release, reason = self._scheduler.pick(now, length, segments, header, queued)
+            index, release, reason = self._scheduler.pick(
+                Arrival(now, length, segments, header, queued)
+            )
             if ready != self._usable:
                 self._scheduler.set_usable(self._usable)
             if index is None:
@@ -219,14 +222,6 @@ class Striper:
 
     def _forget_neighbours(self) -> list[Packet]:
         return [packet for slave in self._slaves for packet in slave.forget_neighbours()]
-
-
-def _scheduler(table: BundleTable) -> Scheduler:
-    parameters = dict(table.parameters)
-    if "poll_interval" in METHODS[table.method].parameters:
-        parameters["poll_interval"] = table.poll_interval
-    slaves = [SlaveParameters(row.bandwidth, row.lag, row.overhead) for row in table.slaves]
-    return create(table.method, slaves, **parameters)
 
 
 def _close(slaves: Iterable[Slave]) -> None:

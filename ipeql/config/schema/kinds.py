@@ -1,0 +1,130 @@
+"""The kinds of values that keys have: how the file spells each, and what the state has of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any
+
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from ipeql.config.schema.addresses import bundle_address, network, next_hop
+from ipeql.config.schema.values import (
+    VERSION,
+    auto_or,
+    boolean,
+    driver,
+    link_name,
+    mac,
+    one_of,
+    pattern,
+    rate,
+    slave_label,
+    time,
+    version,
+    whole,
+)
+from ipeql.methods import METHODS
+from ipeql.state import AUTO
+from ipeql.units import format_rate, format_time, parse_rate, parse_time
+
+_MAC = r"^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$"
+RATE_PATTERN = r"^[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]?[bB][iI][tT])$"
+TIME_PATTERN = r"^[0-9]+(\.[0-9]+)?\s*([uUmM]?[sS])$"
+
+
+def same(value: Any) -> Any:
+    """Return what the file and the state have alike."""
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of value, as the annotation of a key.
+
+    ``check`` takes what the reader found and returns the file's spelling, or raises a fault.
+    ``schema`` is its JSON Schema, for editors. ``read`` makes the state's value of the spelling,
+    and ``write`` a spelling of the state's value. An option of the command takes an ``option`` of
+    Python, and ``metavar`` stands for it in the usage line.
+    """
+
+    check: Callable[[object], Any]
+    schema: dict[str, Any]
+    read: Callable[[Any], Any] = same
+    write: Callable[[Any], Any] = same
+    metavar: str = "TEXT"
+    option: type = str
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return dict(self.schema)
+
+
+def kinds(model: type[BaseModel]) -> dict[str, Kind]:
+    """Return the keys of a mapping that have single values, by their names in Python."""
+    return {
+        name: kind
+        for name, field in model.model_fields.items()
+        for kind in field.metadata
+        if isinstance(kind, Kind)
+    }
+
+
+def choice(*options: str, what: str) -> Kind:
+    """Return the kind of a word that is one of ``options``."""
+    return Kind(one_of(options, what), {"type": "string", "enum": list(options)})
+
+
+def number(low: int, high: int, what: str) -> Kind:
+    """Return the kind of a whole number."""
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return Kind(whole(low, high, what), schema, metavar="NUMBER", option=int)
+
+
+def duration(low: int, high: int) -> Kind:
+    """Return the kind of a time; ``low`` and ``high`` in ns."""
+    schema = {"type": "string", "pattern": TIME_PATTERN}
+    return Kind(time(low, high), schema, parse_time, format_time, "TIME")
+
+
+def or_auto(kind: Kind) -> Kind:
+    """Return the kind of what is either ``auto`` or of ``kind``."""
+
+    def read(value: Any) -> Any:
+        return AUTO if value == "auto" else kind.read(value)
+
+    def write(value: Any) -> Any:
+        return "auto" if value == AUTO else kind.write(value)
+
+    schema = {"anyOf": [{"const": "auto"}, kind.schema]}
+    return Kind(auto_or(kind.check), schema, read, write, f"{kind.metavar}|auto")
+
+
+def _rate_written(rate: int) -> str:
+    return format_rate(rate) if rate else "none"
+
+
+_TEXT = {"type": "string", "minLength": 1}
+_NAME = {"type": "string", "pattern": r"^[^\s/:%*?\[]{1,15}$"}
+
+LINK_NAME = Kind(link_name, _NAME)
+RATE = Kind(rate, {"type": "string", "pattern": RATE_PATTERN}, parse_rate, _rate_written, "RATE")
+PATTERN = Kind(pattern, _TEXT)
+MAC = Kind(mac, {"type": "string", "pattern": _MAC})
+DRIVER = Kind(driver, _TEXT)
+ADDRESS = Kind(bundle_address, _TEXT, ip_interface, str)
+NETWORK = Kind(network, _TEXT, ip_network, str)
+GATEWAY = Kind(next_hop(4, 6), _TEXT, ip_address, str)
+NEXT_HOP = Kind(next_hop(4), {"type": "string", "format": "ipv4"}, ip_address, str, "ADDRESS")
+NEXT_HOP6 = Kind(next_hop(6), {"type": "string", "format": "ipv6"}, ip_address, str, "ADDRESS")
+SCHEMA_VERSION = Kind(version, {"const": VERSION})
+SWITCH = Kind(boolean, {"type": "boolean"}, metavar="true|false", option=bool)
+LABEL = Kind(slave_label, _TEXT)
+METHOD = choice(*METHODS, what="method")
