@@ -192,12 +192,12 @@ class Bus:
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` without the types that D-Bus wraps around it."""
+    """Return ``value`` in JSON's types, without those that D-Bus wraps around it."""
     if isinstance(value, Variant):
         return plain(value.value)
     if isinstance(value, dict):
         return {key: plain(each) for key, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, list) else value
+    return [plain(each) for each in value] if isinstance(value, list | bytes) else value
 
 
 def typed(signature: str, value: Any) -> Any:

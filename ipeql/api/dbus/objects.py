@@ -58,7 +58,7 @@ def _bundle(bundle: Mapping[str, Any]) -> Properties:
         "Reason": bundle["reason"],
         "Method": bundle["method"],
         "Parameters": dict(map(_parameter, bundle["parameters"].items())),
-        "Backend": bundle["backend"],
+        "Backend": bundle["backend"] or "",
         "StripeUnit": bundle["stripe_unit"],
         "Mtu": bundle["mtu_bytes"] or 0,
         "Addresses": bundle["addresses"],

@@ -9,45 +9,7 @@ from hypothesis import strategies as st
 from ipeql.config import parse_change
 from ipeql.config.changes.change import in_words, slave_label
 from ipeql.errors import Code, ConfigError
-
-TEXT = st.one_of(
-    st.text(max_size=20),
-    st.text(st.characters(categories=["Cs", "Cc", "Lu"]), max_size=3),
-    st.sampled_from(["ipeql0", "eth1", "auto", "5ms", "100Mbit", "bw_load", "wwan*", "packets"]),
-)
-KEYS = st.one_of(
-    TEXT,
-    st.sampled_from(
-        [
-            "bundle",
-            "enslave",
-            "free",
-            "set",
-            "set-slave",
-            "name",
-            "match",
-            "mac",
-            "driver",
-            "bandwidth",
-            "lag",
-            "overhead",
-            "via",
-            "via6",
-            "up",
-            "method",
-            "mtu",
-            "count",
-        ]
-    ),
-)
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
-    max_leaves=12,
-)
-CHANGES = st.fixed_dictionaries(
-    {"bundle": TEXT}, optional=dict.fromkeys(("enslave", "free", "set", "set-slave"), ANYTHING)
-)
+from tests.unit.hostile import ANYTHING, CHANGES
 
 
 @given(st.one_of(ANYTHING, CHANGES))
