@@ -1,6 +1,7 @@
 """Which links are a bundle's slaves now, and the table a dataplane gets for them."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from typing import NamedTuple
 
 from ipeql.errors import Code, Problem
@@ -22,6 +23,10 @@ _ARPHRD_LOOPBACK = 772
 
 QUEUED_PACKETS = 4
 """The largest ones, of the slowest slave, for which there is always room in the virtual queues."""
+
+
+_GIVEN = {field.name for field in fields(SlaveSpec)} & {field.name for field in fields(SlaveRow)}
+"""What a slave's row has of its entry; of these, some are resolved."""
 
 
 class Member(NamedTuple):
@@ -142,16 +147,14 @@ def _parameters(spec: BundleSpec, slaves: list[Member], rows: list[SlaveRow]) ->
 def _row(bundle: str, member: Member, bandwidth: int, observed: ObservedState) -> SlaveRow:
     slave, link = member
     verdict = observed.verdicts.get((bundle, link.ifindex), Verdict(link.up and link.carrier))
-    return SlaveRow(
-        ifindex=link.ifindex,
-        name=link.name,
-        bandwidth=bandwidth,
-        lag=slave.lag,
-        overhead=link.overhead if slave.overhead is None else slave.overhead,
-        via=slave.via,
-        via6=slave.via6,
-        usable=verdict.usable and not comes_back(link, observed.device(bundle)),
-    )
+    as_given = {name: getattr(slave, name) for name in _GIVEN}
+    resolved = {
+        "name": link.name,
+        "bandwidth": bandwidth,
+        "overhead": link.overhead if slave.overhead is None else slave.overhead,
+        "usable": verdict.usable and not comes_back(link, observed.device(bundle)),
+    }
+    return SlaveRow(ifindex=link.ifindex, **(as_given | resolved))
 
 
 def comes_back(link: Link, device: Link | None) -> bool:
