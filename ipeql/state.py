@@ -180,7 +180,6 @@ class SlaveSpec:
     bandwidth: int | Literal["auto"] | None = None
     lag: int | None = None
     overhead: int | None = None
-    cost: int | None = None
     via: IPv4Address | None = None
     via6: IPv6Address | None = None
     up: bool = True
@@ -261,7 +260,6 @@ class SlaveRow:
     bandwidth: int = 0
     lag: int | None = None
     overhead: int = ETHERNET_HEADER
-    cost: int | None = None
     via: IPv4Address | None = None
     via6: IPv6Address | None = None
     usable: bool = True

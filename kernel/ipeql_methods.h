@@ -48,8 +48,6 @@ struct ipeql_path {
 	__u64 decay_remainder; /* and what is left of that division */
 	__u32 weight;          /* share of the bandwidth, 16 bits of fraction */
 	__u32 overhead;        /* bytes the wire adds to every packet */
-	__u32 cost;            /* price of a byte */
-	__u32 padding;
 };
 
 /* One slave table as the methods see it, replaced as a whole. */

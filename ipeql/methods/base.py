@@ -27,7 +27,6 @@ class SlaveParameters:
     bandwidth: int = 0
     lag: int | None = None
     overhead: int = 14
-    cost: int | None = None
 
 
 class Arrival(NamedTuple):

@@ -92,7 +92,6 @@ enum {
 	IPEQL_A_SLAVE_NO_NEIGHBOUR, /* it was held, and then had no place in the neighbour table */
 	IPEQL_A_SLAVE_NO_MEMORY, /* there was none for its link header */
 	IPEQL_A_SLAVE_PAD,
-	IPEQL_A_SLAVE_COST, /* u32, price of a byte */
 
 	__IPEQL_A_SLAVE_MAX
 };

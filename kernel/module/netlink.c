@@ -25,7 +25,6 @@ static const struct nla_policy ipeql_slave_policy[IPEQL_A_SLAVE_MAX + 1] = {
 	[IPEQL_A_SLAVE_BANDWIDTH] = NLA_POLICY_FULL_RANGE(NLA_U64, &ipeql_bandwidths),
 	[IPEQL_A_SLAVE_LAG] = NLA_POLICY_FULL_RANGE(NLA_U64, &ipeql_times),
 	[IPEQL_A_SLAVE_OVERHEAD] = NLA_POLICY_MAX(NLA_U32, 1000),
-	[IPEQL_A_SLAVE_COST] = NLA_POLICY_MAX(NLA_U32, 1000),
 	[IPEQL_A_SLAVE_VIA] = NLA_POLICY_EXACT_LEN(sizeof(struct in_addr)),
 	[IPEQL_A_SLAVE_VIA6] = NLA_POLICY_EXACT_LEN(sizeof(struct in6_addr)),
 	[IPEQL_A_SLAVE_USABLE] = NLA_POLICY_MAX(NLA_U8, 1),
@@ -124,8 +123,6 @@ static int ipeql_parse_slave(struct ipeql_table *table, const struct nlattr *nes
 		given->path.lag = nla_get_u64(attrs[IPEQL_A_SLAVE_LAG]);
 	if (attrs[IPEQL_A_SLAVE_OVERHEAD])
 		given->path.overhead = nla_get_u32(attrs[IPEQL_A_SLAVE_OVERHEAD]);
-	if (attrs[IPEQL_A_SLAVE_COST])
-		given->path.cost = nla_get_u32(attrs[IPEQL_A_SLAVE_COST]);
 	if (attrs[IPEQL_A_SLAVE_VIA])
 		row->via = nla_get_in_addr(attrs[IPEQL_A_SLAVE_VIA]);
 	if (attrs[IPEQL_A_SLAVE_VIA6])
@@ -213,7 +210,6 @@ static int ipeql_fill_slave(struct sk_buff *skb, const struct ipeql_row *row,
 	    (given->bandwidth && ipeql_put_u64(skb, IPEQL_A_SLAVE_BANDWIDTH, given->bandwidth)) ||
 	    (given->has_lag && ipeql_put_u64(skb, IPEQL_A_SLAVE_LAG, given->path.lag)) ||
 	    nla_put_u32(skb, IPEQL_A_SLAVE_OVERHEAD, given->path.overhead) ||
-	    nla_put_u32(skb, IPEQL_A_SLAVE_COST, given->path.cost) ||
 	    (row->via && nla_put_in_addr(skb, IPEQL_A_SLAVE_VIA, row->via)) ||
 	    (!ipv6_addr_any(&row->via6) &&
 	     nla_put_in6_addr(skb, IPEQL_A_SLAVE_VIA6, &row->via6)) ||

@@ -40,8 +40,6 @@ class Path(Structure):
         ("decay_remainder", c_uint64),
         ("weight", c_uint32),
         ("overhead", c_uint32),
-        ("cost", c_uint32),
-        ("padding", c_uint32),
     )
 
 

@@ -85,7 +85,6 @@ class BundleMessage(genlmsg):  # type: ignore[misc]
             ("IPEQL_A_SLAVE_NO_NEIGHBOUR", "uint64"),
             ("IPEQL_A_SLAVE_NO_MEMORY", "uint64"),
             ("IPEQL_A_SLAVE_PAD", "none"),
-            ("IPEQL_A_SLAVE_COST", "uint32"),
         )
 
 

@@ -91,9 +91,6 @@ class Slave(_Keys):
         "absent: 14 on Ethernet, 0 on links without a header",
         examples=[38],
     )
-    cost: Annotated[int | None, number(0, 1000, "a cost")] = Field(
-        None, description="price of a byte", examples=[5]
-    )
     via: Annotated[str | None, NEXT_HOP] = Field(
         None,
         description="IPv4 next hop on this link; absent: destinations are on-link",
