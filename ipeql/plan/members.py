@@ -99,7 +99,7 @@ def enslave(spec: BundleSpec, present: list[Member], observed: ObservedState) ->
 
     A driver that knows no speed without carrier leaves the slave the bandwidth it runs with.
     """
-    running = observed.bundles.get(spec.name)
+    running, device = observed.bundles.get(spec.name), observed.device(spec.name)
     carried = running.table.slaves if running and running.table else ()
     last = {row.ifindex: row.bandwidth for row in carried}
     needed = MIN_BANDWIDTH if "bandwidth" in METHODS[spec.method].needs else 0
@@ -113,7 +113,7 @@ def enslave(spec: BundleSpec, present: list[Member], observed: ObservedState) ->
             problems.append(_speed_unknown(spec, member))
         else:
             slaves.append(member)
-            rows.append(_row(spec.name, member, bandwidth, observed))
+            rows.append(_row(spec.name, member, bandwidth, observed, device))
     if len(slaves) > MAX_SLAVES:
         problems.append(_too_many(spec, slaves[MAX_SLAVES:]))
     slaves, rows = slaves[:MAX_SLAVES], rows[:MAX_SLAVES]
@@ -144,7 +144,9 @@ def _parameters(spec: BundleSpec, slaves: list[Member], rows: list[SlaveRow]) ->
     return tuple(sorted(given.items()))
 
 
-def _row(bundle: str, member: Member, bandwidth: int, observed: ObservedState) -> SlaveRow:
+def _row(
+    bundle: str, member: Member, bandwidth: int, observed: ObservedState, device: Link | None
+) -> SlaveRow:
     slave, link = member
     verdict = observed.verdicts.get((bundle, link.ifindex), Verdict(link.up and link.carrier))
     as_given = {name: getattr(slave, name) for name in _GIVEN}
@@ -152,7 +154,7 @@ def _row(bundle: str, member: Member, bandwidth: int, observed: ObservedState) -
         "name": link.name,
         "bandwidth": bandwidth,
         "overhead": link.overhead if slave.overhead is None else slave.overhead,
-        "usable": verdict.usable and not comes_back(link, observed.device(bundle)),
+        "usable": verdict.usable and not comes_back(link, device),
     }
     return SlaveRow(ifindex=link.ifindex, **(as_given | resolved))
 
