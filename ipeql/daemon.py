@@ -112,17 +112,17 @@ def _allow_open_files() -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Read DIR/*.yaml instead of the search path.",
 )
-@click.option("--keep", is_flag=True, help="Leave the bundles running when told to end.")
+@click.option("--keep", is_flag=True, help="Leave the bundles running at the end.")
 @click.option(
     "--unit",
     metavar="NAME",
     default="",
-    help="Leave them running when systemd restarts NAME, the unit this runs as.",
+    help="The daemon's own unit: leave the bundles running if systemd restarts it.",
 )
 def main(config: Path | None, keep: bool, unit: str) -> None:
-    """Keep the bundles of /etc/ipeql/*.yaml as they are configured, in the foreground.
+    """Keep the bundles as configured in /etc/ipeql/*.yaml. Runs in the foreground.
 
-    SIGHUP reads the files again; SIGTERM removes the bundles and ends.
+    SIGHUP reads the files again. SIGTERM removes the bundles and ends the daemon.
     """
     journal.set_up()
     _allow_open_files()

@@ -147,7 +147,7 @@ class BundleManager:
     async def revert(self, bundle: str = "") -> dict[str, Any]:
         """Give up the transient changes, of one bundle where it is named, and apply that."""
         self._layers.revert(bundle)
-        self.telling.changed("transient changes given up", bundle)
+        self.telling.changed("transient changes reverted", bundle)
         return await self.apply()
 
     async def show(self, bundle: str) -> dict[str, Any]:

@@ -211,7 +211,7 @@ def _not_in_sync(bundle: str, actions: list[Action]) -> Problem:
     left = "; ".join(str(action) for action in actions)
     return Problem(
         Code.NOT_IN_SYNC,
-        f"{bundle}: was changed, but not to what was asked for; left to do: {left}",
-        "look for another program that changes it back; IPEQL tries again by itself",
+        f"{bundle}: does not stay as configured; left to do: {left}",
+        "look for another program that changes it back; IPEQL tries again",
         bundle=bundle,
     )

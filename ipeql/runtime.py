@@ -39,7 +39,7 @@ def read(path: Path, version: int) -> dict[str, Any] | None:
         raise ValueError(f"its version is {found}, not {version}")
     here = origin()
     if any(data.get(key, value) != value for key, value in here.items()):
-        _log.info("not used, since it is of another boot or network namespace: %s", path)
+        _log.info("not used, because it is of another boot or network namespace: %s", path)
         return None
     return dict(data)
 

@@ -133,7 +133,9 @@ class _Client:
             reply = _failure(error)
         except Exception as error:
             _log.exception("%s failed", line[:80])
-            fault = Problem(Code.INTERNAL, f"internal error in ipeqld: {error!r}", "see its log")
+            fault = Problem(
+                Code.INTERNAL, f"internal error in ipeqld: {error!r}", "see its journal"
+            )
             reply = _failure(IpeqlError(fault))
         await (self._send(reply) if reply else self._monitor())
 

@@ -127,7 +127,7 @@ def lock(path: Path) -> TextIO:
             Problem(
                 Code.ALREADY_RUNNING,
                 f"ipeqld runs already in {path.parent} (process {other})",
-                "stop it first, or give this one its own RUNTIME_DIRECTORY",
+                "stop it first, or start this one with its own RUNTIME_DIRECTORY",
             )
         ) from None
     file.truncate(0)

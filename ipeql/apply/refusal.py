@@ -9,12 +9,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ipeql.errors import Code, IpeqlError, Problem
 from ipeql.plan import Action, AddAddress, AddRoute, RenameDevice, SetFilter, SetMtu
 
-UNDO_FAILED_HELP = "'ipeql plan' shows what is left to do; 'ipeql apply' tries again"
+UNDO_FAILED_HELP = "'ipeql plan' shows the remaining actions; 'ipeql apply' tries again"
 
 _BY_ACTION = {
     (AddRoute, errno.EEXIST): "another route has this destination and metric; choose a 'metric'",
-    (AddRoute, errno.ENETUNREACH): "'via' has to lie in a subnet of the bundle's 'addresses'",
-    (AddRoute, errno.EHOSTUNREACH): "'via' has to lie in a subnet of the bundle's 'addresses'",
+    (AddRoute, errno.ENETUNREACH): "'via' has to be in a subnet of the bundle's 'addresses'",
+    (AddRoute, errno.EHOSTUNREACH): "'via' has to be in a subnet of the bundle's 'addresses'",
     (
         AddAddress,
         errno.EACCES,
@@ -24,7 +24,7 @@ _BY_ACTION = {
         errno.EEXIST,
     ): "another interface has this name; rename that one, or the bundle",
     (AddAddress, errno.EINVAL): "an IPv6 address needs an 'mtu' of at least 1280",
-    (SetMtu, errno.EINVAL): "the device does not take this 'mtu'",
+    (SetMtu, errno.EINVAL): "the device does not accept this 'mtu'",
 }
 
 

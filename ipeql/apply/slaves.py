@@ -121,7 +121,7 @@ def _read(path: Path) -> dict[tuple[str, int], _Slave]:
             slaves[key] = _Slave(str(slave.get("mac", "")), changed)
         return slaves
     except (OSError, ValueError, TypeError, KeyError) as error:
-        _log.warning("cannot use %s, which says how the slaves were before: %s", path, error)
+        _log.warning("cannot use %s, which has the earlier settings of the slaves: %s", path, error)
         return {}
 
 

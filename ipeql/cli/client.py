@@ -43,7 +43,7 @@ def same_files(settings: Settings) -> None:
     if not has_files_of(settings):
         used = ", ".join(map(str, _directories()))
         message = f"ipeqld runs with the files of {used}, not of {settings.config}"
-        advice = "leave --config out, or stop ipeqld and start it with that directory"
+        advice = "omit --config, or start ipeqld with that directory"
         raise IpeqlError(Problem(Code.BAD_REQUEST, message, advice))
 
 
@@ -70,7 +70,7 @@ def _connection(timeout: float) -> Iterator[socket.socket]:
             yield stack.enter_context(_connect(path, timeout))
         except TimeoutError:
             message = f"ipeqld did not answer within {timeout:g} s"
-            raise IpeqlError(Problem(Code.TIMED_OUT, message, "see its log")) from None
+            raise IpeqlError(Problem(Code.TIMED_OUT, message, "see its journal")) from None
         except OSError as error:
             raise _not_running(f"{path}: {error.strerror or error}") from None
 
@@ -120,7 +120,7 @@ def _read(line: bytes, key: str) -> dict[str, Any]:
         error = IpeqlError(Problem.from_json(problem) for problem in failure["problems"])
         error.exit_code = ExitCode(failure["exit_code"])
     except (ValueError, KeyError, TypeError) as fault:
-        message = f"ipeqld gave an answer that this command does not understand: {fault!r}"
+        message = f"ipeqld gave an answer that this command cannot understand: {fault!r}"
         help = "install the same version of both, and restart ipeqld"
         raise IpeqlError(Problem(Code.BAD_REQUEST, message, help)) from None
     raise error

@@ -75,7 +75,7 @@ async def _apply(desired: DesiredState) -> dict[str, Any]:
 def _needs_daemon(bundle: str) -> Problem:
     return Problem(
         Code.NOT_RUNNING,
-        f"{bundle}: ipeqld is not running, and the tun dataplane needs it to start",
+        f"{bundle}: ipeqld is not running, and only it can start the tun dataplane",
         "start it: systemctl start ipeql, or run ipeqld in the foreground",
         bundle=bundle,
     )

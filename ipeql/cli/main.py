@@ -41,10 +41,10 @@ def ipeql() -> None:
 
     \b
     Configuration is read from /etc/ipeql/*.yaml; the daemon ipeqld applies it.
-      ipeql check       is the configuration right?
-      ipeql plan        what would it change?
+      ipeql check       find mistakes in the configuration
+      ipeql plan        show what a reload would change
       ipeql reload      let the daemon apply it
-      ipeql status      what state the bundles are in
+      ipeql status      show the state of the bundles
     """
 
 

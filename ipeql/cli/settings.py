@@ -42,7 +42,7 @@ def options(command: _Command) -> _Command:
         is_flag=True,
         expose_value=False,
         callback=_remember,
-        help="Print everything there is, as JSON.",
+        help="Print the complete data as JSON.",
     )
     config_option = click.option(
         "--config",

@@ -40,8 +40,8 @@ _BITS_PER_SECOND = re.compile(r"\d+(\.\d+)?[kKmMgG]?")
 @click.option("-c", "--change-active", is_flag=True, help="Refused: all slaves are active.")
 @click.option("-d", "--detach", is_flag=True, help="Free the slaves.")
 @click.option("-f", "--force", is_flag=True, help="Accepted: any link that carries IP can serve.")
-@click.option("-h", "--help", "-u", "--usage", "help_", is_flag=True, help="Show this.")
-@click.option("-v", "--verbose", is_flag=True, help="Say what is done, on stderr.")
+@click.option("-h", "--help", "-u", "--usage", "help_", is_flag=True, help="Show this help.")
+@click.option("-v", "--verbose", is_flag=True, help="Print every action on stderr.")
 @click.option("-V", "--version", is_flag=True, help="Show the version.")
 @click.option("--method", metavar="METHOD", help="Stripe by this method.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set a parameter.")
@@ -51,7 +51,7 @@ _BITS_PER_SECOND = re.compile(r"\d+(\.\d+)?[kKmMgG]?")
 def ipeql_enslave(context: click.Context, /, **options: Any) -> None:
     """Enslave links to a bundle, free them, set its method, or show it.
 
-    Changes are transient unless they are saved: see ipeql(1).
+    Changes are transient without --save: see ipeql(1).
     """
     called = Path(context.info_name or "").name
     if called == "eql_enslave" and (len(options["names"]) != 3 or _given(options)):
@@ -67,7 +67,7 @@ def ipeql_enslave(context: click.Context, /, **options: Any) -> None:
 
         click.echo(f"ipeql-enslave {__version__}")
     elif options["change_active"]:
-        help = "to use one alone, free the others: ipeql-enslave -d MASTER SLAVE..."
+        help = "to use only one, free the others: ipeql-enslave -d MASTER SLAVE..."
         raise IpeqlError(Problem(Code.BAD_REQUEST, "every slave of a bundle is active", help))
     else:
         context.exit(_run(called, options, options["names"]))
@@ -80,7 +80,7 @@ def _given(options: dict[str, Any]) -> bool:
 def _run(called: str, options: dict[str, Any], names: Sequence[str]) -> int:
     if options["all_interfaces"]:
         if names or options["detach"]:
-            raise click.UsageError("-a stands alone")
+            raise click.UsageError("-a takes no other arguments")
         return _show([])
     if not names:
         raise click.UsageError("MASTER is missing")
@@ -141,7 +141,7 @@ def _check_link(name: str) -> None:
     try:
         socket.if_nametoindex(name)
     except OSError:
-        help = "to have it enslaved when it appears: ipeql enslave"
+        help = "to enslave it when it appears: ipeql enslave"
         raise NotFoundError(Problem(Code.NO_SUCH_SLAVE, f"{name}: no such link", help)) from None
 
 

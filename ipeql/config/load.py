@@ -72,9 +72,9 @@ def _first(problems: list[Problem]) -> tuple[Problem, ...]:
     more = len(problems) - MOST_PROBLEMS
     if more <= 0:
         return tuple(problems)
-    message = f"here begin {more} problems that are not shown"
+    message = f"{more} problems from here on are not shown"
     mark = problems[MOST_PROBLEMS].mark
-    rest = Problem(Code.MANY, message, "mend those above first", mark)
+    rest = Problem(Code.MANY, message, "correct the problems above first", mark)
     return (*problems[:MOST_PROBLEMS], rest)
 
 

@@ -86,7 +86,7 @@ def _bundle(
     chosen, why = choose_backend(spec, observed.capabilities, running.backend if running else None)
     state, reason = _state(spec, usable, running is not None, problems)
     if waiting and not running:
-        state, reason = "down", "other bundles come up before it"
+        state, reason = "down", "other bundles are made first"
     device = observed.device(spec.name)
     table = running.table if running else None
     in_force = dict(table.parameters) if table and table.method == spec.method else {}

@@ -102,7 +102,7 @@ class Watcher:
             return
         except OSError as error:
             self.resyncs += 1
-            _log.warning("kernel events were lost (%s), looking at everything anew", error.strerror)
+            _log.warning("kernel events were lost (%s); everything is read again", error.strerror)
             self._reopen()
 
     def _reopen(self) -> None:

@@ -18,9 +18,9 @@ def _lack(spec: BundleSpec, able: Capabilities) -> str:
     if not able.available:
         return f"is not available here: {able.reason}"
     if spec.method not in able.methods:
-        return f"cannot do method {spec.method}{_why(spec.method, able)}"
+        return f"does not support method {spec.method}{_why(spec.method, able)}"
     if spec.stripe_unit not in able.stripe_units:
-        return f"cannot do stripe-unit {spec.stripe_unit}{_why(spec.stripe_unit, able)}"
+        return f"does not support stripe-unit {spec.stripe_unit}{_why(spec.stripe_unit, able)}"
     return ""
 
 
@@ -47,7 +47,9 @@ def choose_backend(
     for able in ranked:
         lack = _lack(spec, able)
         if not lack:
-            passed.insert(0, "the fastest that can" if spec.backend == "auto" else "as configured")
+            passed.insert(
+                0, "the fastest that supports it" if spec.backend == "auto" else "as configured"
+            )
             return Choice(able.backend, "; ".join(passed))
         passed.append(f"{able.backend} {lack}")
     return Choice(None, "; ".join(passed) or "there is no backend")
@@ -57,5 +59,5 @@ def _stays(running: str, fastest: Choice) -> str:
     if fastest.backend == running:
         return fastest.reason
     return (
-        f"it runs and can; {fastest.backend} is faster; 'backend: {fastest.backend}' changes to it"
+        f"it is running; {fastest.backend} is faster, and 'backend: {fastest.backend}' selects it"
     )

@@ -159,7 +159,7 @@ def _destroy(bundle: str, observed: ObservedState, link: Link | None) -> Destroy
 def _name_taken(spec: BundleSpec) -> Problem:
     return Problem(
         Code.NAME_TAKEN,
-        f"{spec.name}: there is already an interface of this name, and it is not ours",
+        f"{spec.name}: another interface already has this name",
         f"remove or rename that interface ('ip link show {spec.name}'), or rename the bundle",
         spec.mark,
         spec.name,
@@ -170,8 +170,8 @@ def _no_backend(spec: BundleSpec, choice: Choice) -> Problem:
     other = "another method or stripe-unit" if spec.backend == "auto" else "'backend: auto'"
     return Problem(
         Code.NO_BACKEND,
-        f"{spec.name}: no backend can carry it: {choice.reason}",
-        f"provide what is missing, or choose {other}",
+        f"{spec.name}: no backend supports it: {choice.reason}",
+        f"install what is missing, or choose {other}",
         spec.mark,
         spec.name,
     )

@@ -183,7 +183,7 @@ def _too_many(spec: BundleSpec, left_out: list[Member]) -> Problem:
     return Problem(
         Code.TOO_MANY_SLAVES,
         f"{spec.name}: {names} left out: a bundle has at most {MAX_SLAVES} slaves",
-        "make the matches narrower, or spread the slaves over two bundles",
+        "let the matches fit fewer links, or divide the slaves between two bundles",
         spec.mark,
         spec.name,
     )

@@ -1,7 +1,7 @@
 """What keeps a bundle's packets from passing although its slaves are usable.
 
-Nothing here is changed by IPEQL: the settings are the administrator's. They are told with the
-remedy, and a bundle with one of them is degraded.
+IPEQL changes none of these settings: they are the administrator's. It reports them with the remedy,
+and a bundle with one of them is degraded.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,13 +11,13 @@ from ipeql.plan.members import Member, comes_back
 from ipeql.state import ARPHRD_ETHER, BundleSpec, Link
 
 _IGNORES_OTHER_LINKS = frozenset({1, 2, 8})
-"""Values of arp_ignore that leave questions for another link's address unanswered.
+"""Values of arp_ignore with which requests for another link's address are not answered.
 
 Documentation/networking/ip-sysctl.rst.
 """
 
 _TAKES_PACKETS = frozenset({"bridge", "bond", "team", "openvswitch"})
-"""Kinds of links whose ports hand what arrives to them, past their own addresses."""
+"""Kinds of links that take all packets arriving at their ports."""
 
 Found = tuple[Code, str, str]
 """A code, a message without the bundle's name, a remedy."""
@@ -56,14 +56,14 @@ def _strict_everywhere(spec: BundleSpec, device: Link | None, slave: Member) -> 
     if link.strict_rp_filter and link.rp_filter == loose_rp_filter(link):
         yield (
             Code.FILTER_EVERYWHERE,
-            f"{link.name} drops what arrives for the bundle, "
-            "since net.ipv4.conf.all.rp_filter is not 0",
+            f"{link.name} drops packets that arrive for the bundle, "
+            "because net.ipv4.conf.all.rp_filter is not 0",
             f"sysctl -w net.ipv4.conf.all.rp_filter=0, or give {link.name} an IPv4 address",
         )
 
 
 def _arp_ignored(spec: BundleSpec, device: Link | None, slave: Member) -> Iterator[Found]:
-    # Where no slave has a next hop, the far end asks there for the bundle's own address.
+    # Without a next hop, the far end sends ARP requests for the bundle's own address there.
     link = slave.link
     if (
         _has_version(spec, 4)
@@ -75,14 +75,14 @@ def _arp_ignored(spec: BundleSpec, device: Link | None, slave: Member) -> Iterat
         yield (
             Code.ARP_IGNORED,
             f"{link.name} does not answer ARP for the bundle's address, "
-            f"since arp_ignore is {link.arp_ignore}",
+            f"because arp_ignore is {link.arp_ignore}",
             f"sysctl -w net.ipv4.conf.all.arp_ignore=0 net.ipv4.conf.{link.name}.arp_ignore=0, "
-            "or have the far end send by a next hop",
+            "or configure a next hop at the far end",
         )
 
 
 def _subnet_shadowed(spec: BundleSpec, device: Link | None, slave: Member) -> Iterator[Found]:
-    # The more specific route, or of two alike the earlier one, is the slave's.
+    # The slave's route is more specific, or it is equal and earlier.
     if not slave.link.up:
         return
     for own in spec.addresses:
@@ -94,7 +94,7 @@ def _subnet_shadowed(spec: BundleSpec, device: Link | None, slave: Member) -> It
                 yield (
                     Code.SUBNET_SHADOWED,
                     f"{slave.link.name} has {other} in the bundle's subnet {own.network}, "
-                    "so packets go there past the bundle",
+                    "so packets for it do not go through the bundle",
                     "give the bundle a subnet of its own",
                 )
 
@@ -107,7 +107,7 @@ def _comes_back(spec: BundleSpec, device: Link | None, slave: Member) -> Iterato
     remedy = (
         f"add a route to {link.far_end} over the link that carries the tunnel"
         if link.far_end
-        else f"take {link.name} out of the bundle"
+        else f"free {link.name} from the bundle"
     )
     yield (
         Code.COMES_BACK,
@@ -117,7 +117,7 @@ def _comes_back(spec: BundleSpec, device: Link | None, slave: Member) -> Iterato
 
 
 def _no_next_hop6(spec: BundleSpec, device: Link | None, slave: Member) -> Iterator[Found]:
-    # An IPv6 host answers for the addresses of the asked link alone, unlike with ARP.
+    # Unlike with ARP, an IPv6 host answers only for addresses of the link that is asked.
     link = slave.link
     if (
         _has_version(spec, 6)
@@ -127,8 +127,8 @@ def _no_next_hop6(spec: BundleSpec, device: Link | None, slave: Member) -> Itera
     ):
         yield (
             Code.NEXT_HOP_MISSING,
-            f"{link.name} has no 'via6': over Ethernet, nobody answers there for IPv6 addresses "
-            "of the far bundle",
+            f"{link.name} has no 'via6': over Ethernet, the far end does not answer there for "
+            "the IPv6 addresses of its bundle",
             "write the far end's address on this link, such as 'via6: fe80::1'",
         )
 
@@ -140,9 +140,9 @@ def _is_port(device: Link | None, links: Iterable[Link]) -> Iterator[Found]:
         if link.ifindex == device.master and link.kind in _TAKES_PACKETS:
             yield (
                 Code.IS_PORT,
-                f"it is a port of {link.name}, a {link.kind}, which takes what arrives",
-                f"a bundle carries IP packets, not frames: ip link set {device.name} "
-                "nomaster, and route",
+                f"it is a port of {link.name}, a {link.kind}, which takes all arriving packets",
+                f"a bundle carries IP packets, not frames: run ip link set {device.name} "
+                "nomaster, and use routes",
             )
 
 

@@ -55,7 +55,7 @@ async def authorise(bus: Bus, call: Call, interface: str) -> None:
     action = ACTIONS.get((interface, call.member))
     if action is None:
         message = f"{call.member} is not permitted: no action of polkit is known for it"
-        raise NotPermittedError(Problem(Code.NOT_PERMITTED, message, "this is a fault of IPEQL"))
+        raise NotPermittedError(Problem(Code.NOT_PERMITTED, message, "please report this bug"))
     if call.uid == 0:
         return
     try:

@@ -13,10 +13,10 @@ from ipeql.cli.settings import Settings, options
 @click.argument("files", metavar="[FILE...]", nargs=-1, type=click.Path(path_type=Path))
 @click.pass_obj
 def check(settings: Settings, files: tuple[Path, ...]) -> None:
-    """Read the configuration and print all that is wrong with it.
+    """Read the configuration and print all mistakes.
 
-    Needs neither the daemon nor root, and changes nothing. Without FILE: the
-    files that the daemon would read.
+    Needs neither the daemon nor root, and changes nothing. Without FILE it
+    checks the files that the daemon would read.
 
     \b
     Example: ipeql check new.yaml && sudo cp new.yaml /etc/ipeql/

@@ -11,13 +11,13 @@ from ipeql.errors import ExitCode, NotRunningError
 
 @click.command()
 @options
-@click.option("--exit-code", is_flag=True, help="End with status 10 where there are changes.")
+@click.option("--exit-code", is_flag=True, help="Exit with status 10 if there are changes.")
 @click.pass_context
 def plan(context: click.Context, exit_code: bool) -> None:
-    """Show what an apply would change; change nothing.
+    """Show what a reload would change. Change nothing.
 
-    The daemon is asked, about its files as they are now. Without the daemon,
-    or with --config of other files, the machine is read directly.
+    The daemon reads its files again and answers. Without the daemon, or if
+    --config has other files, the command reads the machine itself.
 
     \b
     Example: ipeql plan

@@ -16,11 +16,11 @@ from ipeql.errors import NotFoundError, NotRunningError, no_such_bundle
 @click.argument("bundle", shell_complete=complete)
 @click.pass_obj
 def show(settings: Settings, bundle: str) -> None:
-    """Print the configuration of a bundle, all defaults filled in.
+    """Print the configuration of a bundle, with all defaults.
 
-    Comments say where each part stands, and what is transient. It is the
-    configuration that the daemon uses; without the daemon, or with --config
-    of other files, that of the files.
+    Comments give the file and line of each part, and what is transient. It
+    is the configuration that the daemon uses. Without the daemon, or if
+    --config has other files, it is the configuration of the files.
 
     \b
     Example: ipeql show ipeql0

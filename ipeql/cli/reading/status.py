@@ -19,15 +19,15 @@ REFRESH_S = 1.0
 @click.command()
 @options
 @click.argument("bundle", required=False, shell_complete=complete)
-@click.option("--watch", is_flag=True, help="Show it anew every second until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Show the status every second until Ctrl-C.")
 @click.pass_obj
 def status(settings: Settings, bundle: str | None, watch: bool) -> None:
-    """Show how the bundles and their slaves fare.
+    """Show the state of the bundles and their slaves.
 
     A bundle is ready, degraded (fewer usable slaves than min-slaves, or a
     setting keeps packets from passing), down (no usable slave) or failed (it
-    could not be set up). Where one is down or failed, the exit status is 3.
-    Without the daemon the kernel and the dataplane are read directly.
+    could not be made). If one is down or failed, the exit status is 3.
+    Without the daemon the command reads the kernel and the dataplanes.
 
     \b
     Example: ipeql status ipeql0 --watch
@@ -55,7 +55,7 @@ def _document(settings: Settings, bundle: str | None, aloud: bool = False) -> di
         from ipeql.cli import local
 
         if aloud:
-            remark("the daemon is not running; this is what the kernel and the files say")
+            remark("the daemon is not running; this is read from the kernel and the files")
         shown = local.describe(settings.load())
     return shown | {"bundles": pick(shown["bundles"], [bundle] if bundle else [])}
 

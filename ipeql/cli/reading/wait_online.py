@@ -28,10 +28,10 @@ def _nanoseconds(context: click.Context, parameter: click.Parameter, text: str) 
 @click.option("--timeout", metavar="TIME", callback=_nanoseconds, default="2min", show_default=True)
 @click.pass_obj
 def wait_online(settings: Settings, bundles: tuple[str, ...], timeout: int) -> None:
-    """Wait until every bundle, or every BUNDLE named, is ready.
+    """Wait until every BUNDLE is ready; without BUNDLE, until all are.
 
-    Ready means that min-slaves of its slaves are usable; the others may be
-    absent. Ends with status 1 when the time is over.
+    Ready means here that min-slaves of its slaves are usable; the others may
+    be absent. Exits with status 1 if the time is over.
 
     \b
     Example: ipeql wait-online ipeql0 --timeout 30s

@@ -20,7 +20,7 @@ def hidden(before: DesiredState, files: DesiredState, desired: DesiredState) -> 
         keys = sorted({*_of_bundle(old, new, spec), *_of_slaves(old, new, spec)})
         if keys:
             message = f"{name}: a transient change hides the edit of {', '.join(keys)}"
-            advice = f"ipeql revert {name} gives the transient changes up"
+            advice = f"ipeql revert {name} removes the transient changes"
             found.append(Problem(Code.HIDDEN, message, advice, spec.mark, name))
     return found
 

@@ -149,7 +149,7 @@ def _read(path: Path, directories: Sequence[Path]) -> tuple[Change, ...]:
             return ()
         return tuple(parse_change(data) for data in kept["changes"])
     except (OSError, ValueError, KeyError, TypeError, IpeqlError) as error:
-        _log.warning("the transient changes are lost, %s cannot be used: %s", path, error)
+        _log.warning("the transient changes are lost: %s cannot be used: %s", path, error)
         return ()
 
 

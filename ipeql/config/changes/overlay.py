@@ -119,7 +119,7 @@ def _check_link(bundles: Bundles, spec: BundleSpec, slave: SlaveSpec) -> None:
     """Hold a new slave to the rules that ``between`` holds the files to."""
     if slave.match is None and slave.name in bundles:
         message = f"{spec.name}: {slave.name} is a bundle"
-        advice = "bundles do not nest: name the links themselves"
+        advice = "a bundle cannot be a slave; name its links"
         raise ConfigError(Problem(Code.SLAVE_IS_BUNDLE, message, advice))
     for other in bundles.values():
         if other.name != spec.name and any(_same(slave, theirs) for theirs in other.slaves):
@@ -187,7 +187,7 @@ def _subject(spec: BundleSpec, path: Sequence[str | int]) -> str:
 
 def _without_effect(placed: Placed, error: IpeqlError, bundles: Bundles) -> Problem:
     name, cause = placed.change.bundle, error.problems[0]
-    advice = f"ipeql revert {name} gives it up" if placed.mark is None else "remove or mend it"
+    advice = f"ipeql revert {name} removes it" if placed.mark is None else "correct or remove it"
     return Problem(
         Code.WITHOUT_EFFECT,
         f"{name}: `{in_words(placed.change)}` is without effect: {cause.message}",

@@ -43,8 +43,8 @@ def _read(path: Path) -> Sequence[Change]:
         return ()
     text = read_text(path)
     if not text.startswith(HEADER):
-        message = "this file is not one that --save writes"
-        advice = "rename it; --save takes this name"
+        message = "this file was not written by --save"
+        advice = "rename it; --save needs this name"
         raise ConfigError(
             Problem(Code.NOT_PERMITTED, message, advice, Mark(shown_path(path), 1, 1))
         )

@@ -26,7 +26,7 @@ def check_between(documents: Sequence[Document]) -> None:
             mark = document.mark(path, key=True)
             if bundle in defined:
                 message = f"the bundle {shorten(bundle)} is defined twice"
-                advice = f"it stands in {defined[bundle]}; remove one of them"
+                advice = f"the first is in {defined[bundle]}; remove one of them"
                 document.report(path, Code.DUPLICATE_BUNDLE, message, advice, key=True)
                 continue
             defined[bundle] = mark
@@ -60,14 +60,14 @@ def _check_slave(
             continue
         if link == bundle:
             message = f"{shown} is a slave of itself"
-            document.report(path, Code.SLAVE_IS_BUNDLE, message, "name the links it stripes over")
+            document.report(path, Code.SLAVE_IS_BUNDLE, message, "name the links that it uses")
         elif isinstance(link, str) and link in names:
-            advice = "bundles do not nest: name the links themselves"
+            advice = "a bundle cannot be a slave; name its links"
             document.report(path, Code.SLAVE_IS_BUNDLE, f"{shown} is a bundle", advice)
         elif identity in enslaved:
             other, mark = enslaved[identity]
             message = f"{shown} is a slave of {shorten(other)} already"
-            advice = f"it stands in {mark}; a link belongs to one bundle"
+            advice = f"the first is in {mark}; a link belongs to one bundle"
             document.report(path, Code.SLAVE_IN_TWO, message, advice)
         else:
             enslaved[identity] = bundle, document.mark(path)

@@ -37,8 +37,8 @@ def _method(spec: BundleSpec) -> Iterator[Fault]:
         if name not in method.parameters:
             key = name.replace("_", "-")
             users = [other.name for other in METHODS.values() if name in other.parameters]
-            message = f"the method {spec.method} takes no `{key}`"
-            advice = f"remove it; it is for {' and '.join(users)}"
+            message = f"the method {spec.method} has no parameter `{key}`"
+            advice = f"remove it; it belongs to {' and '.join(users)}"
             yield Fault((key,), Code.UNKNOWN_KEY, message, advice)
     for i, slave in enumerate(spec.slaves):
         given = {"bandwidth": slave.bandwidth, "lag": slave.lag is not None}
@@ -47,15 +47,13 @@ def _method(spec: BundleSpec) -> Iterator[Fault]:
             message = f"{spec.method} needs the {' and '.join(lacking)} of every slave"
             examples = {"bandwidth": "bandwidth: 100Mbit", "lag": "lag: 20ms"}
             wanted = " and ".join(examples[need] for need in lacking)
-            yield Fault(
-                ("slaves", i), Code.METHOD_NEEDS, message, f"add {wanted}, or whatever the path has"
-            )
+            yield Fault(("slaves", i), Code.METHOD_NEEDS, message, f"add for example {wanted}")
 
 
 def _slaves(spec: BundleSpec) -> Iterator[Fault]:
     exact = all(slave.match is None for slave in spec.slaves)
     if exact and 0 < len(spec.slaves) < spec.min_slaves:
-        message = f"min-slaves of {spec.min_slaves}, but {len(spec.slaves)} in the list"
+        message = f"min-slaves is {spec.min_slaves}, but the bundle has {len(spec.slaves)}"
         advice = f"write a number from 1 to {len(spec.slaves)}"
         yield Fault(("min-slaves",), Code.BAD_VALUE, message, advice)
 

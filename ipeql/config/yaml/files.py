@@ -89,7 +89,7 @@ def read_text(path: Path) -> str:
         raise ConfigError(_unreadable(path, _reason(error))) from None
     if len(content) > MAX_SIZE:
         message = "larger than 1 MiB"
-        advice = "is this a configuration file? Spread its bundles over several files if so"
+        advice = "if it is a configuration file, divide its bundles among several files"
         raise ConfigError(Problem(Code.TOO_LARGE, message, advice, Mark(shown_path(path), 1, 1)))
     try:
         return content.decode("utf-8-sig")
@@ -112,7 +112,7 @@ def _unreadable(path: Path, reason: str) -> Problem:
     advice = "give ipeql permission to read it, or remove it"
     if path.is_symlink() and not path.exists():
         reason = f"link to {path.readlink()}, which does not exist"
-        advice = "restore what it points to, or remove the link; a link to /dev/null masks a file"
+        advice = "restore what it points to, or remove the link; a link to /dev/null hides a file"
     elif reason == "not a regular file":
         advice = "remove or rename it; the files read are *.yaml"
     elif not path.exists():

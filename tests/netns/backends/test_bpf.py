@@ -194,7 +194,7 @@ def test_status_says_which_backend_and_why(lab: Lab, daemon: Ipeqld) -> None:
     daemon.reload(configuration(bundle(BOTH, "bw_lag_eq", backend="auto")))
     shown = daemon.status()["bundles"][0]
     assert shown["backend"] == "tun"
-    assert "bpf cannot do method bw_lag_eq: it cannot hold packets" in str(shown)
+    assert "bpf does not support method bw_lag_eq: it cannot hold packets" in str(shown)
 
 
 def test_the_end_of_the_daemon_leaves_no_pin(lab: Lab) -> None:

@@ -300,7 +300,7 @@ def test_saving_writes_a_file_and_tells_the_daemon(daemon: Daemon, tmp_path: Pat
     (etc / "saved.yaml").write_text("version: 1\n")
     done = run("free", "ipeql0", "eth1", *save)
     assert done.returncode == 4
-    assert "not one that --save writes" in done.stderr
+    assert "was not written by --save" in done.stderr
 
 
 def test_without_a_daemon_only_what_is_saved_can_change(runtime: Path, tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ def test_wait_online(daemon: Daemon) -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "ipeql: error: ipeql0 is degraded: fewer usable slaves than min-slaves, 3 [IPQ-D003]",
-        "ipeql: error: ipeql1 is failed: ipeql1: no backend can carry it: there is no backend bpf"
+        "ipeql: error: ipeql1 is failed: ipeql1: no backend supports it: there is no backend bpf"
         " [IPQ-D003]",
         "ipeql: error: ipeql2 is down: no slave is usable [IPQ-D003]",
     ]

@@ -80,7 +80,7 @@ def test_query(daemon: Daemon, arguments: list[str]) -> None:
         ("eql_enslave ipeql0 lo fast", 1, "eql_enslave: expected bits per second"),
         ("eql_enslave -d ipeql0 lo 9600", 1, "eql_enslave: eql_enslave MASTER SLAVE BITS"),
         ("ifenslave", 2, "ifenslave: MASTER is missing\n"),
-        ("ifenslave -a ipeql0", 2, "ifenslave: -a stands alone\n"),
+        ("ifenslave -a ipeql0", 2, "ifenslave: -a takes no other arguments\n"),
         ("ifenslave -d -f ipeql0 lo", 2, "ifenslave: only one of -a, -c, -d, -f, -h, -V\n"),
         ("ifenslave -d ipeql0", 2, "ifenslave: SLAVE is missing\n"),
         ("ifenslave -x", 2, "ifenslave: No such option"),

@@ -131,12 +131,12 @@ def test_what_is_transient_is_marked(layers: Layers) -> None:
         (
             {"bundle": "ipeql1", "free": "eth2"},
             "IPQ-C014",
-            "ipeql1: min-slaves of 2, but 1 in the list",
+            "ipeql1: min-slaves is 2, but the bundle has 1",
         ),
         (
             {"bundle": "ipeql0", "set": {"max-hold": "1ms"}},
             "IPQ-C011",
-            "ipeql0: the method bw_load takes no `max-hold`",
+            "ipeql0: the method bw_load has no parameter `max-hold`",
         ),
         ({"bundle": "ipeql0", "sett": {}}, "IPQ-C011", "unknown key `sett`"),
         ({"bundle": "ipeql0"}, "IPQ-C012", "a change does one thing, this one nothing"),

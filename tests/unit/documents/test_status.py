@@ -118,7 +118,7 @@ STATISTICS = {
 PROBLEMS = (
     Problem(
         Code.NO_BACKEND,
-        "ipeql1: no backend can carry it: there is no backend bpf",
+        "ipeql1: no backend supports it: there is no backend bpf",
         "choose 'backend: auto'",
         bundle="ipeql1",
     ),

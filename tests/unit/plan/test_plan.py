@@ -138,7 +138,7 @@ def test_the_reason_for_the_choice_of_a_backend() -> None:
     both = {"tun": ABLE, "bpf": bpf}
     assert choose_backend(spec, both) == (
         "tun",
-        "the fastest that can; bpf cannot do method bw_lag_eq",
+        "the fastest that supports it; bpf does not support method bw_lag_eq",
     )
     assert choose_backend(BundleSpec("ipeql0", "bw_load", backend="tun"), both) == (
         "tun",
@@ -147,7 +147,7 @@ def test_the_reason_for_the_choice_of_a_backend() -> None:
     able = {"tun": ABLE, "bpf": replace(bpf, methods=ABLE.methods)}
     assert choose_backend(spec, able, running="tun") == (
         "tun",
-        "it runs and can; bpf is faster; 'backend: bpf' changes to it",
+        "it is running; bpf is faster, and 'backend: bpf' selects it",
     )
 
 
