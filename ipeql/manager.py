@@ -13,6 +13,8 @@ from ipeql.backends.base import Backend
 from ipeql.backends.make import make
 from ipeql.config import Layers, parse_change
 from ipeql.config.changes.change import in_words
+from ipeql.config.changes.naming import by_label
+from ipeql.config.schema.model import Change
 from ipeql.documents.configuration import configuration
 from ipeql.documents.plan import changes
 from ipeql.documents.status import describe
@@ -140,6 +142,7 @@ class BundleManager:
         parsed = parse_change(change)
         if saved:
             return await self._reload(lambda: self._layers.adopt(parsed))
+        parsed = await self._by_label(parsed)
         self._layers.change(parsed)
         self.telling.changed(f"transient: {in_words(parsed)}", parsed.bundle)
         return await self.apply()
@@ -159,6 +162,13 @@ class BundleManager:
     def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
         """Return the events from now on."""
         return self.telling.events.subscribe()
+
+    async def _by_label(self, change: Change) -> Change:
+        spec = self._desired.bundles.get(change.bundle)
+        if spec is None or change.free in [slave.label for slave in spec.slaves]:
+            return change
+        observed = await self._reconciler.observe(self._desired)
+        return by_label(change, spec, observed.links.values())
 
     async def _reload(self, read: Callable[[], None]) -> dict[str, Any]:
         notify.reloading()

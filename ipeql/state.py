@@ -5,6 +5,7 @@ Units: rates bit/s, times ns, sizes bytes. Interfaces are named by ifindex where
 name where they are wanted.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -135,8 +136,20 @@ class LinkMatch:
 
     @property
     def label(self) -> str:
-        """Return how to name what is matched to a person: all that is given."""
-        return ",".join(filter(None, (self.name, self.mac, self.driver)))
+        """Return how to name what is matched to a person: all that is given.
+
+        No other match and no link that a file can name is called so. A pattern, a MAC address and a
+        driver after one of them are told apart by their looks; the rest says what it is.
+        """
+        parts = []
+        if self.name:
+            parts.append(self.name if _PATTERN.fullmatch(self.name) else _said("name", self.name))
+        if self.mac:
+            parts.append(self.mac)
+        if self.driver:
+            plain = parts and _WORD.fullmatch(self.driver)
+            parts.append(self.driver if plain else _said("driver", self.driver))
+        return ",".join(parts)
 
     def fits(self, link: Link) -> bool:
         """Say whether ``link`` is meant."""
@@ -145,6 +158,15 @@ class LinkMatch:
             and (not self.mac or _is_card(link, self.mac.lower()))
             and (not self.driver or link.driver == self.driver)
         )
+
+
+_PATTERN = re.compile(r"[^,:]*[*?\[][^,:]*")
+_WORD = re.compile(r"[\w.-]+")
+
+
+def _said(key: str, value: str) -> str:
+    escaped = value.replace("\\", r"\\").replace(",", r"\,")
+    return f"{key}:{escaped}"
 
 
 BORROWERS = frozenset(

@@ -12,9 +12,11 @@ from typing import Any
 from ipeql.api.control import runtime_directory
 from ipeql.backends.base import Backend
 from ipeql.backends.make import make
+from ipeql.config.changes import naming
+from ipeql.config.schema.model import Change
 from ipeql.documents import status as document
 from ipeql.documents.plan import changes
-from ipeql.errors import Code, IpeqlError, NotRunningError, Problem
+from ipeql.errors import Code, IpeqlError, NotFoundError, NotRunningError, Problem
 from ipeql.observe import snapshot
 from ipeql.plan import CreateBundle
 from ipeql.plan import plan as make_plan
@@ -30,6 +32,19 @@ def describe(desired: DesiredState) -> dict[str, Any]:
 def plan(desired: DesiredState) -> dict[str, Any]:
     """Return what a pass would change."""
     return asyncio.run(_plan(desired))
+
+
+def by_label(desired: DesiredState, change: Change) -> Change:
+    """Return the change with its slave called as its entry is, where it has one.
+
+    IpeqlError where it may mean several.
+    """
+    if change.bundle not in desired.bundles:
+        return change
+    links, _ = asyncio.run(snapshot())
+    with contextlib.suppress(NotFoundError):
+        return naming.by_label(change, desired.bundles[change.bundle], links.values())
+    return change
 
 
 def apply(desired: DesiredState) -> dict[str, Any]:

@@ -18,7 +18,11 @@ from ipeql.errors import (
     no_such_bundle,
 )
 
-_BY_CODE = {Code.NO_SUCH_BUNDLE: "NoSuchBundle", Code.NO_SUCH_SLAVE: "NoSuchSlave"}
+_BY_CODE = {
+    Code.NO_SUCH_BUNDLE: "NoSuchBundle",
+    Code.NO_SUCH_SLAVE: "NoSuchSlave",
+    Code.AMBIGUOUS_SLAVE: "AmbiguousSlave",
+}
 _BY_KIND: tuple[tuple[type[IpeqlError], str], ...] = (
     (ConfigError, "ConfigInvalid"),
     (ApplyError, "ApplyFailed"),

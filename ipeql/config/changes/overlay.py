@@ -4,10 +4,11 @@ A change that does not fit, because its bundle or slave is not there or because 
 break the rules, is without effect and says why. It is kept, and has effect again when it fits.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ipeql.config.changes.change import added, in_words, subject, without
+from ipeql.config.changes.naming import entry_called, no_such_slave
 from ipeql.config.rules.bundle import check
 from ipeql.config.schema.convert import METHOD_KEYS, parameters, read, slave_spec
 from ipeql.config.schema.model import Change, Settings, Slave
@@ -129,15 +130,18 @@ def _check_link(bundles: Bundles, spec: BundleSpec, slave: SlaveSpec) -> None:
 
 
 def _freed(spec: BundleSpec, label: str, place: str) -> BundleSpec:
-    index = _index(spec, lambda slave: slave.label == label, label)
-    slaves = spec.slaves[:index] + spec.slaves[index + 1 :]
-    return replace(spec, slaves=slaves, freed=_marked(spec.freed, [label], place))
+    gone = entry_called(spec, label)
+    slaves = tuple(slave for slave in spec.slaves if slave is not gone)
+    freed = dict(spec.freed) | {gone.label: place}
+    return replace(spec, slaves=slaves, freed=tuple(sorted(freed.items())))
 
 
 def _slave_set(spec: BundleSpec, settings: Slave, place: str) -> BundleSpec:
     new = slave_spec(settings)
-    index = _index(spec, lambda slave: _same(slave, new), new.label)
-    old = spec.slaves[index]
+    old = next((slave for slave in spec.slaves if _same(slave, new)), None)
+    if old is None:
+        raise no_such_slave(spec, new.label)
+    index = spec.slaves.index(old)
     keys = settings.model_fields_set - {"name", "match"}
     slave = replace(old, **read(settings, keys), changed=_marked(old.changed, keys, place))
     return replace(spec, slaves=(*spec.slaves[:index], slave, *spec.slaves[index + 1 :]))
@@ -155,17 +159,6 @@ def _set(spec: BundleSpec, settings: Settings, place: str) -> BundleSpec:
         parameters=tuple(sorted((dict(kept) | dict(parameters(settings))).items())),
         changed=_marked(spec.changed, keys, place),
         **read(settings, keys - METHOD_KEYS),
-    )
-
-
-def _index(spec: BundleSpec, fits: Callable[[SlaveSpec], bool], label: str) -> int:
-    for index, slave in enumerate(spec.slaves):
-        if fits(slave):
-            return index
-    there = ", ".join(slave.label for slave in spec.slaves)
-    message = f"{spec.name} has no slave {label!r}"
-    raise NotFoundError(
-        Problem(Code.NO_SUCH_SLAVE, message, f"it has {there}" if there else "it has none")
     )
 
 
