@@ -171,7 +171,7 @@ static __noinline int send_slowly(struct __sk_buff *skb, struct lane *lane, stru
 	slave = &table->slave[IPEQL_AT(index)];
 	count(lane, slave);
 	hop = next_hop(slave, view);
-	if (view->group) {
+	if (is_to_many(view)) {
 		/* bpf_redirect_neigh() drops frames to a group; it writes the address anew. */
 		bpf_skb_store_bytes(skb, 0, (__u8[ETH_ALEN]){ 0 }, ETH_ALEN, 0);
 		return redirect(&hop);
@@ -207,7 +207,7 @@ static __always_inline bool holds(struct __sk_buff *skb, const struct table *tab
 			return true;
 		find_gateway(skb, view);
 	}
-	return !view->group && is_same(&last->next_hop, &view->gateway);
+	return !is_to_many(view) && is_same(&last->next_hop, &view->gateway);
 }
 
 SEC("tc")

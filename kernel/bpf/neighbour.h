@@ -33,7 +33,7 @@ static __always_inline enum reach reach_of(const struct slave *slave, const stru
 	const struct known *known;
 	struct hop hop;
 
-	if (slave->link < LINK_ETHERNET || view->group)
+	if (slave->link < LINK_ETHERNET || is_to_many(view))
 		return RESOLVED;
 	hop = next_hop(slave, view);
 	known = bpf_map_lookup_elem(&neighbours, &hop);

@@ -19,12 +19,19 @@ struct view {
 	struct address destination;
 	struct address gateway; /* or the destination itself; once `routed` */
 	__u32 ipv6;   /* 1, or 0: IPv4 */
-	__u32 group;  /* multicast or broadcast */
+	__u32 group;  /* to a multicast group or to 255.255.255.255: the method does not place it */
+	__u32 broadcast; /* to all of a subnet; known once `routed` */
 	__u32 routed; /* the packet's route has been looked at */
 	/* The sets that survey() finds; in memory for the reason that ipeql_methods.h gives. */
 	volatile __u32 running;
 	volatile __u32 reachable;
 };
+
+/* Say whether the link address follows from the destination, so that no neighbour is asked. */
+static __always_inline bool is_to_many(const struct view *view)
+{
+	return view->group || view->broadcast;
+}
 
 /* Return the bytes of the transport header that every segment of a train repeats. */
 static __always_inline __u32 transport_header(struct __sk_buff *skb, __u32 offset, __u8 protocol)
@@ -108,6 +115,7 @@ static __always_inline void find_gateway(struct __sk_buff *skb, struct view *vie
 	__u8 family;
 
 	view->routed = 1;
+	view->broadcast = 0;
 	view->gateway = view->destination;
 	route = load_kernel(sk_buff, skb, _skb_refdst) & ~1UL; /* SKB_DST_NOREF */
 	if (!route)
@@ -119,7 +127,7 @@ static __always_inline void find_gateway(struct __sk_buff *skb, struct view *vie
 	}
 	/* In one go: a call for each member would cost more than all of them. */
 	read_kernel(&ipv4, rtable, route, rt_flags);
-	view->group = view->group || *(__u32 *)ipv4.bytes & RTCF_BROADCAST;
+	view->broadcast = *(__u32 *)ipv4.bytes & RTCF_BROADCAST;
 	family = ipv4.bytes[AFTER_FLAGS(rt_gw_family)];
 	if (family == AF_INET6)
 		__builtin_memcpy(&view->gateway, ipv4.bytes + AFTER_FLAGS(rt_gw6),

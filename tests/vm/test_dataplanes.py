@@ -21,6 +21,7 @@ _DEVICES = (
     "a_link_whose_carrier_returns_loses_nothing[{}]",
     "a_link_without_header_gets_bare_packets[{}]",
     "multicast_takes_the_first_usable_slave[{}]",
+    "the_broadcast_of_a_subnet_is_placed_by_the_method[{}]",
     "auto_bw_reads_the_queues_of_the_slaves[{}]",
     "a_link_that_goes_down_gets_no_packet_more[{}-set_down]",
     "a_link_that_goes_down_gets_no_packet_more[{}-carrier_lost]",

@@ -144,6 +144,25 @@ def test_multicast_takes_the_first_usable_slave(namespace: Namespace, backend: B
     namespace.run(body)
 
 
+def test_the_broadcast_of_a_subnet_is_placed_by_the_method(
+    namespace: Namespace, backend: Backend
+) -> None:
+    namespace.ip(*TWO_LINKS)
+
+    async def body() -> None:
+        with closing(listener("far1")) as first, closing(listener("far2")) as second:
+            async with bundle(backend, namespace):
+                with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                    for _ in range(4):
+                        sock.sendto(HELLO, ("10.9.0.255", 9))
+                for _ in range(2):
+                    assert received(first)[:6] == b"\xff" * 6
+                    assert received(second)[:6] == b"\xff" * 6
+
+    namespace.run(body)
+
+
 def test_auto_bw_reads_the_queues_of_the_slaves(namespace: Namespace, backend: Backend) -> None:
     namespace.ip(*TWO_LINKS)
     shape = "tc qdisc replace dev eth1 root tbf rate 8kbit burst 1540 limit 100000"
