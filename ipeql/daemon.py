@@ -1,9 +1,9 @@
-"""``ipeqld``: the wiring of the pass to what wakes it.
+"""``ipeqld``: connects the pass with the events that start it.
 
-The kernel, a backend, a signal, a caller, or time wakes it; it runs the same pass each time. A
-configuration that cannot be read leaves the last good one in force; at the start, where there is
-none, the good files. SIGTERM or SIGINT ends it. It then leaves the machine as it was, unless it was
-told to keep the bundles, or the service manager stops it to start it again.
+An event of the kernel or of a backend, a signal, a request or a timer starts the same pass. If the
+configuration cannot be read, the last good one stays in force; at the start, the good files are
+used. SIGTERM or SIGINT ends the daemon. It then removes the bundles, unless it has the option
+``--keep`` or the service manager restarts it.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ _log = logging.getLogger(__name__)
 async def run(directories: Sequence[Path], keep: Callable[[], bool]) -> None:
     """Serve the configuration of ``directories`` until a signal ends it.
 
-    ``keep`` is asked at the end: are the bundles to go on without the daemon? IpeqlError where it
-    cannot begin.
+    ``keep`` is called at the end; if it returns True, the bundles stay. IpeqlError: the daemon
+    cannot start.
     """
     notify.working()
     manager = BundleManager(directories)
@@ -73,7 +73,7 @@ async def run(directories: Sequence[Path], keep: Callable[[], bool]) -> None:
         outcome = await asyncio.gather(passes, watching, return_exceptions=True)
         faults = [error for error in outcome if isinstance(error, Exception)]
         await manager.close(destroy=not faults and not keep())
-        if faults:  # ours: the bundles go on, and the next daemon adopts them
+        if faults:  # a bug of ours: the bundles stay, and the next daemon adopts them
             raise faults[0]
 
 
@@ -84,7 +84,7 @@ async def _watch(watcher: Watcher, manager: BundleManager) -> None:
 
 
 async def _keep_serving(dbus: "Service") -> None:
-    """Serve D-Bus whatever happens to it: the bundles do not depend on it."""
+    """Serve D-Bus, and start it again after every fault: the bundles do not depend on it."""
     while True:
         try:
             await dbus.run()
@@ -99,7 +99,7 @@ async def _reload(manager: BundleManager) -> None:
 
 
 def _allow_open_files() -> None:
-    """Take as many open files as the hard limit allows: a bundle on tun holds two of them."""
+    """Raise the limit of open files to the hard limit: a bundle on tun has two of them open."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

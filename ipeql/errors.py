@@ -1,10 +1,10 @@
-"""What can go wrong, as values: a code, a sentence, a remedy and, for configuration, a place.
+"""Faults as values: a code, a sentence, a remedy and, for configuration, the position in a file.
 
-Everything IPEQL tells a person about a fault is a :class:`Problem`; exceptions only carry problems
-from where they are found to where they are shown. The text form is rendered from the value, never
-read back. Codes are part of the interface: they are never reused. The letter names who acts:
-``C`` the author of the configuration, ``E`` the administrator of the machine, ``A`` nobody yet
-(IPEQL retries or rolled back), ``D`` the caller of a command.
+Every fault that IPEQL reports to a person is a :class:`Problem`. Exceptions only carry problems
+from the code that finds them to the code that shows them. The text form is never parsed. Codes are
+part of the interface: they are never reused. The letter names who acts: ``C`` the author of the
+configuration, ``E`` the administrator of the machine, ``A`` nobody yet (IPEQL retries or rolled
+back), ``D`` the caller of a command.
 """
 
 import enum
@@ -31,8 +31,8 @@ class ExitCode(enum.IntEnum):
 class DaemonExit(enum.IntEnum):
     """Exit statuses of ``ipeqld``.
 
-    systemd prints a name for many statuses, and for 4 and 5 a wrong one here (NOPERMISSION,
-    NOTINSTALLED). So these are those of sysexits.h, which it names rightly: systemd.exec(5).
+    systemd prints names for statuses. For 4 and 5 these would be wrong here (NOPERMISSION,
+    NOTINSTALLED). Its names for the statuses of sysexits.h are right: systemd.exec(5).
     """
 
     OK = 0
@@ -91,7 +91,7 @@ class Code(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place in a file. ``line`` and ``column`` count from 1; ``width`` is in characters."""
+    """A position in a file. ``line`` and ``column`` count from 1; ``width`` is in characters."""
 
     file: str
     line: int
@@ -106,9 +106,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault: what was found and expected (``message``) and how to mend it (``help``).
+    """One fault: what was found and expected (``message``), and the remedy (``help``).
 
-    ``bundle``: whose fault it is, where it is one bundle's alone; ``message`` then begins with it.
+    ``bundle``: the bundle that has the fault, if it is only one; ``message`` then begins with its
+    name.
     """
 
     code: Code
@@ -131,7 +132,7 @@ class Problem:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, str | int]:
-        """Return the problem as a flat JSON object; place keys only where there is a place."""
+        """Return the problem as a flat JSON object, with a position only if it has one."""
         shown: dict[str, str | int] = {
             "code": self.code.value,
             "message": self.message,
@@ -145,7 +146,7 @@ class Problem:
 
     @classmethod
     def from_json(cls, shown: Mapping[str, Any]) -> Self:
-        """Return the problem that ``to_json`` wrote; KeyError or ValueError where none did."""
+        """Return the problem that ``to_json`` wrote; KeyError or ValueError: it did not."""
         mark = None
         if "file" in shown:
             mark = Mark(*(shown[key] for key in ("file", "line", "column", "source", "width")))
@@ -160,7 +161,7 @@ def no_such_bundle(name: str, known: Iterable[str]) -> Problem:
 
 
 class IpeqlError(Exception):
-    """One or more problems on their way to the person who has to know.
+    """One or more problems on their way to where they are shown.
 
     ``exit_code`` is the status of a command that ends with this error.
     """

@@ -1,4 +1,4 @@
-"""What may be asked of a running IPEQL, and the pass behind every answer that changes something."""
+"""The requests that a running IPEQL answers. A request that changes something runs a pass."""
 
 import asyncio
 import contextlib
@@ -27,20 +27,20 @@ from ipeql.state import BundleStatistics, DesiredState
 from ipeql.telling import Telling
 
 RESYNC_S = 10.0
-"""A pass is run at least this often, against changes that no event tells of: a stuck worker."""
+"""A pass runs at least this often, because some changes make no event, such as a stuck worker."""
 
 READY_S = 10.0
 """The start is called done after so long at the latest: what depends on it does not wait for the
 last of many bundles."""
 
 RETRY_S = 1.0
-"""Wait after a pass that could not even observe the machine."""
+"""Wait after a pass that could not observe the machine."""
 
 
 class BundleManager:
     """The ``Manager`` of ``ipeql.api.manager``: the configuration in force, and its passes.
 
-    ``directories`` are those of the configuration; the rest lies in RUNTIME_DIRECTORY.
+    ``directories`` are those of the configuration; all other files are in RUNTIME_DIRECTORY.
     """
 
     def __init__(self, directories: Sequence[Path]) -> None:
@@ -66,7 +66,7 @@ class BundleManager:
         self._load(self._layers.start)
 
     def wake(self) -> None:
-        """Have a pass run soon."""
+        """Let a pass run soon."""
         self._wake.set()
 
     async def passes(self) -> None:
@@ -148,7 +148,7 @@ class BundleManager:
         return await self.apply()
 
     async def revert(self, bundle: str = "") -> dict[str, Any]:
-        """Give up the transient changes, of one bundle where it is named, and apply that."""
+        """Remove the transient changes, of one bundle if it is named, and apply that."""
         self._layers.revert(bundle)
         self.telling.changed("transient changes reverted", bundle)
         return await self.apply()

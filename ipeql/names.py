@@ -1,4 +1,4 @@
-"""Names of links and files: bytes in the kernel, text that is safe to show everywhere else.
+"""Names of links and files: bytes in the kernel; elsewhere text that is safe to show.
 
 The kernel takes any byte but NUL, ``/``, ``:`` and white space into a link's name (dev_valid_name,
 net/core/dev.c), and any but NUL and ``/`` into a file's.
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def shown(name: bytes) -> str:
-    r"""Return a name as text that a terminal, a log, JSON and D-Bus take.
+    r"""Return a name as text that is valid in a terminal, a log, JSON and D-Bus.
 
     What is not printable UTF-8 is written as ``\xNN`` or ``\u...``.
     """

@@ -1,7 +1,7 @@
 """The pass: observe, plan, apply, verify. Every wake-up runs the same one.
 
-It is level-triggered: nothing depends on why it was woken, and a pass that finds nothing to do
-changes nothing.
+It is level-triggered: a pass does not depend on the event that started it, and a pass that finds no
+difference changes nothing.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from ipeql.plan import Action, Plan, members, plan
 from ipeql.state import DesiredState, ObservedBundle, ObservedState
 
 PAUSES_S = (0.0, 0.02, 0.1, 0.5)
-"""The pause before each look of a pass; the last look only verifies. Some changes show late, such
-as the carrier of a slave that was set up."""
+"""The pause before each observation of a pass; the last observation only verifies. Some changes are
+visible late, such as the carrier of a slave that was set up."""
 
 TURN_S = 2.0
-"""A pass that has taken so long begins with no further bundle, so that others have their turn."""
+"""A pass that has taken so long starts no further bundle, so that requests are answered."""
 
 OBSERVING_SHARE = 4
-"""A turn is at least so many times as long as the look at the machine that it begins with."""
+"""A pass takes at least so many times as long as the observation at its start."""
 
 FIRST_RETRY = 10**9
 LAST_RETRY = 60 * 10**9
@@ -36,10 +36,10 @@ LAST_RETRY = 60 * 10**9
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """What a pass did: ``actions`` that were carried out and stand, and what stood in the way.
+    """What a pass did: ``actions`` that were done and not undone, and the problems.
 
     ``observed``: the state after it. ``requeue``: when the next pass is due by itself, in ns of
-    CLOCK_MONOTONIC, or None. ``left``: the bundles that it did not come to; another pass is due.
+    CLOCK_MONOTONIC, or None. ``left``: the bundles that it had no time for; another pass is due.
     """
 
     actions: tuple[Action, ...]
@@ -63,9 +63,9 @@ class Reconciler:
     """Bring the machine to the desired state and keep it there, bundle by bundle.
 
     ``snapshot`` reads the kernel: ``observe.snapshot``, or a watcher's. ``directory`` is
-    RUNTIME_DIRECTORY; ``progress`` is told of every bundle that was worked on. Belongs to one event
-    loop and network namespace; what is called meanwhile waits for its turn. Every method raises
-    IpeqlError where the machine cannot be observed.
+    RUNTIME_DIRECTORY; ``progress`` is called for every bundle that was worked on. Belongs to one
+    event loop and network namespace; what is called meanwhile waits for its turn. Every method
+    raises IpeqlError where the machine cannot be observed.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Reconciler:
         self._lock = asyncio.Lock()
 
     async def observe(self, desired: DesiredState) -> ObservedState:
-        """Return what is there, with health's word on the slaves of ``desired``."""
+        """Return the observed state, with the verdicts on the slaves of ``desired``."""
         async with self._lock:
             return (await self._observe(desired))[0]
 
@@ -95,11 +95,12 @@ class Reconciler:
         return plan(desired, await self.observe(desired))
 
     async def run(self, desired: DesiredState, turn: float = math.inf) -> PassResult:
-        """Run one pass: apply what differs, and look again until nothing does.
+        """Run one pass: apply what differs, and observe again until nothing differs.
 
         Where a detail of a bundle is refused, the rest is applied; where something essential is,
-        the bundle is rolled back. The same change is tried again later, another one at once. The
-        other bundles go on. After ``turn`` s the bundles that are left wait for the next pass.
+        the bundle is rolled back. The same actions are tried again later, other actions at once.
+        The other bundles are not affected. After ``turn`` s the bundles that are left wait for the
+        next pass.
         """
         async with self._lock:
             applied: list[Action] = []
@@ -139,7 +140,7 @@ class Reconciler:
         applied: list[Action],
         rolled_back: set[str],
     ) -> tuple[str, ...]:
-        """Carry out what is pending, one bundle after the other; return those left at ``end``."""
+        """Apply what is pending, one bundle after the other; return the bundles left at ``end``."""
         for done, (bundle, actions) in enumerate(pending.items()):
             if done and time.monotonic() >= end:
                 return tuple(pending)[done:]
@@ -185,7 +186,7 @@ class Reconciler:
         """Return the actions that are due, by bundle.
 
         Not those of bundles that were ``rolled_back`` in this pass; what failed earlier is
-        forgotten where the plan is another one now. Those that the last pass left come first.
+        forgotten if the plan is different now. The bundles that the last pass left come first.
         """
         bundles, now = wanted.by_bundle(), time.monotonic_ns()
         self._failures = {

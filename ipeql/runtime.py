@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def origin() -> dict[str, str | int]:
-    """Return what tells this boot and network namespace from others; empty where /proc is not."""
+    """Return what identifies this boot and network namespace; empty without /proc."""
     try:
         boot = _BOOT_ID.read_text().strip()
         return {"boot": boot, "network_namespace": _NAMESPACE.stat().st_ino}
@@ -25,7 +25,7 @@ def origin() -> dict[str, str | int]:
 
 
 def read(path: Path, version: int) -> dict[str, Any] | None:
-    """Return what ``write`` wrote here; None where there is nothing that concerns us.
+    """Return what ``write`` wrote in this boot and network namespace, or None.
 
     Raises OSError where the file cannot be read, ValueError where it is not of ``version``. A file
     of another boot or network namespace is logged and counts as none.

@@ -1,4 +1,4 @@
-"""What is wanted and what is there, as frozen data; no I/O.
+"""The desired and the observed state, as frozen data; no I/O.
 
 ``DesiredState`` comes from the configuration, ``ObservedState`` from the kernel and the dataplanes.
 Units: rates bit/s, times ns, sizes bytes. Interfaces are named by ifindex where they exist and by
@@ -42,7 +42,7 @@ ARPHRD_ETHER = 1
 ETHERNET_HEADER = 14
 
 AUTO: Final = "auto"
-"""Found out by IPEQL, instead of a number."""
+"""IPEQL determines the value."""
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
@@ -55,7 +55,7 @@ def mark_of(bundle: str) -> str:
 
 
 def owner_of(name: str, altnames: Iterable[str], alias: str) -> str:
-    """Return the bundle whose device is so called and marked, or an empty string.
+    """Return the bundle whose device has this name and mark, or an empty string.
 
     Anybody may write ``alias``, so it counts only where the bundle has the device's name.
     """
@@ -78,9 +78,9 @@ class Link:
     joins to a GSO train (gso_max_segs).
 
     ``arp``: neighbours are asked for. ``arp_ignore``: the kernel's setting that is in force here.
-    ``master``, ``lower``: the ifindex of the link that this is a port of, or stands on. Of a tunnel
-    to one ``far_end``, ``leaves_by`` is the ifindex of the link that its own packets leave by; 0
-    where that is not known, or no bundle's device can be it.
+    ``master``, ``lower``: the ifindex of the link that this is a port of, or is built on.
+    ``far_end`` and ``leaves_by``: the far end of a tunnel, and the ifindex of the link by which the
+    tunnel's own packets leave; 0 if it is not known, or cannot be a bundle's device.
     """
 
     ifindex: int
@@ -136,10 +136,10 @@ class LinkMatch:
 
     @property
     def label(self) -> str:
-        """Return how to name what is matched to a person: all that is given.
+        """Return the text that people see for it: all values that are given.
 
-        No other match and no link that a file can name is called so. A pattern, a MAC address and a
-        driver after one of them are told apart by their looks; the rest says what it is.
+        No other match has this label, and no link name can be equal to it. The form shows what a
+        pattern, a MAC address, or a driver after one of them is; other values are prefixed.
         """
         parts = []
         if self.name:
@@ -176,15 +176,15 @@ BORROWERS = frozenset(
 
 
 def _is_card(link: Link, mac: str) -> bool:
-    # The ports of a bond have each other's address in use, and their own as the permanent one.
+    # A port of a bond uses another port's address; its own is the permanent one.
     return link.kind not in BORROWERS and mac == (link.card or link.mac).lower()
 
 
 Changed = tuple[tuple[str, str], ...]
-"""Keys that a change has set, as the file spells them, and where each change stands."""
+"""Keys that a change has set, as in the file, and the place of each change."""
 
 TRANSIENT = "transient"
-"""Where a change stands that no file has: it lasts until it is reverted or the machine restarts."""
+"""The place of a change that no file has: it ends when it is reverted or the machine restarts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class SlaveSpec:
 
     @property
     def label(self) -> str:
-        """Return how to name this entry to a person."""
+        """Return the text that people see for this entry."""
         if self.match is None:
             return self.name
         return self.match.label
@@ -235,9 +235,9 @@ Parameters = tuple[tuple[str, int | str], ...]
 
 @dataclass(frozen=True, slots=True)
 class BundleSpec:
-    """One bundle as configured. ``mtu`` AUTO: the smallest slave's; ``mark``: where it stands.
+    """One bundle as configured. ``mtu`` AUTO: the smallest slave's; ``mark``: its position.
 
-    ``freed``: the slaves that a change has left out, and where each change stands.
+    ``freed``: the slaves that a change has freed, and the place of each change.
     """
 
     name: str
@@ -260,8 +260,8 @@ class BundleSpec:
 class DesiredState:
     """All bundles by name. ``generation`` counts accepted loads.
 
-    ``problems``: the changes of bundles that are without effect, and why. ``complete``: False where
-    a file could not be used, so that a bundle which is not here may be wanted all the same.
+    ``problems``: the changes of bundles that are without effect, and why. ``complete``: False if a
+    file could not be used; that file may define bundles that are missing here.
     """
 
     bundles: Mapping[str, BundleSpec]
@@ -274,7 +274,7 @@ class DesiredState:
 class SlaveRow:
     """One slave in a dataplane's table; everything resolved to numbers.
 
-    ``usable``: health's word; the dataplane still leaves out a slave whose link it sees down.
+    ``usable``: the verdict of health; a dataplane also leaves out a slave whose link is down.
     """
 
     ifindex: int
@@ -302,8 +302,8 @@ class BundleTable:
 class Capabilities:
     """What a backend can do on this machine. ``reason`` says why it is not available.
 
-    ``rank``: the higher one is preferred by ``backend: auto``. ``lacks``: why a method or a stripe
-    unit is not among those it can do.
+    ``rank``: the higher one is preferred by ``backend: auto``. ``lacks``: why it does not support a
+    method or a stripe unit.
     """
 
     backend: str
@@ -335,7 +335,7 @@ class ObservedRoute:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Health's word on one slave; ``reason`` is empty when usable, else e.g. ``no-carrier``.
+    """The verdict of health on one slave; ``reason``: empty when usable, else e.g. ``no-carrier``.
 
     ``detail``: the reason in a few words for people.
     """
@@ -347,7 +347,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class ObservedState:
-    """What is there: links by ifindex, our routes, running dataplanes by bundle, health by slave.
+    """The observed state: links by ifindex, our routes, running dataplanes and verdicts.
 
     ``prepared``: (bundle, ifindex) of slaves whose earlier settings are kept for their release.
     ``verdicts``: by (bundle, ifindex); a slave without one is usable when up with carrier.

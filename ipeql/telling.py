@@ -1,6 +1,6 @@
-"""The telling of results: what a pass or a reload did, to the journal, to events and to D-Bus.
+"""Reports of what a pass or a reload did, to the journal, to ``ipeql monitor`` and to D-Bus.
 
-Every result is told once, in this order: the journal, those who monitor, the bus.
+Every result is reported once, in this order: the journal, the monitors, the bus.
 """
 
 import logging
@@ -19,19 +19,19 @@ _log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """Whoever shows the status document and reloads further on: the D-Bus service."""
+    """A further receiver of the status document and of reloads: the D-Bus service."""
 
     def update(self, status: dict[str, Any]) -> None:
         """Take over a new status document."""
         ...
 
     def reloaded(self, generation: int, errors: list[str]) -> None:
-        """Take over the end of a reload; ``errors`` where it was refused."""
+        """Take over the end of a reload; ``errors``: why it was refused."""
         ...
 
 
 class Telling:
-    """Tell what happened. ``shown`` is the status document that was told last.
+    """Reports what happened. ``shown`` is the status document that was reported last.
 
     ``events`` are what ``Monitor`` subscribes to.
     """
@@ -42,11 +42,11 @@ class Telling:
         self._listeners: list[Listener] = []
 
     def add(self, listener: Listener) -> None:
-        """Tell ``listener`` as well from now on."""
+        """Report to ``listener`` too from now on."""
         self._listeners.append(listener)
 
     def loaded(self, desired: DesiredState) -> None:
-        """Tell that a configuration is in force, and which of its changes are without effect."""
+        """Report that a configuration is in force, and which of its changes are without effect."""
         for problem in desired.problems:
             journal.problem(problem, level=logging.WARNING)
         message = f"generation {desired.generation} read"
@@ -54,7 +54,7 @@ class Telling:
         self._tell(lambda listener: listener.reloaded(desired.generation, []))
 
     def refused(self, generation: int, problems: Sequence[Problem]) -> None:
-        """Tell that a configuration is refused, and generation ``generation`` stays."""
+        """Report that a configuration is refused, and that generation ``generation`` stays."""
         for problem in problems:
             journal.problem(problem)
         rendered = [problem.render() for problem in problems]
@@ -63,16 +63,16 @@ class Telling:
         self._tell(lambda listener: listener.reloaded(generation, ["\n".join(rendered)]))
 
     def changed(self, message: str, bundle: str = "") -> None:
-        """Tell of a transient change."""
+        """Report a transient change."""
         self._configuration(MessageId.CONFIG_CHANGED, message, bundle=bundle)
 
     def backend(self, bundle: str, message: str) -> None:
-        """Tell that a dataplane changed by itself."""
+        """Report that a dataplane changed by itself."""
         journal.event(MessageId.BACKEND_LOST, message, bundle=bundle, level=logging.WARNING)
         self.events.publish({"event": "backend", "bundle": bundle, "message": message})
 
     def passed(self, desired: DesiredState, result: PassResult, status: dict[str, Any]) -> None:
-        """Tell what a pass did and found, and how states changed; ``status`` is the new one."""
+        """Report what a pass did and found, and changed states; ``status``: the new document."""
         for action in result.actions:
             text, bundle = str(action), action.bundle
             journal.event(MessageId.APPLIED, text, bundle=bundle, level=logging.INFO)
@@ -99,7 +99,7 @@ class Telling:
         self.events.publish(transition)
 
     def _tell(self, say: Callable[[Listener], None]) -> None:
-        """Tell every listener. A fault of one costs that one its news, and never a pass."""
+        """Call every listener. A fault of one is logged and never stops a pass."""
         for listener in self._listeners:
             try:
                 say(listener)

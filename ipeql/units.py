@@ -1,4 +1,4 @@
-"""Quantities as people write them (``tc``'s units) and as the code counts them.
+"""Rates and times: as people write them (in the units of ``tc``), and as integers.
 
 Inside IPEQL a rate is an int in bit/s, a time an int in nanoseconds. Text is parsed exactly, by
 decimal arithmetic: ``28.8kbit`` is 28800 bit/s. Source of the spellings: iproute2 ``tc(8)``,

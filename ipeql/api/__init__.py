@@ -1,1 +1,1 @@
-"""How a running IPEQL is asked: the control socket, events, D-Bus."""
+"""The interfaces of a running IPEQL: the control socket, events, D-Bus."""

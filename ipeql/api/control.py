@@ -3,9 +3,9 @@
 A unix stream socket, one JSON object a line each way: ``{"method": "Describe", "parameters": {}}``
 is answered with ``{"result": ...}`` or ``{"error": {"problems": [...], "exit_code": n}}``. Monitor
 is answered with ``{"result": null}`` and then ``{"event": {...}}`` lines until the caller leaves.
-Reading is free; what changes the machine needs uid 0, which the kernel vouches for (SO_PEERCRED,
-unix(7)). Beside the socket for everybody there is one that root alone can connect to: other users
-cannot fill its queue of connections.
+Everybody may read. A change needs uid 0, which the kernel reports (SO_PEERCRED, unix(7)). Beside
+the socket for everybody there is one that root alone can connect to: other users cannot fill its
+queue of connections.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class ControlServer:
     """Serve a ``Manager`` on the control socket, as an async context manager.
 
     Entering raises IpeqlError while another daemon serves the same directory (ALREADY_RUNNING) or
-    where the directory cannot be written; what a dead daemon left there is replaced.
+    where the directory cannot be written; what an earlier daemon left there is replaced.
     """
 
     def __init__(self, manager: Manager, path: Path | None = None) -> None:
@@ -79,7 +79,7 @@ class ControlServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop serving, let every client go, remove the sockets."""
+        """Stop serving, close every connection, remove the sockets."""
         for listener in self._listeners:
             await listener.close()
         self._lock.close()
@@ -104,10 +104,10 @@ class _Client:
         self._manager = manager
         self._reader = reader
         self._writer = writer
-        writer.transport.set_write_buffer_limits(0)  # drained: with the kernel, safe to close
+        writer.transport.set_write_buffer_limits(0)  # written: safe to close
 
     async def run(self) -> None:
-        """Answer until the client closes, sends no line for a minute, or one that is too long."""
+        """Answer until the client closes, is silent for a minute, or sends too long a line."""
         while True:
             try:
                 async with asyncio.timeout(_IDLE_TIMEOUT_S):

@@ -1,4 +1,4 @@
-"""What the daemon can be asked, by whichever way: the control socket and D-Bus ask the same."""
+"""The requests that the daemon answers, the same for the control socket and D-Bus."""
 
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 class Manager(Protocol):
     """The daemon. Results are JSON; errors leave as ``IpeqlError``.
 
-    What changes something returns the ``ipeql-plan/1`` document of what was done, when it is done.
+    A method that changes something returns when it is done, with an ``ipeql-plan/1`` document.
     """
 
     async def describe(self) -> dict[str, Any]:
@@ -33,12 +33,12 @@ class Manager(Protocol):
     async def change(self, change: dict[str, Any], saved: bool = False) -> dict[str, Any]:
         """Make a transient change, in the keys and spellings of ``changes`` in a file.
 
-        ``saved``: a file has it now; read the files and keep it transient no longer.
+        ``saved``: a file has it now, so read the files; it is no longer transient.
         """
         ...
 
     async def revert(self, bundle: str = "") -> dict[str, Any]:
-        """Give up all transient changes, or those of one bundle."""
+        """Remove all transient changes, or those of one bundle."""
         ...
 
     def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:

@@ -1,16 +1,16 @@
-"""Places for those who ask: bounded for each user, so that nobody takes all; always for root."""
+"""A limited number of places per user, so that no user takes all of them; root is not limited."""
 
 from collections import Counter
 
 EACH = 16
-"""Places of one user; a monitor or a question that a person is asked holds one for long."""
+"""Places of one user. A monitor or a question of polkit needs one for a long time."""
 
 TOTAL = 256
-"""Places of all users together, without root's."""
+"""Places of all users together, except root."""
 
 
 class Places:
-    """Count who holds how many places. uid 0 is never refused."""
+    """Count the places of each user. uid 0 is never refused."""
 
     def __init__(self) -> None:
         self._taken: Counter[int] = Counter()

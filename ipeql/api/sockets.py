@@ -1,4 +1,4 @@
-"""The sockets of the daemon and its lock: made, and accepted from while there is a place."""
+"""The daemon's lock, and its sockets, which accept connections while there is a place."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from ipeql.api.places import Places
 from ipeql.errors import Code, IpeqlError, Problem
 
 _ACCEPTED_AT_ONCE = 16
-"""Connections accepted before the rest of the daemon has its turn."""
+"""Connections accepted before the rest of the daemon runs again."""
 
 _PAUSE_S = 1.0
 """Wait where a connection cannot be accepted: no descriptor is left."""
@@ -31,8 +31,8 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, int], Awaitable[No
 class Listener:
     """A unix stream socket at ``path`` with permissions ``mode``, served until ``close``.
 
-    A connection whose user has no place is sent ``refusal`` and closed; it costs neither a task nor
-    a buffer, so that a flood of them hinders nobody else.
+    A connection whose user has no place is sent ``refusal`` and closed. It needs neither a task nor
+    a buffer, so many of them do not disturb other users.
     """
 
     def __init__(self, path: Path, mode: int, places: Places, refusal: bytes) -> None:
@@ -54,7 +54,7 @@ class Listener:
         self._loop.add_reader(self._socket, self._accept)
 
     async def close(self) -> None:
-        """Stop, let every client go, remove the socket."""
+        """Stop, close every connection, remove the socket."""
         self._loop.remove_reader(self._socket)
         self._socket.close()
         for client in self._clients:
@@ -100,19 +100,19 @@ class Listener:
             finally:
                 writer.transport.abort()
         except (ConnectionError, TimeoutError):
-            pass  # it vanished, sends nothing, or does not read: its own affair
+            pass  # the client vanished, sends nothing, or does not read
         finally:
             self._places.free(uid)
 
 
 def _uid(connection: socket.socket) -> int:
-    """Return who has connected, for whom the kernel vouches: unix(7), SO_PEERCRED."""
+    """Return the uid of the client, as the kernel reports it: unix(7), SO_PEERCRED."""
     found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size)
     return int(_PEERCRED.unpack(found)[1])
 
 
 def lock(path: Path) -> TextIO:
-    """Take the daemon's lock: a POSIX one, which a dead daemon's orphaned workers do not hold.
+    """Take the daemon's lock. It is a POSIX lock, so a worker does not inherit it from its daemon.
 
     IpeqlError, ALREADY_RUNNING, where another process has it; OSError where it cannot be written.
     """
@@ -137,7 +137,7 @@ def lock(path: Path) -> TextIO:
 
 
 def _private(path: Path) -> int:
-    """Open a file for us alone: whoever may read it may lock it, and keep the next daemon out."""
+    """Open a file that only we may read: a reader could lock it and block the next daemon."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     os.fchmod(descriptor, 0o600)

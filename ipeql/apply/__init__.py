@@ -1,4 +1,4 @@
-"""The effects: what a plan says is done here, or undone."""
+"""The effects: the actions of a plan are done here, and undone."""
 
 from ipeql.apply.applier import Applier
 from ipeql.apply.slaves import SavedSlaves

@@ -1,4 +1,4 @@
-"""The interpreter of plans: one bundle's actions in order, or back to where they began."""
+"""Does the actions of one bundle in order, or undoes them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,11 +38,11 @@ _Refused = (IpeqlError, NetlinkError, OSError)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one bundle's actions: those that are ``done`` and stand, and the problems.
+    """The result of one bundle's actions: those that are ``done`` and not undone, and the problems.
 
     ``rolled_back``: an essential action was refused, and those before it were undone in reverse.
-    The problems are then its cause, and whatever could not be undone. Otherwise they are those of
-    the single actions that were refused.
+    The problems are then the cause, and every action that could not be undone. Otherwise they are
+    those of the refused details.
     """
 
     done: tuple[Action, ...] = ()
@@ -51,14 +51,14 @@ class Outcome:
 
 
 class Applier:
-    """Carry out actions in the network namespace of the calling thread."""
+    """Does actions in the network namespace of the calling thread."""
 
     def __init__(self, backends: Mapping[str, Backend], saved: SavedSlaves) -> None:
         self._backends = backends
         self._saved = saved
 
     async def apply(self, actions: Sequence[Action]) -> Outcome:
-        """Carry out one bundle's ``actions`` in order; where one is refused, see ``Outcome``."""
+        """Do one bundle's ``actions`` in order; for refused ones see ``Outcome``."""
         async with AsyncIPRoute() as kernel:
             done: list[Action] = []
             refused: list[Problem] = []

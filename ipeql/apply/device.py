@@ -1,6 +1,6 @@
 """Changes to a bundle's device, over rtnetlink; every function raises NetlinkError when refused.
 
-What is asked for and is so already is no error.
+Asking for a state that is already there is no error.
 """
 
 import errno
@@ -45,7 +45,7 @@ async def change(kernel: AsyncIPRoute, bundle: str, **attributes: int | str) -> 
 
 
 async def rename(kernel: AsyncIPRoute, bundle: str) -> None:
-    """Give the device the bundle's name. Before Linux 6.2 that takes setting it down meanwhile."""
+    """Give the device the bundle's name. Before Linux 6.2 it has to be down meanwhile."""
     index = await _own(kernel, bundle)
     try:
         await kernel.link("set", index=index, ifname=bundle)

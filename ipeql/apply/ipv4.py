@@ -1,6 +1,6 @@
-"""IPv4 settings of a link, set over rtnetlink: they are files under /proc/sys/net/ipv4/conf, too.
+"""IPv4 settings of a link, as in /proc/sys/net/ipv4/conf, set over rtnetlink.
 
-Netlink names the link by its ifindex, which no renaming changes, and works where /proc/sys is
+Netlink takes the ifindex, which stays when a link is renamed. It also works where /proc/sys is
 read-only, as in a container. Source of the format: include/uapi/linux/ip.h (IPV4_DEVCONF_*) and
 net/ipv4/devinet.c, inet_set_link_af().
 """

@@ -1,4 +1,4 @@
-"""What a person is told when the machine refuses an action."""
+"""The problem that people see when the kernel or a dataplane refuses an action."""
 
 import errno
 import os

@@ -1,7 +1,7 @@
-"""Enslaving and freeing: what is changed of a slave, and how it was before.
+"""Enslaving and freeing: the settings of a slave that are changed, and their earlier values.
 
-Of a slave's settings IPEQL changes the reverse path filter alone, where it would drop what arrives
-for the bundle. The earlier value has to outlive the daemon: it is kept in RUNTIME_DIRECTORY.
+IPEQL changes only the reverse path filter of a slave, if it would drop packets that arrive for the
+bundle. The next daemon needs the earlier value too, so it is stored in RUNTIME_DIRECTORY.
 """
 
 import errno
@@ -37,17 +37,17 @@ class Changed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Slave:
-    """``mac`` tells a link from another one that got its ifindex while no daemon ran."""
+    """``mac``: another link may have got this ifindex while no daemon ran."""
 
     mac: str = ""
     changed: Changed | None = None
 
 
 class SavedSlaves:
-    """The enslaved, by (bundle, ifindex), and each one's rp_filter; None: left as it is.
+    """The enslaved links, by (bundle, ifindex), with the rp_filter of each; None: not changed.
 
-    A file that cannot be read or written is logged, never fatal: what is lost by it is that a slave
-    freed after a restart of the daemon keeps its loose filter.
+    A file that cannot be read or written is logged. The only consequence: a slave that is freed
+    after a restart of the daemon keeps its loose filter.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -56,9 +56,9 @@ class SavedSlaves:
         self._read_from_file = set(self._slaves)
 
     def prepared(self, links: Mapping[int, Link]) -> frozenset[tuple[str, int]]:
-        """Return who is enslaved; who is not among ``links`` is forgotten.
+        """Return the enslaved links; those that are not in ``links`` are forgotten.
 
-        So is a slave of an earlier daemon whose ifindex another link has now.
+        A slave of an earlier daemon is forgotten too if another link has its ifindex now.
         """
         slaves = {
             key: replace(slave, mac=links[key[1]].mac)
@@ -75,7 +75,7 @@ class SavedSlaves:
         return key not in self._read_from_file or before in ("", now)
 
     def remember(self, bundle: str, ifindex: int, changed: Changed | None = None) -> None:
-        """Note that a slave is enslaved; an earlier value that is already known stands."""
+        """Note that a slave is enslaved; an earlier value that is already known is kept."""
         slave = self._slaves.get((bundle, ifindex), _Slave())
         if slave.changed and changed:
             changed = changed._replace(earlier=slave.changed.earlier)
@@ -83,9 +83,9 @@ class SavedSlaves:
         self._write()
 
     def forget(self, bundle: str, ifindex: int) -> Changed | None:
-        """Note that a slave is free, and return how its filter is to be restored.
+        """Note that a slave is free, and return the filter to restore.
 
-        Where another bundle has it by now, that one restores it.
+        If another bundle has the slave now, that bundle restores it later.
         """
         slave = self._slaves.pop((bundle, ifindex), _Slave())
         changed = slave.changed
@@ -126,7 +126,7 @@ def _read(path: Path) -> dict[tuple[str, int], _Slave]:
 
 
 async def prepare(kernel: AsyncIPRoute, saved: SavedSlaves, action: PrepareSlave) -> None:
-    """Enslave. A link that is gone meanwhile is no error: the next observation shows it."""
+    """Enslave. A link that has vanished is no error: the next observation shows it."""
     try:
         if action.up:
             await kernel.link("set", index=action.ifindex, state="up")
@@ -137,7 +137,7 @@ async def prepare(kernel: AsyncIPRoute, saved: SavedSlaves, action: PrepareSlave
 
 
 def set_filter(saved: SavedSlaves, action: SetFilter) -> None:
-    """Set a slave's reverse path filter. A link that is gone meanwhile is no error."""
+    """Set a slave's reverse path filter. A link that has vanished is no error."""
     try:
         ipv4.change(action.ifindex, ipv4.Setting.RP_FILTER, action.after)
     except OSError as error:
@@ -147,7 +147,7 @@ def set_filter(saved: SavedSlaves, action: SetFilter) -> None:
 
 
 def release(saved: SavedSlaves, action: ReleaseSlave) -> None:
-    """Free: put the filter back, unless somebody has changed it since or the link is gone."""
+    """Free: restore the filter, unless somebody has changed it since or the link has vanished."""
     changed = saved.forget(action.bundle, action.ifindex)
     try:
         if changed and _rp_filter(action.ifindex) == changed.ours:

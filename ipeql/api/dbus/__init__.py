@@ -1,4 +1,4 @@
-"""IPEQL on the D-Bus system bus: org.ipeql1, as its XML files beside this one describe it."""
+"""IPEQL on the D-Bus system bus: org.ipeql1, described by the XML files in this directory."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
-"""The D-Bus library, and all that IPEQL asks of it: the only module that imports it.
+"""The only module that imports the D-Bus library.
 
-dbus-next's own services do not tell a method who calls it, send the signals of ObjectManager from
-the wrong object and give callers tracebacks. So it carries messages here, and nothing else.
+The services of dbus-next do not pass the caller to a method, send the signals of ObjectManager from
+the wrong object, and send tracebacks to callers. So IPEQL uses the library only to carry messages.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class Call(NamedTuple):
-    """A method call of ours; the bus vouches for ``sender`` and its ``uid``.
+    """A call of one of our methods; the bus guarantees ``sender`` and its ``uid``.
 
     ``interactive``: the caller can wait while a person is asked.
     """
@@ -50,11 +50,11 @@ class Reply(NamedTuple):
 
 
 class BusError(Exception):
-    """The bus, or somebody on it, refused; the text says what."""
+    """The bus, or a peer on it, refused a request; the text has the reason."""
 
 
 class Silence(BusError):
-    """Somebody on the bus did not answer in time."""
+    """A peer on the bus did not answer in time."""
 
 
 class Bus:
@@ -72,7 +72,7 @@ class Bus:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 return cls(await MessageBus(bus_address=address).connect())
-        except Exception as error:  # the library raises what it meets, of any kind
+        except Exception as error:  # the library passes on exceptions of any kind
             raise BusError(f"{address}: {error or type(error).__name__}") from error
 
     async def own(self, name: str) -> None:
@@ -87,7 +87,7 @@ class Bus:
     def serve(self, answer: Callable[[Call], Awaitable[Reply]]) -> None:
         """Have ``answer`` answer the calls that come in, of each user no more than it has places.
 
-        A call whose sender has left before it was known who that is is dropped.
+        A call is dropped if its sender has left before its uid is known.
         """
 
         def handle(message: Any) -> bool:
@@ -111,8 +111,8 @@ class Bus:
     ) -> list[Any]:
         """Call ``to`` (destination, path, interface, member) and return the body of its reply.
 
-        Silence: no reply within ``timeout`` s. The library cannot bear a reply to a call that was
-        cancelled, so that call goes on by itself.
+        Silence: no reply within ``timeout`` s. The library fails at a reply to a cancelled call, so
+        the call is not cancelled.
         """
         try:
             message = Message(*to, signature=signature, body=list(body))
@@ -151,7 +151,7 @@ class Bus:
     def _heard(self, asked: asyncio.Task[Any]) -> None:
         self._asked.discard(asked)
         if not asked.cancelled():
-            asked.exception()  # told where it was waited for, if it still was
+            asked.exception()  # already raised to the waiting caller, if there is one
 
     async def _admit(self, message: Any, answer: Callable[[Call], Awaitable[Reply]]) -> None:
         try:

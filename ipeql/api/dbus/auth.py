@@ -1,4 +1,4 @@
-"""Who may change something: root, and whom polkit allows it."""
+"""Who may change something: root, and every user whom polkit allows to."""
 
 import contextlib
 import itertools
@@ -29,7 +29,7 @@ READING = frozenset(
 """The methods that only read. A method that is neither here nor above is refused."""
 
 PERSON_TIMEOUT_S = 120.0
-"""How long a person may think about a question of polkit."""
+"""How long a person may take to answer a question of polkit."""
 
 _POLKIT = (
     "org.freedesktop.PolicyKit1",
@@ -47,8 +47,8 @@ async def authorise(bus: Bus, call: Call, interface: str) -> None:
     """Return if the caller may do this; NotPermittedError says why not.
 
     Where there is no polkit, root alone may change something. A question that nobody answers is
-    taken back and refused. Source of CheckAuthorization: polkit, docs/polkit/docbook, the
-    interface's reference.
+    cancelled, and the change refused. Source of CheckAuthorization: polkit, docs/polkit/docbook,
+    the interface's reference.
     """
     if (interface, call.member) in READING:
         return

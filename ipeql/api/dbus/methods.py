@@ -1,4 +1,4 @@
-"""What the methods of the interfaces ask of the daemon, and how its errors are called."""
+"""The methods of the interfaces as requests to the daemon, and the names of its errors."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping

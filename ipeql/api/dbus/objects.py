@@ -99,7 +99,7 @@ def _parameter(item: tuple[str, Any]) -> tuple[str, Any]:
 def changes(old: Objects, new: Objects) -> Iterator[Signal]:
     """Yield the signals that tell the difference; none where there is none.
 
-    An object is added with all its properties before anything else is said of it.
+    InterfacesAdded of an object, with all its properties, comes before its other signals.
     """
     for path, (interface, properties) in new.items():
         if path not in old:

@@ -1,4 +1,4 @@
-"""The service org.ipeql1: takes the bus up when it is there, and again when it was lost."""
+"""The service org.ipeql1. It connects to the bus when there is one, and again after it was lost."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class Service:
-    """``manager`` on the system bus: DBUS_SYSTEM_BUS_ADDRESS, or where that is on every system."""
+    """``manager`` on the system bus, at DBUS_SYSTEM_BUS_ADDRESS or at the standard address."""
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
@@ -73,7 +73,7 @@ class Service:
             await bus.close()
 
     def update(self, status: dict[str, Any]) -> None:
-        """Show a new status document, and tell what changed."""
+        """Show a new status document, and send signals for what changed."""
         new = objects(status)
         signals = changes(self._objects, new)
         self._objects = new
@@ -82,7 +82,7 @@ class Service:
             self._emit(signal)
 
     def reloaded(self, generation: int, errors: Sequence[str]) -> None:
-        """Tell that the files were read; ``errors``: and refused."""
+        """Signal that the files were read; ``errors``: why they were refused."""
         self._emit(Signal(ROOT, MANAGER, "Reloaded", [generation, list(errors)]))
 
     def _emit(self, signal: Signal) -> None:
