@@ -11,6 +11,7 @@ from typing import Any
 from ipeql.api.control import runtime_directory
 from ipeql.backends.base import Backend
 from ipeql.backends.make import make
+from ipeql.backends.sampling import keep_sampling
 from ipeql.config import Layers, parse_change
 from ipeql.config.changes.change import in_words
 from ipeql.config.changes.naming import by_label
@@ -94,6 +95,10 @@ class BundleManager:
                 self._wake.clear()
         finally:
             late.cancel()
+
+    async def sampling(self) -> None:
+        """Measure rates, until cancelled."""
+        await keep_sampling(self._backends.values())
 
     async def close(self, *, destroy: bool) -> None:
         """Let go of the bundles; ``destroy``: remove them first."""

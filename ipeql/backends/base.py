@@ -46,6 +46,14 @@ class Backend(Protocol):
         """Return the counters of a bundle."""
         ...
 
+    async def sample(self) -> bool:
+        """Note what every slave has sent, and say whether there was any to note.
+
+        A rate is between the last two samples, which are taken a second apart. A backend whose
+        dataplane measures by itself has nothing to note.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go of the bundles that were not destroyed: they go on without us."""
         ...

@@ -12,6 +12,7 @@ from typing import Any
 from ipeql.api.control import runtime_directory
 from ipeql.backends.base import Backend
 from ipeql.backends.make import make
+from ipeql.backends.sampling import sample_once
 from ipeql.config.changes import naming
 from ipeql.config.schema.model import Change
 from ipeql.documents import status as document
@@ -58,6 +59,7 @@ def apply(desired: DesiredState) -> dict[str, Any]:
 async def _describe(desired: DesiredState) -> dict[str, Any]:
     async with _machine() as (reconciler, backends):
         observed = await reconciler.observe(desired)
+        await sample_once(backends.values())
         problems: list[Problem] = list(make_plan(desired, observed).problems)
         statistics: dict[str, BundleStatistics] = {}
         for name, bundle in observed.bundles.items():

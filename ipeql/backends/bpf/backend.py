@@ -20,6 +20,7 @@ from ipeql.backends import owned
 from ipeql.backends import table as tables
 from ipeql.backends.bpf import dataplane, device, layout, libbpf, pins
 from ipeql.backends.bpf.dataplane import Dataplane
+from ipeql.backends.rates import Rates, Sample
 from ipeql.errors import ApplyError, Code, Problem
 from ipeql.methods import MAX_SLAVES, METHODS
 from ipeql.state import (
@@ -53,7 +54,7 @@ class BpfBackend:
     name = "bpf"
 
     def __init__(self) -> None:
-        self._before: dict[tuple[str, int], tuple[int, int]] = {}
+        self._rates = Rates()
 
     def capabilities(self) -> Capabilities:
         """Return what the kernel can do: everything that needs no holding."""
@@ -121,37 +122,40 @@ class BpfBackend:
             raise ApplyError(_refused(bundle, error)) from error
 
     async def statistics(self, bundle: str) -> BundleStatistics:
-        """Return the counters; a rate is over the time since they were last asked for."""
+        """Return the counters."""
         try:
-            with Dataplane(pins.of(bundle)) as running:
-                known = _read(running)
-                rows = known.table.slaves if known.table else ()
-                lanes = libbpf.lookup_each_cpu(running["lanes"], layout.Lane)
-                slaves = tuple(
-                    self._statistics(bundle, row, _count(lanes, place))
-                    for row, place in zip(rows, known.places, strict=True)
-                )
-                dropped = _count(lanes, layout.BUNDLE_COUNTERS).dropped
+            rows, counters = _counted(bundle)
         except OSError as error:
             raise ApplyError(_refused(bundle, error)) from error
+        rates = self._rates.of(bundle)
+        slaves = tuple(
+            SlaveStatistics(
+                ifindex=row.ifindex,
+                name=row.name,
+                picks=one.picks,
+                packets=one.packets,
+                bytes=one.bytes,
+                rate=rates.get(row.ifindex, 0),
+            )
+            for row, one in zip(rows, counters, strict=False)
+        )
+        dropped = counters[-1].dropped
         return BundleStatistics(slaves, {"no_slave": dropped} if dropped else {})
+
+    async def sample(self) -> bool:
+        """Note what every slave has sent; a bundle that cannot be read has no rates."""
+        samples = {}
+        for bundle in pins.pinned():
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                rows, counters = _counted(bundle)
+                sent = {row.ifindex: one.bytes for row, one in zip(rows, counters, strict=False)}
+                samples[bundle] = Sample(time.monotonic_ns(), sent)
+            await asyncio.sleep(0)  # a thousand bundles would take long at one go
+        self._rates.update(samples)
+        return bool(samples)
 
     async def close(self) -> None:
         """Do nothing: the bundles do not need us."""
-
-    def _statistics(self, bundle: str, row: SlaveRow, counters: layout.Counters) -> SlaveStatistics:
-        now = time.monotonic_ns()
-        since, earlier = self._before.get((bundle, row.ifindex), (now, 0))
-        self._before[bundle, row.ifindex] = now, counters.bytes
-        sent = max(0, counters.bytes - earlier)
-        return SlaveStatistics(
-            ifindex=row.ifindex,
-            name=row.name,
-            picks=counters.picks,
-            packets=counters.packets,
-            bytes=counters.bytes,
-            rate=sent * 8 * 10**9 // (now - since) if now > since else 0,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +240,7 @@ async def _configure(running: Dataplane, table: BundleTable) -> None:
 
 def _read(running: Dataplane) -> _Known:
     text = bytes(libbpf.lookup(running["document"], _ZERO, layout.Document()).text)
-    document: dict[str, Any] = json.loads(text.rstrip(b"\0"))
+    document: dict[str, Any] = json.loads(text.partition(b"\0")[0])
     table = tables.from_json(document["table"]) if document["table"] else None
     return _Known(document["ifindex"], document["version"], table, document["places"])
 
@@ -262,6 +266,16 @@ def _locate(running: Dataplane, ifindex: int) -> int:
     if not location.device:
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
     return int(location.device)
+
+
+def _counted(bundle: str) -> tuple[Sequence[SlaveRow], list[layout.Counters]]:
+    """Return the slaves of the table in force and what each has counted; last, the bundle."""
+    with Dataplane(pins.of(bundle), ("document", "lanes")) as running:
+        known = _read(running)
+        lanes = libbpf.lookup_each_cpu(running["lanes"], layout.Lane)
+    rows = known.table.slaves if known.table else ()
+    places = (*known.places, layout.BUNDLE_COUNTERS)
+    return rows, [_count(lanes, place) for place in places]
 
 
 def _count(lanes: Sequence[layout.Lane], place: int) -> layout.Counters:

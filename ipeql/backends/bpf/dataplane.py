@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -72,16 +73,16 @@ def version() -> str:
 class Dataplane:
     """Descriptors of the programs and maps that are pinned at ``path``; a context manager.
 
-    Raises FileNotFoundError where something is missing.
+    All of them, or those named. Raises FileNotFoundError where something is missing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, names: Sequence[str] = (*_MAPS, *_PROGRAMS)) -> None:
         self._path = path
         self._descriptors: dict[str, int] = {}
         self.watched = all((path / name).exists() for name in _WATCHES)
         """Whether the kernel tells the programs of links that go down."""
         try:
-            for name in (*_MAPS, *_PROGRAMS):
+            for name in names:
                 self._descriptors[name] = libbpf.get(path / name)
         except OSError:
             self.close()

@@ -1,5 +1,6 @@
 """The kmod backend as the reconciler sees it; all that counts is in the kernel."""
 
+import contextlib
 import errno
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from ipeql.backends import owned
 from ipeql.backends.kmod import layout
 from ipeql.backends.kmod.family import METHODS, STRIPE_UNITS, Family
+from ipeql.backends.rates import Rates, Sample
 from ipeql.errors import ApplyError, Code, Problem
 from ipeql.state import BundleStatistics, BundleTable, Capabilities, ObservedBundle
 
@@ -27,7 +29,7 @@ class KmodBackend:
     name = "kmod"
 
     def __init__(self) -> None:
-        self._before: dict[str, tuple[int, dict[int, int]]] = {}
+        self._rates = Rates()
 
     def capabilities(self) -> Capabilities:
         """Return what the module can do: everything."""
@@ -87,23 +89,30 @@ class KmodBackend:
             raise ApplyError(_refused(bundle, error)) from error
 
     async def statistics(self, bundle: str) -> BundleStatistics:
-        """Return the counters; a rate is over the time since they were last asked for."""
+        """Return the counters."""
         try:
             async with Family() as family:
                 message = await family.bundle(bundle)
         except NetlinkError as error:
             raise ApplyError(_refused(bundle, error)) from error
-        now, sent = time.monotonic_ns(), layout.sent_bytes(message)
-        since, earlier = self._before.get(bundle, (now, {}))
-        self._before[bundle] = now, sent
-        return layout.statistics(
-            message,
-            {
-                ifindex: max(0, octets - earlier[ifindex]) * 8 * 10**9 // (now - since)
-                for ifindex, octets in sent.items()
-                if ifindex in earlier and now > since
-            },
-        )
+        return layout.statistics(message, self._rates.of(bundle))
+
+    async def sample(self) -> bool:
+        """Note what every slave has sent."""
+        samples = {}
+        if MODULE.exists():
+            with contextlib.suppress(NetlinkError):
+                async with Family() as family:
+                    found = await family.bundles()
+                now = time.monotonic_ns()
+                samples = {
+                    message.get_attr("IPEQL_A_BUNDLE_IFNAME"): Sample(
+                        now, layout.sent_bytes(message)
+                    )
+                    for message in found
+                }
+        self._rates.update(samples)
+        return bool(samples)
 
     async def close(self) -> None:
         """Do nothing: the bundles do not need us."""

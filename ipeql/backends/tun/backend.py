@@ -122,6 +122,10 @@ class TunBackend:
             unclear = client.WorkerError("the worker's counters cannot be understood")
             raise ApplyError(_refused(bundle, unclear)) from error
 
+    async def sample(self) -> bool:
+        """Do nothing: the workers measure by themselves."""
+        return False
+
     async def close(self) -> None:
         """Stop watching; workers that still run go on with devices of their own."""
         for bundle in list(self._workers):

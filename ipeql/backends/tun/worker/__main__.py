@@ -80,7 +80,7 @@ class Worker:
         while True:
             now = monotonic_ns()
             if now >= second:
-                self._striper.every_second()
+                self._striper.every_second(now)
                 self._handlers[self._listener.fileno()] = self._accept
                 second = now + SECOND
             table = self._striper.table

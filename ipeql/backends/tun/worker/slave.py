@@ -38,7 +38,8 @@ class LinkGoneError(Exception):
 class Slave:
     """Sends over one link. Raises OSError where the link does not exist.
 
-    ``running``: the link is up and has carrier, as the worker itself sees it. ``held``: packets
+    ``running``: the link is up and has carrier, as the worker itself sees it. ``bytes``: what it
+    has sent. ``held``: packets
     that ``bw_lag_eq`` keeps back, each with the time to send it (ns, monotonic), in order.
     """
 
@@ -52,7 +53,7 @@ class Slave:
         self.running = requests.link(row.ifindex).running
         self.held: deque[tuple[int, Packet]] = deque()
         self.picks = 0
-        self._held_bytes = self._packets = self._bytes = self._rate = self._bytes_before = 0
+        self._held_bytes = self._packets = self.bytes = 0
         self._line_free = self._carrier_seen = 0
         self._marks = (0, 0)
         self._dropped: Counter[str] = Counter()
@@ -149,7 +150,7 @@ class Slave:
                 self.drop(_reason(error), segments)
                 return
         self._packets += segments
-        self._bytes += len(body) + (segments - 1) * header
+        self.bytes += len(body) + (segments - 1) * header
 
     def _sent_again(
         self, error: OSError, buffers: tuple[bytes | memoryview, ...], destination: bytes
@@ -200,26 +201,24 @@ class Slave:
         return waiting + self.forget_neighbours()
 
     def every_second(self) -> list[Neighbour]:
-        """Measure the rate of the last second and confirm neighbours; return what was learnt."""
-        self._rate = (self._bytes - self._bytes_before) * 8
-        self._bytes_before = self._bytes
+        """Confirm neighbours; return what was learnt."""
         return self._neighbours.refresh() if self.running else []
 
     def queued_bytes(self) -> int:
         """Return the bytes that the link's queue and driver hold: what ``auto_bw`` compares."""
         return self._sender.queued_bytes()
 
-    def statistics(self) -> SlaveStatistics:
-        """Return the counters since the slave was enslaved."""
+    def statistics(self, rate: int) -> SlaveStatistics:
+        """Return the counters since the slave was enslaved; ``rate``: bit/s, measured."""
         return SlaveStatistics(
             ifindex=self.row.ifindex,
             name=self.row.name,
             picks=self.picks,
             packets=self._packets,
-            bytes=self._bytes,
+            bytes=self.bytes,
             queued_packets=len(self.held),
             queued_bytes=self._held_bytes + self.queued_bytes(),
-            rate=self._rate,
+            rate=rate,
             dropped=dict(self._dropped),
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from time import monotonic_ns
 
 from ipeql.backends import table as tables
+from ipeql.backends.rates import Sample, rates
 from ipeql.backends.tun.worker.events import Events
 from ipeql.backends.tun.worker.neighbours import DESTINATIONS
 from ipeql.backends.tun.worker.packet import Packet
@@ -45,6 +46,8 @@ class Striper:
         self._reads_queues = False
         self._usable = 0
         self._settled: set[bytes] = set()
+        self._sample: Sample | None = None
+        self._rates: dict[int, int] = {}
 
     def configure(self, table: BundleTable) -> None:
         """Replace the slave table; staying slaves keep queues, counters and scheduler state.
@@ -179,8 +182,10 @@ class Striper:
                     slave.look()
                 self._update_usable(self._forget_neighbours())
 
-    def every_second(self) -> None:
-        """Measure rates, confirm neighbours, and look after links that seem down."""
+    def every_second(self, now: int) -> None:
+        """Measure rates, confirm neighbours, and look after links that seem down; ``now``: ns."""
+        sample = Sample(now, {slave.row.ifindex: slave.bytes for slave in self._slaves})
+        self._rates, self._sample = rates(self._sample, sample), sample
         down = [slave for slave in self._slaves if not slave.running]
         if sum(slave.look() for slave in down):
             self._update_usable([])
@@ -195,7 +200,10 @@ class Striper:
     def statistics(self) -> BundleStatistics:
         """Return the counters of the slaves and of what reached none."""
         return BundleStatistics(
-            slaves=tuple(slave.statistics() for slave in self._slaves), dropped=dict(self.dropped)
+            slaves=tuple(
+                slave.statistics(self._rates.get(slave.row.ifindex, 0)) for slave in self._slaves
+            ),
+            dropped=dict(self.dropped),
         )
 
     def _learn(self, slave: Slave, event: Neighbour) -> None:
