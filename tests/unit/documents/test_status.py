@@ -3,19 +3,23 @@
 UPDATE_GOLDEN=1 writes the files anew.
 """
 
+import errno
 import io
 import json
 import os
+from dataclasses import replace
 from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from ipeql.apply.refusal import explain
 from ipeql.cli.reading.table import bar, rate, status_table
 from ipeql.documents.configuration import configuration
 from ipeql.documents.status import describe
 from ipeql.errors import Code, Mark, Problem
+from ipeql.plan import SetFilter
 from ipeql.state import (
     AUTO,
     TRANSIENT,
@@ -199,3 +203,21 @@ def test_a_bar_never_leaves_its_cells() -> None:
         "████████",
         "████████",
     ]
+
+
+def test_a_bundle_whose_reverse_path_filter_is_refused_is_degraded() -> None:
+    """A container may have /proc/sys read-only: what comes for the bundle is dropped then."""
+    action = SetFilter(bundle="ipeql2", ifindex=7, name="eth3", before=1, after=2)
+    (problem,) = explain(action, OSError(errno.EROFS, "Read-only file system"))
+    assert problem.code is Code.FILTER_REFUSED
+    assert str(action) in problem.message
+    link = replace(OBSERVED.links[7], speed=100 * MBIT)
+    table = BundleTable("bw_load", slaves=(row(7, "eth3", 100 * MBIT, 0),))
+    observed = replace(
+        OBSERVED,
+        links={**OBSERVED.links, 7: link},
+        bundles={**OBSERVED.bundles, "ipeql2": ObservedBundle("tun", table)},
+    )
+    for problems, state in (((), "ready"), ((problem,), "degraded")):
+        document = describe(DESIRED, observed, STATISTICS, problems, daemon=True)
+        assert document["bundles"][2]["state"] == state
