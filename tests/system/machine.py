@@ -17,6 +17,9 @@ from lab.network.host import Host
 BOOT_TIMEOUT_S = 60.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+BPF_OPTIONS = ("--system-call-filter=bpf", "--capability=CAP_BPF,CAP_PERFMON")
+BPF_ENVIRONMENT = {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"}
+
 
 @contextlib.contextmanager
 def overlay(lower: Path) -> Iterator[Path]:
@@ -36,12 +39,15 @@ def overlay(lower: Path) -> Iterator[Path]:
 class Machine:
     """``tree`` booted in the network namespace of ``host``; a context manager.
 
-    Before it is entered files of the tree can be written and units enabled.
+    Before it is entered files of the tree can be written and units enabled. ``bpf``: it may load
+    eBPF programs, and all of sysfs is there, which has the place of the bpf file system.
     """
 
-    def __init__(self, tree: Path, host: Host) -> None:
+    def __init__(self, tree: Path, host: Host, *, bpf: bool = False) -> None:
         self.tree = tree
         self._host = host
+        self._options = BPF_OPTIONS if bpf else ()
+        self._environment = BPF_ENVIRONMENT if bpf else {}
 
     def __enter__(self) -> Self:
         """Boot, and wait until systemd says that it is done."""
@@ -55,10 +61,11 @@ class Machine:
                         *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"),
                         f"--network-namespace-path=/run/netns/{self._host.netns}",
                         "--capability=CAP_NET_ADMIN",
+                        *self._options,
                         *("--notify-ready=yes", "--console=pipe"),
                         *("--directory", str(self.tree), "--machine", self._host.netns),
                     ],
-                    env=os.environ | {"NOTIFY_SOCKET": path},
+                    env=os.environ | {"NOTIFY_SOCKET": path} | self._environment,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     start_new_session=True,
