@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from ipeql.config.yaml.reader import Path
 from ipeql.errors import Code
@@ -79,6 +80,7 @@ def _routes(spec: BundleSpec) -> Iterator[Fault]:
     own = {address.ip for address in spec.addresses}
     reached = {address.network for address in spec.addresses}
     reached |= {route.to for route in spec.routes if route.via is None}
+    lengths = {(network.version, network.prefixlen) for network in reached}
     seen: set[tuple[Network, int | None]] = set()
     for i, route in enumerate(spec.routes):
         if (route.to, route.metric) in seen:
@@ -87,20 +89,23 @@ def _routes(spec: BundleSpec) -> Iterator[Fault]:
             yield Fault(("routes", i, "to"), Code.BAD_VALUE, message, advice)
         seen.add((route.to, route.metric))
         if route.via is not None:
-            wrong = _gateway(route.via, route.to, own, reached)
+            within = {
+                ip_network((route.via, length), strict=False)
+                for version, length in lengths
+                if version == route.via.version
+            }
+            wrong = _gateway(route.via, route.to, own, not reached.isdisjoint(within))
             if wrong:
                 yield Fault(("routes", i, "via"), Code.BAD_VALUE, *wrong)
 
 
-def _gateway(
-    via: Address, to: Network, own: set[Address], reached: set[Network]
-) -> tuple[str, str] | None:
-    """Say what is wrong with a gateway: the kernel takes one it reaches without another."""
+def _gateway(via: Address, to: Network, own: set[Address], reached: bool) -> tuple[str, str] | None:
+    """Say what is wrong with a gateway: the kernel takes one ``reached`` without another."""
     if via.version != to.version:
         return f"{via} is not of the family of {to}", f"write an IPv{to.version} address"
     if via in own:
         return f"{via} is the bundle's own address", "write the address at the other end"
-    if (via.version == 6 and via.is_link_local) or any(via in network for network in reached):
+    if reached or (via.version == 6 and via.is_link_local):
         return None
     advice = "write a gateway in the network of one of its addresses, or add that address"
     return f"{via} is in no network of the bundle", advice

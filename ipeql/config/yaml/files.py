@@ -111,7 +111,7 @@ def _reason(error: OSError | ValueError) -> str:
 def _unreadable(path: Path, reason: str) -> Problem:
     advice = "give ipeql permission to read it, or remove it"
     if path.is_symlink() and not path.exists():
-        reason = f"link to {path.readlink()}, which does not exist"
+        reason = f"link to {shown_path(path.readlink())}, which does not exist"
         advice = "restore what it points to, or remove the link; a link to /dev/null hides a file"
     elif reason == "not a regular file":
         advice = "remove or rename it; the files read are *.yaml"
