@@ -8,8 +8,10 @@ back), ``D`` the caller of a command.
 """
 
 import enum
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 
@@ -158,6 +160,18 @@ def no_such_bundle(name: str, known: Iterable[str]) -> Problem:
     there = ", ".join(sorted(known))
     help = f"there is {there}" if there else "none is configured"
     return Problem(Code.NO_SUCH_BUNDLE, f"no bundle is called {name!r}", help)
+
+
+def internal(error: Exception, doing: str, bundle: str = "") -> Problem:
+    """Return the problem that IPEQL itself has a fault, with the place in its source.
+
+    ``doing``: what it was about. It is retried like every other problem.
+    """
+    trace = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(trace[-1].filename).name}:{trace[-1].lineno}" if trace else ""
+    subject = f"{bundle}: " if bundle else ""
+    message = f"{subject}internal error while {doing}: {error!r}{place}"
+    return Problem(Code.INTERNAL, message, "report it; IPEQL tries again", bundle=bundle)
 
 
 class IpeqlError(Exception):

@@ -19,7 +19,15 @@ from ipeql.config.schema.model import Change
 from ipeql.documents.configuration import configuration
 from ipeql.documents.plan import changes
 from ipeql.documents.status import describe
-from ipeql.errors import ConfigError, IpeqlError, NotFoundError, Problem, no_such_bundle
+from ipeql.errors import (
+    Code,
+    ConfigError,
+    IpeqlError,
+    NotFoundError,
+    Problem,
+    internal,
+    no_such_bundle,
+)
 from ipeql.observe import snapshot
 from ipeql.plan import Action
 from ipeql.reconcile import TURN_S, PassResult, Reconciler
@@ -113,10 +121,15 @@ class BundleManager:
         """Return the status document."""
         observed = await self._reconciler.observe(self._desired)
         statistics: dict[str, BundleStatistics] = {}
+        unclear: list[Problem] = []
         for name, bundle in observed.bundles.items():
-            with contextlib.suppress(IpeqlError):  # gone meanwhile: its state says so
+            try:
                 statistics[name] = await self._backends[bundle.backend].statistics(name)
-        problems = (*self._refused, *self._problems)
+            except IpeqlError as error:  # gone meanwhile: its state says so
+                unclear += (each for each in error.problems if each.code is Code.INTERNAL)
+            except Exception as error:
+                unclear.append(internal(error, "reading the counters", name))
+        problems = (*self._refused, *self._problems, *unclear)
         status = describe(
             self._desired,
             observed,
@@ -204,7 +217,21 @@ class BundleManager:
             self.telling.refused(self._desired.generation, self._refused)
 
     async def _pass(self) -> PassResult:
-        """Run passes until every bundle has had its turn, and tell of each when it has."""
+        """Run passes until every bundle has had its turn, and tell of each when it has.
+
+        IpeqlError where one could not be run, also by a fault of ours: it is in the status until
+        one has been run.
+        """
+        try:
+            return await self._turns()
+        except IpeqlError as error:
+            self._problems = error.problems
+            raise
+        except Exception as error:
+            self._problems = (internal(error, "running a pass"),)
+            raise IpeqlError(self._problems) from error
+
+    async def _turns(self) -> PassResult:
         actions: tuple[Action, ...] = ()
         while True:
             desired = self._desired

@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pyroute2 import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from ipeql.apply import device, slaves
 from ipeql.apply.refusal import UNDO_FAILED_HELP, explain
 from ipeql.apply.slaves import SavedSlaves
 from ipeql.backends import owned
 from ipeql.backends.base import Backend
-from ipeql.errors import Code, IpeqlError, Problem
+from ipeql.errors import Code, Problem
 from ipeql.plan import (
     Action,
     AddAddress,
@@ -32,8 +31,6 @@ from ipeql.plan import (
     SetUp,
     undo,
 )
-
-_Refused = (IpeqlError, NetlinkError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +55,17 @@ class Applier:
         self._saved = saved
 
     async def apply(self, actions: Sequence[Action]) -> Outcome:
-        """Do one bundle's ``actions`` in order; for refused ones see ``Outcome``."""
+        """Do one bundle's ``actions`` in order; for refused ones see ``Outcome``.
+
+        A fault of ours in one action is a refusal too.
+        """
         async with AsyncIPRoute() as kernel:
             done: list[Action] = []
             refused: list[Problem] = []
             for action in actions:
                 try:
                     await self._perform(kernel, action)
-                except _Refused as error:
+                except Exception as error:
                     problems = explain(action, error)
                     if action.essential:
                         not_undone = await self._undo(kernel, done)
@@ -80,7 +80,7 @@ class Applier:
         for step in (step for action in reversed(done) for step in undo(action)):
             try:
                 await self._perform(kernel, step)
-            except _Refused as error:
+            except Exception as error:
                 causes = "; ".join(problem.message for problem in explain(step, error))
                 message = f"{step.bundle}: not undone: {causes}"
                 problem = Problem(Code.UNDO_FAILED, message, UNDO_FAILED_HELP, bundle=step.bundle)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ipeql.errors import Code, IpeqlError, Problem
+from ipeql.errors import Code, IpeqlError, Problem, internal
 from ipeql.plan import Action, AddAddress, AddRoute, RenameDevice, SetFilter, SetMtu
 
 UNDO_FAILED_HELP = "'ipeql plan' shows the remaining actions; 'ipeql apply' tries again"
@@ -28,10 +28,12 @@ _BY_ACTION = {
 }
 
 
-def explain(action: Action, error: IpeqlError | NetlinkError | OSError) -> tuple[Problem, ...]:
+def explain(action: Action, error: Exception) -> tuple[Problem, ...]:
     """Return the problems that ``error`` carries, or one made of the kernel's answer."""
     if isinstance(error, IpeqlError):
         return tuple(replace(problem, bundle=action.bundle) for problem in error.problems)
+    if not isinstance(error, NetlinkError | OSError):
+        return (internal(error, f"applying '{action}'", action.bundle),)
     number = error.code if isinstance(error, NetlinkError) else error.errno or 0
     remedy = _BY_ACTION.get((type(action), number), "")
     if number in (errno.EPERM, errno.EACCES) and not remedy:

@@ -127,6 +127,10 @@ class BpfBackend:
             rows, counters = _counted(bundle)
         except OSError as error:
             raise ApplyError(_refused(bundle, error)) from error
+        except (ValueError, LookupError, TypeError) as error:
+            unclear = f"{bundle}: bpf: what is pinned cannot be understood"
+            help_ = "the next pass makes the dataplane anew"
+            raise ApplyError(Problem(Code.INTERNAL, unclear, help_, bundle=bundle)) from error
         rates = self._rates.of(bundle)
         slaves = tuple(
             SlaveStatistics(

@@ -119,8 +119,9 @@ class TunBackend:
         try:
             return wire.statistics_from_json(answer)
         except (TypeError, KeyError, AttributeError) as error:
-            unclear = client.WorkerError("the worker's counters cannot be understood")
-            raise ApplyError(_refused(bundle, unclear)) from error
+            unclear = f"{bundle}: tun: the worker's counters cannot be understood"
+            help_ = "the next pass replaces a worker of another version"
+            raise ApplyError(Problem(Code.INTERNAL, unclear, help_, bundle=bundle)) from error
 
     async def sample(self) -> bool:
         """Do nothing: the workers measure by themselves."""
