@@ -1,1 +1,1 @@
-"""Dataplanes: one package each, behind the contract in ``base``."""
+"""Dataplanes: one package each; ``base`` has their common interface."""

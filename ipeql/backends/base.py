@@ -1,7 +1,7 @@
 """The contract between the reconciler and a dataplane.
 
 A backend changes only its own device and slave table; addresses, routes, MTU and the slaves'
-settings are the reconciler's. Every call is idempotent. Errors leave as ``IpeqlError``.
+settings are set by the reconciler. Every call is idempotent. Errors leave as ``IpeqlError``.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ OnChange = Callable[[str, str], None]
 
 
 def ignore(bundle: str, what: str) -> None:
-    """Do nothing: an ``OnChange`` of whoever runs one pass and ends."""
+    """Do nothing: the ``OnChange`` for a single pass."""
 
 
 class Backend(Protocol):
@@ -31,7 +31,7 @@ class Backend(Protocol):
         ...
 
     async def create(self, bundle: str) -> None:
-        """Make the device, marked as ours, or adopt or revive what is left of it; it stays down."""
+        """Make and mark the device, or adopt or revive what is left of it; it stays down."""
         ...
 
     async def configure(self, bundle: str, table: BundleTable) -> None:
@@ -55,5 +55,5 @@ class Backend(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of the bundles that were not destroyed: they go on without us."""
+        """Stop controlling the bundles that were not destroyed: they keep working without us."""
         ...

@@ -1,4 +1,4 @@
-"""Every backend, built here and nowhere else."""
+"""Makes every backend; nothing else does."""
 
 from pathlib import Path
 

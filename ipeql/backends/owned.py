@@ -1,7 +1,7 @@
-"""A bundle's device: made, marked as ours, found under whatever name it has now, removed.
+"""A bundle's device: make it, mark it as ours, find it under any name, remove it.
 
-The mark is an alternative name (docs/adr/0020-what-is-ours.md). The kernel takes it wherever a name
-is taken, and no renaming loses it.
+The mark is an alternative name (docs/adr/0020-what-is-ours.md). The kernel accepts it in place of
+the name, and it stays when the device is renamed.
 """
 
 import errno
@@ -22,7 +22,7 @@ _IFLA_ALT_IFNAME = 53  # include/uapi/linux/if_link.h
 
 
 def owner(link: Any) -> str:
-    """Return the bundle whose device a link message shows, or an empty string."""
+    """Return the bundle whose device a link message describes, or an empty string."""
     names = link.get("IFLA_PROP_LIST")
     altnames = names.altnames() if names else ()
     return owner_of(link.get("ifname"), altnames, link.get("ifalias") or "")
@@ -61,7 +61,7 @@ async def make(kernel: AsyncIPRoute, bundle: str, kinds: Sequence[str]) -> tuple
     """Make the device of the first of ``kinds`` that the kernel has; keep one that is ours.
 
     Return its ifindex, and whether it is new. Raises NetlinkError, EBUSY where a device of that
-    name is somebody else's.
+    name is not ours.
     """
     found = await find(kernel, bundle)
     new = not found
@@ -87,7 +87,7 @@ async def remove(bundle: str) -> None:
             try:
                 await kernel.link("del", index=found)
             except NetlinkError as error:
-                if error.code != errno.ENODEV:  # it went by itself meanwhile
+                if error.code != errno.ENODEV:  # it has vanished meanwhile
                     raise
 
 
@@ -97,7 +97,7 @@ def index(bundle: str) -> int:
 
 
 def named(name: str) -> int:
-    """Return the ifindex of the link of this name, whoever made it; 0 where there is none."""
+    """Return the ifindex of the link of this name, ours or not; 0 where there is none."""
     try:
         return socket.if_nametoindex(name)
     except OSError:

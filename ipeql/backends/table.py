@@ -1,4 +1,4 @@
-"""What several dataplanes make of a slave table: its JSON form, and the method at work over it."""
+"""The slave table as JSON, and the table's method in Python, for several dataplanes."""
 
 from dataclasses import asdict, fields
 from ipaddress import IPv4Address, IPv6Address
@@ -11,7 +11,7 @@ _PARAMETERS = tuple(field.name for field in fields(SlaveParameters))
 
 
 def to_json(table: BundleTable) -> dict[str, Any]:
-    """Return the table as JSON types, but for addresses, which ``str`` makes text."""
+    """Return the table as JSON types, except addresses, which ``str`` converts to text."""
     return asdict(table)
 
 

@@ -1,4 +1,4 @@
-"""The kernel's links, addresses and our routes, over rtnetlink; and word that they changed.
+"""The kernel's links, addresses and our routes, over rtnetlink, and the events of their changes.
 
 Both speak of the network namespace of the calling thread.
 """

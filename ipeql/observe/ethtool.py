@@ -1,6 +1,6 @@
 """A link's driver and speed, by the ethtool ioctl.
 
-Unlike /sys/class/net, whose view is fixed when it is mounted, an ioctl speaks of the caller's
+An ioctl uses the caller's
 network namespace; it costs about 4 us.
 """
 

@@ -1,4 +1,4 @@
-"""What the kernel has: every link with its addresses, and the routes that are ours."""
+"""Reads the kernel: every link with its addresses, and our routes."""
 
 import asyncio
 import ipaddress
@@ -53,7 +53,7 @@ async def snapshot() -> Snapshot:
     """Return all links by ifindex, with their addresses, and our routes in the main table.
 
     A route's metric is the kernel's: None for IPv4's 0; IPv6 makes 1024 of none given. Raises
-    IpeqlError where the kernel does not tell.
+    IpeqlError if the kernel gives no answer.
     """
     try:
         async with asyncio.timeout(_TIMEOUT), AsyncIPRoute(strict_check=True) as kernel:
@@ -140,8 +140,8 @@ async def _addresses(kernel: AsyncIPRoute) -> dict[int, dict[Interface, bool]]:
 def _is_ours(message: Message, address: Interface) -> bool:
     """Say whether IPEQL put an address there.
 
-    A kernel before 5.18 does not keep who did. There all are taken for ours but those that the
-    kernel makes itself; of a link that is not ours nobody asks.
+    A kernel before 5.18 does not store who did. There all count as ours, except those that the
+    kernel makes itself. Only our own devices are checked.
     """
     protocol = message.attributes.get(_IFA_PROTO)
     if _KEEPS_ADDRESS_PROTOCOL:
@@ -225,7 +225,7 @@ def _kind(message: Message) -> str:
 
 
 def _lower(message: Message) -> int:
-    """Return the ifindex of the link this one stands on; 0 where that is in another namespace."""
+    """Return the ifindex of the link that this one is built on; 0: it is in another namespace."""
     elsewhere = _IFLA_LINK_NETNSID in message.attributes
     return 0 if elsewhere else _number(message, _IFLA_LINK) or 0
 

@@ -1,6 +1,6 @@
-"""Where a tunnel's own packets go: to the far end that its link names, by the kernel's routes.
+"""The link by which a tunnel's own packets leave: the kernel's route to its far end.
 
-WireGuard and OpenVPN keep their far ends to themselves and are not seen here.
+The links of WireGuard and OpenVPN do not show their far ends, so they are not checked.
 """
 
 import ipaddress

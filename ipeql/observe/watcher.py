@@ -1,9 +1,8 @@
-"""Word that links, addresses, our routes or rp_filter changed; what they are now, a dump tells.
+"""Events of changed links, addresses, our routes and rp_filter. A dump reads the new state.
 
-Events are counted for nothing but "look again", so they are never decoded and a lost one costs
-nothing but the next look. Routes of others are dropped in the kernel by a socket filter, as FRR's
-zebra drops its own (zebra/kernel_netlink.c, netlink_install_filter): a full routing table may
-churn without waking us.
+An event only means "observe again". So events are not decoded, and a lost event does no harm. A
+socket filter in the kernel drops the routes of others, as FRR's zebra drops its own
+(zebra/kernel_netlink.c, netlink_install_filter): changes of a full routing table do not wake us.
 """
 
 import asyncio
@@ -44,7 +43,7 @@ RECEIVE_BUFFER = 8 << 20
 """Bytes; some 4000 link messages. Forced past net.core.rmem_max, which needs CAP_NET_ADMIN."""
 
 _DAMPING = 0.003  # seconds: one `ip link` command makes several events
-_DRAIN = 256  # messages read before the event loop has its turn
+_DRAIN = 256  # messages read before the event loop runs again
 _REOPEN_AFTER = 1.0  # seconds until the next try to open a socket
 
 
@@ -52,8 +51,8 @@ class Watcher:
     """An async context manager that knows whether something changed since it was last asked.
 
     ``receive_buffer``: bytes asked for the socket. When the kernel had to drop events (ENOBUFS) or
-    the socket broke, it is opened anew, that is logged and counted in ``resyncs``, and all counts
-    as changed.
+    the socket failed, it is opened again, which is logged and counted in ``resyncs``, and
+    everything counts as changed.
     """
 
     def __init__(self, receive_buffer: int = RECEIVE_BUFFER) -> None:
@@ -106,7 +105,7 @@ class Watcher:
             self._reopen()
 
     def _reopen(self) -> None:
-        """Open the socket anew, and until that succeeds look again once a try."""
+        """Open the socket again; until that succeeds, observe once per try."""
         self._close()
         try:
             self._open()
@@ -117,7 +116,7 @@ class Watcher:
 
 
 def _subscribed(receive_buffer: int) -> socket.socket:
-    """Return a non-blocking rtnetlink socket that hears of all we care for."""
+    """Return a non-blocking rtnetlink socket with all events that we need."""
     kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
     sock = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
     try:

@@ -1,4 +1,4 @@
-"""The bpf backend as the reconciler sees it. It keeps nothing: all that counts is in the kernel."""
+"""The bpf backend for the reconciler. It has no state: all of it is in the kernel."""
 
 import asyncio
 import contextlib
@@ -49,7 +49,7 @@ _ZERO = c_uint32(0)
 
 
 class BpfBackend:
-    """One device, its programs and its maps per bundle; they go on without us."""
+    """One device, its programs and its maps per bundle; they work without us."""
 
     name = "bpf"
 
@@ -57,7 +57,7 @@ class BpfBackend:
         self._rates = Rates()
 
     def capabilities(self) -> Capabilities:
-        """Return what the kernel can do: everything that needs no holding."""
+        """Return what the kernel supports: every method that holds no packets."""
         reason = dataplane.unavailable()
         return Capabilities(
             backend=self.name,
@@ -72,8 +72,8 @@ class BpfBackend:
     async def observe(self) -> dict[str, ObservedBundle]:
         """Return the bundles that are pinned.
 
-        One whose dataplane is not whole, not of this version or not attached is without a table:
-        ``configure`` makes another and puts it in its place.
+        A dataplane that is incomplete, of another version or not attached has no table here, so
+        ``configure`` replaces it.
         """
         return {
             bundle: ObservedBundle(self.name, known.table if known else None)
@@ -91,10 +91,10 @@ class BpfBackend:
             raise ApplyError(_refused(bundle, error)) from error
 
     async def configure(self, bundle: str, table: BundleTable) -> None:
-        """Put a slave table into force in one step, under the packets.
+        """Activate a slave table in one step, while packets are sent.
 
-        A dataplane of another version, or one that is not whole, goes on until another one is
-        configured and attached; where that fails it stays.
+        A dataplane of another version, or an incomplete one, works until the new one is configured
+        and attached; if that fails, it stays.
         """
         try:
             _check(table)
@@ -176,7 +176,7 @@ class _Known:
     places: Sequence[int]
 
     def origins(self, table: BundleTable) -> list[int | None]:
-        """Return for each slave of ``table`` the index it has in the one in force."""
+        """Return for each slave of ``table`` its index in the active table."""
         rows = self.table.slaves if self.table else ()
         known = {row.ifindex: number for number, row in enumerate(rows)}
         return [known.get(row.ifindex) for row in table.slaves]
@@ -193,9 +193,9 @@ class _Known:
 
 
 def _known(bundle: str) -> _Known | None:
-    """Return what the pinned dataplane of a bundle says.
+    """Return the state of the pinned dataplane of a bundle.
 
-    None where it is not whole, its device is gone, or another version of IPEQL made it.
+    None: it is incomplete, its device is gone, or another version of IPEQL made it.
     """
     try:
         with Dataplane(pins.of(bundle)) as running:
@@ -207,7 +207,7 @@ def _known(bundle: str) -> _Known | None:
 
 
 def _current(bundle: str) -> _Known | None:
-    """Return the same, None also where the programs are not on the device."""
+    """Return the same; None also if the programs are not attached to the device."""
     known = _known(bundle)
     if known is None:
         return None
@@ -216,7 +216,7 @@ def _current(bundle: str) -> _Known | None:
 
 
 async def _load(bundle: str) -> Path:
-    """Load a dataplane for the bundle's device beside the one in force; return its place."""
+    """Load a dataplane for the bundle's device beside the active one; return its directory."""
     place = pins.beside(bundle)
     await asyncio.to_thread(dataplane.load, place)
     with Dataplane(place) as made:
@@ -257,7 +257,7 @@ def _write(running: Dataplane, known: _Known) -> None:
 
 
 def _check(table: BundleTable) -> None:
-    """Raise ValueError or TypeError where the method cannot work with the table."""
+    """Raise ValueError or TypeError if the table does not fit the method."""
     if table.method not in layout.METHODS:
         raise ValueError(f"method {table.method}: {LACKS.get(table.method, 'there is none')}")
     tables.scheduler(table)
@@ -294,10 +294,10 @@ def _count(lanes: Sequence[layout.Lane], place: int) -> layout.Counters:
 
 
 async def _learn_neighbours(running: Dataplane, ifindices: Sequence[int]) -> None:
-    """Tell the dataplane which neighbours were resolved before it followed them.
+    """Write the neighbours that were resolved before the dataplane followed them.
 
-    Looked at twice: one that was lost between the look and the writing is taken back. Whether the
-    kernel wants to check one again is known of those alone that it never checks.
+    The kernel's table is read twice: a neighbour that was lost between reading and writing is
+    removed again. Only permanent neighbours are known not to be checked again by the kernel.
     """
     before: set[tuple[int, str]] = set()
     async with AsyncIPRoute() as kernel:

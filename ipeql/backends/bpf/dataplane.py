@@ -1,4 +1,4 @@
-"""One dataplane in the kernel: its programs and maps, loaded, pinned, attached, found again."""
+"""One dataplane in the kernel: load, pin, attach and find its programs and maps."""
 
 import contextlib
 import errno
@@ -19,19 +19,19 @@ _MAPS = ("lanes", "incoming", "neighbours", "document")
 _PROGRAMS = ("stripe", "resolve", "configure", "locate")
 _TRACES = ("neighbour_updated", "neighbour_timed", "neighbour_gone")
 _WATCHES = ("carrier_lost", "link_set_down", "routes_changed")
-"""Where a kernel cannot have them (arm64 before 6.4), links and routes are read each time."""
+"""Without them (arm64 before 6.4), links and routes are read for every packet."""
 _POINTS = {
     "stripe": (libbpf.BPF_TCX_EGRESS, libbpf.BPF_TC_EGRESS),
     "resolve": (libbpf.BPF_TCX_INGRESS, libbpf.BPF_TC_INGRESS),
 }
 
 _LINK = "_link"
-"""After the name of a program: the link that holds it on its device."""
+"""Suffix of a program's name: the link that attaches it to its device."""
 
 
 @cache
 def unavailable() -> str:
-    """Return why the dataplane cannot run here, or an empty string; by trial, once a process."""
+    """Return why the dataplane cannot run here, or an empty string; tried once per process."""
     release = tuple(int(part) for part in os.uname().release.split(".")[:2] if part.isdigit())
     if release < NEEDED_LINUX:
         return f"Linux {os.uname().release} is older than {'.'.join(map(str, NEEDED_LINUX))}"
@@ -55,7 +55,7 @@ def unavailable() -> str:
 
 @cache
 def left_out() -> tuple[str, ...]:
-    """Return the programs to do without here, by trial; OSError where none can be loaded."""
+    """Return the programs that cannot be loaded here, by trial; OSError: none can."""
     try:
         with libbpf.Object(OBJECT):
             return ()
@@ -66,7 +66,7 @@ def left_out() -> tuple[str, ...]:
 
 @cache
 def version() -> str:
-    """Return what tells these programs from those of another version; empty: built without any."""
+    """Return what identifies the version of these programs; empty: built without any."""
     return hashlib.sha256(OBJECT.read_bytes()).hexdigest()[:16] if OBJECT.exists() else ""
 
 
@@ -80,7 +80,7 @@ class Dataplane:
         self._path = path
         self._descriptors: dict[str, int] = {}
         self.watched = all((path / name).exists() for name in _WATCHES)
-        """Whether the kernel tells the programs of links that go down."""
+        """Whether the kernel informs the programs about links that go down."""
         try:
             for name in names:
                 self._descriptors[name] = libbpf.get(path / name)
@@ -101,7 +101,7 @@ class Dataplane:
         return self._descriptors[name]
 
     def close(self) -> None:
-        """Close the descriptors; what is pinned goes on."""
+        """Close the descriptors; pinned programs keep working."""
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
@@ -109,8 +109,8 @@ class Dataplane:
     def attach(self, ifindex: int) -> None:
         """Attach the programs to a device; OSError.
 
-        Where another dataplane is attached by tcx it goes on until its pins are removed. By clsact,
-        before Linux 6.6, each program takes the place of the other one's in one step.
+        Another dataplane that is attached by tcx works until its pins are removed. By clsact
+        (before Linux 6.6) each program replaces the older one in one step.
         """
         for name, (tcx, classic) in _POINTS.items():
             path = self._path / f"{name}{_LINK}"
@@ -126,7 +126,7 @@ class Dataplane:
                 _pin_link(link, path)
 
     def is_attached(self, ifindex: int) -> bool:
-        """Say whether the programs are on the device: tc lets anybody remove those of clsact."""
+        """Say whether the programs are attached: other programs can remove those of clsact."""
         return all(
             (self._path / f"{name}{_LINK}").exists()
             or libbpf.is_attached_classic(self[name], ifindex, classic)

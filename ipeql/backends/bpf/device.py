@@ -1,7 +1,7 @@
-"""The bundle's device: any Ethernet-like one that needs no neighbours of its own will do.
+"""The bundle's device: a kind that is Ethernet-like and needs no neighbours.
 
-The dataplane takes every packet at its egress, before the driver would see it. Kernels differ in
-which kinds they have, so the kinds are tried in turn.
+The dataplane takes every packet at its egress, before the driver. Not every kernel has every kind,
+so the kinds are tried in turn.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ IFF_NOARP = 0x80
 ARPHRD_ETHER = 1
 ARPHRD_INFINIBAND = 32
 BARE = frozenset({519, 768, 769, 776, 778, 779, 823, 0xFFFE, 0xFFFF})
-"""Raw IP, tunnels, none, void: what dev_is_mac_header_xmit() of include/linux/if_arp.h excepts.
+"""Raw IP, tunnels, none, void: the types without a MAC header (dev_is_mac_header_xmit(), if_arp.h).
 
 Source of the numbers: include/uapi/linux/if.h and if_arp.h.
 """

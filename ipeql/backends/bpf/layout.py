@@ -1,4 +1,4 @@
-"""The structures that user space shares with ``bundle.h``, and the way into them from a table.
+"""The structures that user space shares with ``bundle.h``, and their contents for a table.
 
 The divisions that the methods need are done here, once (docs/methods.md, Terms).
 """
@@ -18,16 +18,16 @@ from ipeql.methods.virtual_queue import nanoseconds_per_byte
 from ipeql.state import BundleTable
 
 METHODS = ("round_robin", "bw_load", "bw_poll", "bw_lag", "bw_lag_val", "auto_bw")
-"""What holds no packets, in the order of ``enum ipeql_method``."""
+"""The methods that hold no packets, in the order of ``enum ipeql_method``."""
 
 DOCUMENT_BYTES = 16384
 BUNDLE_COUNTERS = MAX_SLAVES
-"""The place in a lane's ``counters`` that is the bundle's own."""
+"""The index of the bundle's own counters in a lane's ``counters``."""
 
 ETH_ALEN = 6
 
 _DECAY_BITS = 45
-"""A decay beyond this many bits is any priority's end: those have 2 x 17 + 5 at most."""
+"""A decay of more bits makes every priority 0: priorities have at most 2 x 17 + 5."""
 
 
 class Path(Structure):
@@ -44,7 +44,7 @@ class Path(Structure):
 
 
 _GIVEN = {field.name for field in fields(SlaveParameters)} & {name for name, _ in Path._fields_}
-"""What a path has as it is given; the rest of it is derived."""
+"""The fields of a path that are given; the others are derived."""
 
 
 class Parameters(Structure):

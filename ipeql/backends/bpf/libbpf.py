@@ -1,7 +1,7 @@
-"""The part of libbpf that the dataplane needs: its C functions, typed, errors as OSError.
+"""The part of libbpf that the dataplane needs, with types, and errors as OSError.
 
-Source: libbpf 1.1's bpf/libbpf.h and bpf/bpf.h; whatever they pack into ``*_opts`` structures is
-laid out here up to the fields in use, as their size field allows.
+Source: libbpf 1.1's bpf/libbpf.h and bpf/bpf.h; their ``*_opts`` structures are
+declared up to the fields in use, which their size field allows.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ SYS_MEMBARRIER = {
 each architecture that has its own), for 64-bit programs."""
 MEMBARRIER_CMD_GLOBAL = 1
 GRACE_S = 0.1
-"""Where membarrier(2) is refused, as it is with nohz_full, or not known: far beyond any program."""
+"""Wait without membarrier(2) (refused with nohz_full, or unknown): longer than a program runs."""
 
 
 class SkBuff(Structure):
@@ -166,7 +166,7 @@ class Object:
 
     ``injected``: build the variant for the differential test; ``without``: the programs to leave
     out. Descriptors end with the context; what was pinned or attached stays. Raises OSError: ENOENT
-    without the file, EPERM, or what the kernel has against a program.
+    without the file, EPERM, or the kernel's reason to refuse a program.
     """
 
     def __init__(self, path: Path, injected: bool = False, without: Sequence[str] = ()) -> None:

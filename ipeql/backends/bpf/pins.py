@@ -1,8 +1,8 @@
 """Where the dataplanes of this network namespace are pinned, and moving and removing pins.
 
-A bundle's dataplane lies in ``/sys/fs/bpf/ipeql/netns:<inode>/<bundle>/``. The inode number is that
-of the network namespace, which every process in it sees alike, whatever its capabilities are. A
-dataplane that is being made lies beside it under another name until it is attached.
+A bundle's dataplane is in ``/sys/fs/bpf/ipeql/netns:<inode>/<bundle>/``. The inode number is that
+of the network namespace; every process in it can read it, without any capability. A dataplane that
+is being made has another name beside it until it is attached.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ BPF_FS = Path("/sys/fs/bpf")
 BPF_FS_MAGIC = 0xCAFE4A11
 
 _NEW, _OLD = "%new", "%old"
-"""No bundle's name is written with either at its end."""
+"""Suffixes that no directory of a bundle has."""
 
 
 def directory() -> Path:
@@ -29,7 +29,7 @@ def of(bundle: str) -> Path:
 
 
 def beside(bundle: str) -> Path:
-    """Return an empty place for a dataplane that is being made; OSError."""
+    """Return an empty directory for a dataplane that is being made; OSError."""
     mount()
     path = of(bundle)
     path = path.with_name(path.name + _NEW)
@@ -39,7 +39,7 @@ def beside(bundle: str) -> Path:
 
 
 def put_in_force(bundle: str, made: Path) -> None:
-    """Give the dataplane at ``made`` the bundle's place; what was there ends with that."""
+    """Move the dataplane at ``made`` to the bundle's directory; the older one there ends."""
     path = of(bundle)
     old = path.with_name(path.name + _OLD)
     remove_tree(old)
@@ -50,7 +50,7 @@ def put_in_force(bundle: str, made: Path) -> None:
 
 
 def pinned() -> list[str]:
-    """Return the bundles of this network namespace that are pinned, whole or not."""
+    """Return the bundles of this network namespace that are pinned, complete or not."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
         found = (path.name for path in directory().iterdir())
         names = (name for name in found if not name.endswith((_NEW, _OLD)))
@@ -59,7 +59,7 @@ def pinned() -> list[str]:
 
 
 def remove(bundle: str) -> None:
-    """Remove what is pinned for a bundle: its programs end with that."""
+    """Remove the pins of a bundle, which ends its programs."""
     path = of(bundle)
     for each in (path, path.with_name(path.name + _NEW), path.with_name(path.name + _OLD)):
         remove_tree(each)
@@ -69,7 +69,7 @@ def remove(bundle: str) -> None:
 
 
 def remove_all() -> None:
-    """Remove whatever is pinned for this network namespace."""
+    """Remove all pins of this network namespace."""
     for bundle in pinned():
         remove(bundle)
 
@@ -83,8 +83,8 @@ def remove_tree(path: Path) -> None:
 def is_private() -> bool:
     """Say whether pins would end with the caller's mount namespace.
 
-    ``ip netns exec NAME`` gives a command a mount namespace of its own, and there a /sys whose
-    source is called NAME: iproute2, lib/namespace.c, netns_switch().
+    ``ip netns exec NAME`` runs a command in a new mount namespace, with a /sys whose source is
+    called NAME: iproute2, lib/namespace.c, netns_switch().
     """
     source = ""
     for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():

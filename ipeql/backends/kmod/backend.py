@@ -1,4 +1,4 @@
-"""The kmod backend as the reconciler sees it; all that counts is in the kernel."""
+"""The kmod backend for the reconciler; all state is in the kernel."""
 
 import contextlib
 import errno
@@ -21,9 +21,9 @@ MODULE = Path("/sys/module/ipeql")
 
 
 class KmodBackend:
-    """One device of kind ``ipeql`` per bundle; it goes on without us.
+    """One device of kind ``ipeql`` per bundle; it works without us.
 
-    It is never loaded by us: a machine that has it loaded wants it.
+    IPEQL never loads the module: that is the administrator's decision.
     """
 
     name = "kmod"
@@ -32,7 +32,7 @@ class KmodBackend:
         self._rates = Rates()
 
     def capabilities(self) -> Capabilities:
-        """Return what the module can do: everything."""
+        """Return what the module supports: everything."""
         loaded = MODULE.exists()
         return Capabilities(
             backend=self.name,
@@ -71,7 +71,7 @@ class KmodBackend:
             raise ApplyError(_refused(bundle, error)) from error
 
     async def configure(self, bundle: str, table: BundleTable) -> None:
-        """Put a slave table into force in one step, under the packets."""
+        """Activate a slave table in one step, while packets are sent."""
         try:
             async with Family() as family:
                 await family.set(bundle, layout.attributes(table))

@@ -1,4 +1,4 @@
-"""A slave table as the module's attributes, and back; what the module counts as statistics."""
+"""Converts slave tables to the module's attributes and back, and its counters to statistics."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -57,7 +57,7 @@ def _slave(row: SlaveRow) -> Attributes:
 
 
 def table(message: Any) -> BundleTable | None:
-    """Return the table of a bundle as ``attributes`` was given it; None: there was none yet."""
+    """Return the table in a bundle's attributes; None: it has none yet."""
     found = values(message)
     if "IPEQL_A_BUNDLE_STRIPE_UNIT" not in found:
         return None

@@ -1,4 +1,4 @@
-"""The TUN backend as the reconciler sees it: devices opened, workers started, asked and watched."""
+"""The TUN backend for the reconciler: opens devices, starts workers, queries and watches them."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ from ipeql.state import (
 
 RANK = 10
 QUEUE_PACKETS = 1000
-"""Packets the kernel keeps for the worker; at 1000 packets/s a second of its absence."""
+"""Packets that the kernel queues for the worker; one second at 1000 packets/s."""
 
 STOP_TIMEOUT_S = 1.0
 TUN_DEVICE = Path("/dev/net/tun")
@@ -38,7 +38,7 @@ class TunBackend:
     """One TUN device and one worker process per bundle.
 
     ``runtime`` is the directory of the workers' sockets, ``tun-<bundle>.sock``. The device lives
-    while the daemon or the worker has it open, so either may die and be replaced.
+    while the daemon or the worker has it open, so either of them can be replaced.
     """
 
     name = "tun"
@@ -51,7 +51,7 @@ class TunBackend:
         self._replaced: dict[str, Process] = {}
 
     def capabilities(self) -> Capabilities:
-        """Return what user space can do: every method, on any kernel with TUN."""
+        """Return what user space supports: every method, on every kernel with TUN."""
         reason = "" if TUN_DEVICE.exists() else f"{TUN_DEVICE} does not exist; load the module tun"
         return Capabilities(
             backend=self.name,
@@ -65,8 +65,8 @@ class TunBackend:
     async def observe(self) -> dict[str, ObservedBundle]:
         """Return the bundles whose worker answers; one that an earlier daemon left is adopted.
 
-        A worker of another version is left out, so that it is replaced. One that is merely slow is
-        taken to be as it was.
+        A worker of another version is left out, so that it is replaced. The state of a slow worker
+        is assumed to be unchanged.
         """
         paths = self._runtime.glob("tun-*.sock")
         bundles = [path.name.removeprefix("tun-").removesuffix(".sock") for path in paths]
@@ -74,7 +74,7 @@ class TunBackend:
         return {name: seen for name, seen in zip(bundles, found, strict=True) if seen}
 
     async def create(self, bundle: str) -> None:
-        """Open the device unless we hold it, and start a worker on it unless one answers."""
+        """Open the device unless it is open, and start a worker on it unless one answers."""
         answers = await self._observe(bundle) is not None
         attached = bundle in self._devices and is_attached(self._devices[bundle])
         if answers and attached:
@@ -97,7 +97,7 @@ class TunBackend:
             raise ApplyError(_refused(bundle, error)) from error
 
     async def configure(self, bundle: str, table: BundleTable) -> None:
-        """Replace the worker's slave table; from then on a worker that it replaces is done with."""
+        """Replace the worker's slave table; then end the older worker that it replaces."""
         await self._ask(bundle, "configure", table=tables.to_json(table))
         replaced = self._replaced.pop(bundle, None)
         if replaced:
@@ -105,7 +105,7 @@ class TunBackend:
             replaced.forget()
 
     async def destroy(self, bundle: str) -> None:
-        """Stop the worker and close the device, which thereby disappears."""
+        """Stop the worker and close the device, which removes the device."""
         with contextlib.suppress(ApplyError):
             await self._ask(bundle, "stop")
             await self._end_workers(bundle, STOP_TIMEOUT_S)
@@ -128,7 +128,7 @@ class TunBackend:
         return False
 
     async def close(self) -> None:
-        """Stop watching; workers that still run go on with devices of their own."""
+        """Stop watching; running workers continue and keep their devices open."""
         for bundle in list(self._workers):
             self._forget(bundle)
         for bundle in list(self._devices):
@@ -138,7 +138,7 @@ class TunBackend:
         return self._runtime / f"tun-{bundle}.sock"
 
     async def _ask(self, bundle: str, do: str, **fields: object) -> dict[str, object]:
-        """Ask the worker, as often as it is at work and merely slow; ApplyError."""
+        """Send a request to the worker, again while it is only slow; ApplyError."""
         worker = self._workers.get(bundle)
         while True:
             cpu = worker.cpu() if worker else 0
@@ -185,9 +185,9 @@ class TunBackend:
         self._watch(bundle, process.running(pid))
 
     async def _make_way(self, bundle: str, attached: bool) -> None:
-        """End the worker that is there, or, where another version answers, keep it for a moment.
+        """End the present worker; a worker of another version is kept until the next has a table.
 
-        It goes on until the next one has a table: both read the same device, and nothing is lost.
+        Until then both read the same device, and nothing is lost.
         """
         worker = self._workers.get(bundle)
         if worker is None:
@@ -206,7 +206,7 @@ class TunBackend:
         await self._end_workers(bundle)
 
     async def _wait_started(self, bundle: str) -> None:
-        """Wait until a new worker answers. Raises OSError, WorkerError where it does not."""
+        """Wait until a new worker answers. Raises OSError or WorkerError if it does not."""
         worker = self._workers[bundle]
         begin = progress = time.monotonic()
         while True:
@@ -235,7 +235,7 @@ class TunBackend:
         return self._unwatch(bundle).forget()
 
     async def _end_workers(self, bundle: str, patience: float = 0.0) -> None:
-        """Kill the workers, unless they end by themselves within ``patience`` s."""
+        """Kill the workers that do not end within ``patience`` s."""
         if bundle in self._workers:
             worker = self._workers[bundle]
             await process.end(worker, patience)

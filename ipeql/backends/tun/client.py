@@ -1,4 +1,4 @@
-"""The daemon's side of the conversation with one worker."""
+"""The daemon's requests to one worker."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ class SilentError(WorkerError):
 
 
 def request(path: Path, do: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Ask the worker behind ``path`` and return its answer.
+    """Send a request to the worker at the socket ``path`` and return its answer.
 
     Raises ConnectionRefusedError or FileNotFoundError where no worker is left, WorkerError where
     it refuses, and SilentError where it does not answer in time.
@@ -32,7 +32,7 @@ def request(path: Path, do: str, fields: dict[str, Any] | None = None) -> dict[s
 
 
 def adopt(path: Path) -> tuple[int, int]:
-    """Return (a TUN descriptor, the process id) of the worker behind ``path``; raises as above."""
+    """Return (a TUN descriptor, the process id) of the worker at ``path``; raises as above."""
     answer, descriptors = _exchange(path, {"do": "descriptor"})
     pid = answer.get("pid")
     if len(descriptors) == 1 and isinstance(pid, int):

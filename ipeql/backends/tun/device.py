@@ -1,7 +1,7 @@
-"""The TUN device, and the virtio-net header that stands before every packet read from it.
+"""The TUN device, and the virtio-net header before every packet that is read from it.
 
-With ``IFF_VNET_HDR`` and offloads one read brings a whole GSO train of up to 64 KiB and leaves its
-checksum to the slave. Sources: include/uapi/linux/if_tun.h and virtio_net.h,
+With ``IFF_VNET_HDR`` and offloads one read returns a whole GSO train of up to 64 KiB, and the slave
+computes its checksum. Sources: include/uapi/linux/if_tun.h and virtio_net.h,
 Documentation/networking/tuntap.rst.
 """
 
@@ -35,8 +35,8 @@ MAX_PACKET = 65536
 def open_device(name: str) -> int:
     """Create the TUN device ``name`` in this network namespace and return its descriptor.
 
-    The device lives as long as a descriptor is open. Raises OSError: EBUSY where the name is a
-    device that somebody else holds open, EINVAL where it is no TUN device, EPERM, ENOENT without
+    The device lives as long as a descriptor is open. Raises OSError: EBUSY where another process
+    has the device of this name open, EINVAL where it is no TUN device, EPERM, ENOENT without
     /dev/net/tun.
     """
     descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -56,7 +56,7 @@ def name_of(descriptor: int) -> str:
 
 
 def is_attached(descriptor: int) -> bool:
-    """Say whether the device is still there: deleting it leaves its descriptors open, and dead."""
+    """Say whether the device still exists: its deletion leaves descriptors open, but useless."""
     try:
         name_of(descriptor)
     except OSError:
@@ -68,9 +68,9 @@ def set_stripe_unit(descriptor: int, unit: str) -> None:
     """Let the kernel hand over whole GSO trains (``burst``) or single packets (``packet``).
 
     The train limit of the device cannot do that: a train of a virtual machine does not say how many
-    packets it has (SKB_GSO_DODGY), so the kernel does not compare it. And only a descriptor of the
-    device sets it, at the same moment as the table: so it is the worker's. UDP trains need Linux
-    6.2; an older kernel hands over single UDP packets instead.
+    packets it has (SKB_GSO_DODGY), so the kernel does not compare it. Only a descriptor of the
+    device sets it, together with the table: so the worker does. UDP trains need Linux 6.2; an older
+    kernel hands over single UDP packets instead.
     """
     if unit == "packet":
         fcntl.ioctl(descriptor, TUNSETOFFLOAD, TUN_F_CSUM)

@@ -1,4 +1,4 @@
-"""The worker's process: started, found again, ended."""
+"""The worker's process: start it, find it, end it."""
 
 import asyncio
 import contextlib
@@ -20,17 +20,17 @@ START_S = 60.0
 processor, 0.5 s of work take 10 s."""
 
 IDLE_START_S = 15.0
-"""The same for a worker that does not use the processor meanwhile."""
+"""The same for a worker that does not use the processor in this time."""
 
 SLOW_S = 30.0
-"""A worker that works, but answers nothing for so long, is stuck."""
+"""A worker that uses the processor, but does not answer for so long, is stuck."""
 
 
 @dataclass
 class Process:
-    """A running worker: its pidfd, and the process where we are its parent.
+    """A running worker: its pidfd, and the process if we are its parent.
 
-    ``last`` is what was last observed of it. ``other_version``: it is of another IPEQL than we are.
+    ``last``: its last observed state. ``other_version``: it is of another version of IPEQL.
     """
 
     pid: int
@@ -49,11 +49,11 @@ class Process:
         return int(fields[11]) + int(fields[12])
 
     def is_slow(self, cpu_before: int) -> bool:
-        """Say whether a silent worker is at work, having used ``cpu_before`` when it was asked."""
+        """Say whether a silent worker works; ``cpu_before``: its processor time at the request."""
         return self.cpu() > cpu_before and monotonic() - self.heard < SLOW_S
 
     def forget(self) -> int | None:
-        """Let go of it; return its exit status where it was ours and has ended."""
+        """Close its pidfd; return its exit status if it was our child and has ended."""
         os.close(self.pidfd)
         return self.child.poll() if self.child else None
 
@@ -85,7 +85,7 @@ def running(pid: int) -> Process:
 
 
 def strays(bundle: str) -> list[Process]:
-    """Return the bundle's workers in this network namespace, whoever started them."""
+    """Return the bundle's workers in this network namespace, also those of other daemons."""
     here = Path("/proc/thread-self/ns/net").stat().st_ino
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -93,7 +93,7 @@ def strays(bundle: str) -> list[Process]:
             if not _is_worker(entry, bundle) or (entry / "ns/net").stat().st_ino != here:
                 continue
             process = running(int(entry.name))
-            if _is_worker(entry, bundle):  # still the same, not another with its number
+            if _is_worker(entry, bundle):  # the same process, and not another one with its pid
                 found.append(process)
             else:
                 process.forget()
@@ -119,7 +119,7 @@ async def end(process: Process, patience: float = 0.0, *, by: int = 0) -> None:
 
 
 async def _ended(pidfd: int) -> None:
-    """Wait until the process behind a pidfd has ended."""
+    """Wait until the process of a pidfd has ended."""
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     loop.remove_reader(pidfd)
     loop.add_reader(pidfd, ended.set)

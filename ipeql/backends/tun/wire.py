@@ -1,4 +1,4 @@
-"""What daemon and worker say to each other: one JSON object per SOCK_SEQPACKET message.
+"""The messages between daemon and worker: one JSON object per SOCK_SEQPACKET message.
 
 Requests are ``{"do": "observe" | "configure" | "statistics" | "descriptor" | "stop", ...}``; every
 request is answered in order by one object, ``{"error": TEXT}`` where it failed. The answer to
@@ -18,10 +18,10 @@ from ipeql.state import BundleStatistics, SlaveStatistics
 MAX_MESSAGE = 1 << 18
 
 PROTOCOL = 1
-"""To be raised when an older daemon or worker would misunderstand the other."""
+"""Raise it when an older daemon or worker would misunderstand a message."""
 
 GREETING: dict[str, Any] = {"protocol": PROTOCOL, "version": __version__}
-"""What a worker says of itself in its answer to ``observe``; another one is replaced."""
+"""The version in a worker's answer to ``observe``; a worker with another one is replaced."""
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -30,7 +30,7 @@ def encode(message: dict[str, Any]) -> bytes:
 
 
 def decode(data: bytes) -> dict[str, Any]:
-    """Return the object of one message; ValueError where the bytes are none."""
+    """Return the object of one message; ValueError: it is not one."""
     message = json.loads(data)
     if not isinstance(message, dict):
         raise ValueError("a message is a JSON object")

@@ -1,4 +1,4 @@
-"""The worker process of one bundle: ``python -P -m ipeql.backends.tun.worker`` is its loop.
+"""The worker process of one bundle: ``python -P -m ipeql.backends.tun.worker`` runs it.
 
-The daemon's side of it is beside this room.
+The daemon's part is in the parent package.
 """

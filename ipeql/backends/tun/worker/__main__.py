@@ -1,8 +1,8 @@
 """The worker process: reads the TUN device, stripes, follows the kernel, answers the daemon.
 
 One thread, one loop. It is started by the backend with the TUN descriptor and a listening
-SOCK_SEQPACKET socket. It ends when told to or on SIGTERM, after sending what it still holds, or
-when its device is gone.
+SOCK_SEQPACKET socket. It ends on request or on SIGTERM, after sending its held packets, or when
+its device is gone.
 """
 
 import argparse
@@ -30,26 +30,26 @@ from ipeql.backends.tun.worker.striper import Striper
 from ipeql.methods import METHODS
 
 BATCH = 32
-"""Packets read before looking at timers and events again: well under 1 ms of work."""
+"""Packets read before timers and events are checked again: less than 1 ms of work."""
 
 NICENESS = -10
-"""Of a worker whose method holds packets, else 0.
+"""The priority of a worker whose method holds packets; otherwise it is 0.
 
-A held packet that is sent late is a packet out of order. Where nothing is held, precedence over the
-sender and the receiver on the same processors only costs throughput (one unshaped flow: 0.50 of a
-plain link's with it, 0.58 without).
+A held packet that is sent late arrives out of order. If nothing is held, priority over a sender and
+a receiver on the same processors only reduces throughput (one unshaped flow: 0.50 of a plain link
+with it, 0.58 without).
 """
 
 SECOND = 10**9
 
 DRAIN_NS = SECOND // 2
-"""How long a worker that was told to end goes on sending what it holds."""
+"""How long an ending worker continues to send held packets."""
 
 
 class Worker:
     """The loop and its descriptors.
 
-    Until it has been configured it leaves packets where they are, in the device's queue.
+    Until it has been configured it reads no packets; they stay in the device's queue.
     """
 
     def __init__(self, tun: int, listener: socket.socket) -> None:
@@ -123,14 +123,14 @@ class Worker:
     def _accept(self) -> None:
         try:
             client, _ = self._listener.accept()
-        except OSError as error:  # EMFILE stays; without a pause it would keep us from the packets
+        except OSError as error:  # EMFILE lasts; without a pause the loop would handle no packets
             del self._handlers[self._listener.fileno()]
             self._say(f"cannot be asked: {error.strerror}")
             return
         self._handlers[client.fileno()] = partial(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
-        """Answer one request; a client that is gone or does not read is let go."""
+        """Answer one request; disconnect a client that is gone or does not read."""
         try:
             data = client.recv(wire.MAX_MESSAGE)
             if data:
@@ -180,7 +180,7 @@ class Worker:
 
 
 def _marks(ifindex: int) -> Callable[[int], tuple[int, int]]:
-    """Let marks and priorities come through the device, where the kernel can do it."""
+    """Let marks and priorities pass the device, if the kernel supports it."""
     try:
         return Marks(ifindex).of
     except OSError:
@@ -203,7 +203,7 @@ def _set_priority(method: str) -> None:
 
 
 def _lowest(descriptor: int) -> int:
-    """Move a descriptor down: select(2) takes none above 1023, and the daemon may have more."""
+    """Give a descriptor a low number: select(2) takes none above 1023."""
     low = os.dup(descriptor)
     os.close(descriptor)
     return low

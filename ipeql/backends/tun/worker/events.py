@@ -1,7 +1,7 @@
-"""What the kernel tells of the slaves' links and neighbours, and of routes over the bundle.
+"""The kernel's events of the slaves' links and neighbours, and of routes over the bundle.
 
-A filter in the kernel passes on nothing else: the links, neighbours and routes of others may change
-a thousand times a second.
+A filter in the kernel drops all other events: other links, neighbours and routes may change a
+thousand times a second.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ GROUPS = 0x1 | 0x4 | 0x40 | 0x400
 
 EVENT_BUFFER = 1 << 20
 BATCH = 64
-"""Messages read before the packets have their turn again."""
+"""Messages read before packets are handled again."""
 
 _INDEX_AT = rtnl.HEADER.size + 4
 """Where ifinfomsg and ndmsg both have their ifindex."""
@@ -33,7 +33,7 @@ _ALL = 0xFFFFFFFF
 
 
 def _word(value: int, size: int = 4) -> int:
-    """Return what a load of the host's ``value`` gives: loads are in network order."""
+    """Return the result of loading the host's ``value``: loads are in network order."""
     return int.from_bytes(value.to_bytes(size, sys.byteorder), "big")
 
 
@@ -77,7 +77,7 @@ class Events:
         self._socket.bind((0, GROUPS))
 
     def watch(self, slaves: Iterable[int]) -> None:
-        """Hear of these slaves from now on, and of no other link."""
+        """Receive the events of these slaves from now on, and of no other link."""
         program = filter_program(self._bundle_ifindex, slaves)
         code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *row) for row in program))
         attached = struct.pack("@HP", len(program), ctypes.addressof(code))

@@ -1,8 +1,8 @@
-"""How a packet's mark and priority come through the TUN device, which shows its reader neither.
+"""Passes a packet's mark and priority through the TUN device, which does not show them.
 
 A program at the device's egress gives a marked packet a VLAN tag, the number of a row in a table
-that the worker reads; the tag is no part of the packet, so whoever captures on the bundle does not
-see it. The device writes it out at the 12th byte (drivers/net/tun.c, tun_put_user()). Needs eBPF
+that the worker reads; the tag is not in the packet's bytes, so a capture on the bundle does not
+show it. The device writes it out at the 12th byte (drivers/net/tun.c, tun_put_user()). Needs eBPF
 and Linux 6.6; elsewhere packets leave unmarked.
 
 Source: include/uapi/linux/bpf.h; Documentation/bpf/standardization/instruction-set.rst.
@@ -22,7 +22,7 @@ TAG = b"\x88\xa8"
 TAG_AT, TAG_BYTES = 12, 4
 ROWS = 4096
 PROBES = 8
-"""Rows that are looked at for a pair of mark and priority; beyond that the packet is unmarked."""
+"""Rows that are tried for a pair of mark and priority; if none is free, the packet is unmarked."""
 
 _BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64": 280} | {
     "armv7l": 386,
@@ -45,7 +45,7 @@ _ROW = struct.Struct("=Q")
 
 
 class _Assembly:
-    """Instructions, with jumps to labels that are put down later."""
+    """Instructions, with jumps to labels that are set later."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[int, int, int, int | str, int]] = []
@@ -147,7 +147,7 @@ class Marks:
             os.close(table)
 
     def of(self, row: int) -> tuple[int, int]:
-        """Return the mark and the priority that a tag stands for."""
+        """Return the mark and the priority of a tag."""
         (both,) = _ROW.unpack_from(self._rows, (row & ROWS - 1) * _ROW.size)
         return both & 0xFFFFFFFF, both >> 32
 

@@ -1,12 +1,12 @@
-"""Which link header brings a packet to its next hop on one Ethernet-like slave.
+"""The link header that a packet needs to reach its next hop on one Ethernet-like slave.
 
 A packet's next hop is the slave's ``via``; else the gateway that the kernel's routing table names
-on the bundle's device; else the destination itself, which is then on-link as in the seed. The
+on the bundle's device; else the destination itself, which is then on-link. The
 kernel resolves the neighbour (NTF_USE) and keeps it confirmed; packets wait meanwhile.
 
-An IPv4 neighbour outside the slave's own subnets is asked for here: the kernel would name any
-address of the machine as the sender, and hosts other than Linux answer those of their own subnet
-alone. The answer reaches the kernel, which tells us as it does of the others.
+The worker itself asks for an IPv4 neighbour outside the slave's own subnets. The kernel would use
+any address of the machine as the sender, and hosts other than Linux answer only senders of their
+own subnet. The kernel receives the answer and makes an event of it, as for other neighbours.
 """
 
 from collections import deque
@@ -25,10 +25,10 @@ PENDING_PACKETS = 101
 """Packets that may wait for one neighbour, as many as the kernel keeps (neigh/unres_qlen)."""
 
 DESTINATIONS = 4096
-"""Destinations, and next hops, remembered per slave; beyond that all are looked up anew."""
+"""Destinations, and next hops, remembered per slave; if there are more, all are looked up again."""
 
 CONFIRMED_PER_SECOND = 8
-"""Neighbours confirmed each second, in turn: one replaced behind our back is noticed."""
+"""Neighbours confirmed each second, in turn, to notice a neighbour that was replaced."""
 
 ASKED_PER_SECOND = 64
 """Neighbours that did not answer and are asked again each second, in turn."""
@@ -37,7 +37,7 @@ UNANSWERED = 3
 """Requests, a second apart, without an answer: the neighbour is not there (neigh/mcast_solicit)."""
 
 WAITING_PACKETS = 2048
-"""Packets that may wait for neighbours of one slave together, whoever sends them."""
+"""Packets that may wait for all neighbours of one slave together."""
 
 TICK = 10**7
 """The unit of ``Neighbour.confirmed``, ns."""
@@ -45,7 +45,7 @@ TICK = 10**7
 
 @dataclass(eq=False)
 class NextHop(Generic[T]):
-    """A neighbour, the destinations behind it and the packets that wait for it.
+    """A neighbour, the destinations that use it, and the packets that wait for it.
 
     ``source``: the address that asks for it, empty where the kernel asks. ``asked``: when, ns.
     ``wanted``: packets came for it while it was not known.
@@ -65,9 +65,9 @@ class Neighbours(Generic[T]):
     """Link headers of one slave by destination; ``T`` is what waits, the worker's packet.
 
     ``headers`` is the fast path: from a destination to the 14 bytes that go before its packets.
-    A next hop's address, once seen, is used again while the kernel, which forgets it whenever the
-    link goes down, asks for it anew: the first answer may be lost, the far end being just as newly
-    up, and the kernel asks again only after a second.
+    The kernel forgets a next hop's address when the link goes down. The known address is used until
+    the kernel has resolved it again: the first answer may be lost, because the far end has only
+    just come up too, and the kernel asks again only after a second.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Neighbours(Generic[T]):
         self._solicit(arp_request(self.mac, hop.source, hop.address, whom))
 
     def learn(self, event: Neighbour) -> tuple[list[T], list[T]]:
-        """Take over a neighbour's new state; return the packets to send now and those in vain."""
+        """Take over a neighbour's new state; return the packets to send now and those to drop."""
         hop = self._hops.get(event.address)
         if hop is None or (hop.lladdr == event.lladdr and not event.failed):
             return [], []
@@ -176,8 +176,8 @@ class Neighbours(Generic[T]):
     def refresh(self) -> list[Neighbour]:
         """Confirm a few neighbours and ask again for those not known; return what is known of them.
 
-        Called every second, so that a lost event, a full neighbour table or a next hop that was
-        away for a while heals.
+        Called every second: it corrects the effects of a lost event, a full neighbour table, or a
+        next hop that was absent for a while.
         """
         unknown = {hop.address for hop in self._unknown.values()}
         hops = list(self._hops.values())
@@ -218,7 +218,7 @@ class Neighbours(Generic[T]):
         return waiting
 
     def _make_room(self) -> None:
-        """Keep what many destinations bring bounded; packets that wait are kept."""
+        """Limit the number of remembered destinations; packets that wait are kept."""
         known: tuple[Sized, ...] = (self.headers, self._unknown, self._hops, self._seen)
         if all(len(each) < DESTINATIONS for each in known):
             return

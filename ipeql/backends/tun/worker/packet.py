@@ -1,4 +1,4 @@
-"""A packet as the worker handles it: its bytes, where it goes, what it becomes on the wire."""
+"""A packet in the worker: its bytes, its destination, its packets on the wire."""
 
 import struct
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from ipeql.backends.tun.worker.marks import TAG, TAG_AT, TAG_BYTES
 
 _IPV4 = struct.Struct("=BBHHHH12x2s2x4s")
 _IPV6 = struct.Struct("=BBHHHH12x2s10x16s")
-"""The vnet header and, of the IP header behind it, what may be a tag, and the destination."""
+"""The vnet header, a possible tag, and the destination in the IP header."""
 
 _LENGTH = struct.Struct("!H")
 _VERSION = VNET_HEADER.size
@@ -40,12 +40,12 @@ class Packet(NamedTuple):
     marks: tuple[int, int] = UNMARKED
 
     def owned(self) -> "Packet":
-        """Return it with a body of its own rather than a view of the read buffer."""
+        """Return it with a copy of the body instead of a view of the read buffer."""
         return self._replace(body=bytes(self.body))
 
 
 _packet = partial(tuple.__new__, Packet)
-"""Packet() without the Python function that a named tuple's constructor is."""
+"""Packet(), but faster: without the constructor in Python."""
 
 
 def _unmarked(_row: int) -> tuple[int, int]:
@@ -63,7 +63,7 @@ def parse(
     Returns None where it is not an IP packet or its headers do not fit. ``hdr_len`` of the vnet
     header is only a hint (it counts the linear part of the kernel's buffer), so the header's length
     is taken from the transport header, which ``csum_start`` points to on every GSO train. ``marks``
-    says what the tag of a marked packet stands for (``marks.py``).
+    has the mark and priority of a tag (``marks.py``).
     """
     version = buffer[_VERSION] >> 4
     if version == 4 and length >= _IPV4.size:
@@ -85,7 +85,7 @@ def parse(
 
 
 def _is_tagged(body: memoryview, version: int) -> bool:
-    """Say whether the packet is longer than its header says by a tag, for addresses look alike."""
+    """Say whether there is a tag: the packet is longer than its header says, by a tag's length."""
     stated = (
         _LENGTH.unpack_from(body, 2)[0] if version == 4 else _LENGTH.unpack_from(body, 4)[0] + 40
     )
@@ -110,7 +110,7 @@ def _untagged(
 def _train(
     gso_type: int, gso_size: int, transport: int, data_offset: int, length: int
 ) -> tuple[int, int]:
-    """Return the segments of a GSO train and their header's length; 0 segments: it makes no sense.
+    """Return the segments of a GSO train and their header's length; 0 segments: it is not valid.
 
     A flow's trains are mostly alike, and at 20 Gbit/s a microsecond for each counts.
     """

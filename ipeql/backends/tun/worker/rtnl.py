@@ -1,9 +1,9 @@
-"""The worker's view of the kernel: links, next hops and neighbours, over rtnetlink.
+"""Links, next hops and neighbours in the kernel, over rtnetlink.
 
-The worker asks the kernel itself rather than the daemon, because a dead link or a moved neighbour
-must not cost a round trip through another process. Requests are answered by the kernel within the
-system call, so they are made in line. Messages are read and written here with ``struct``: a flood
-of neighbours must not keep the worker from its packets.
+The worker queries the kernel and not the daemon, because a failed link or a moved neighbour must
+not cost a round trip through another process. The kernel answers within the system call, so
+requests are synchronous. Messages are decoded with ``struct``, for speed: many neighbour events
+must not delay packets.
 
 Source: rtnetlink(7); include/uapi/linux/netlink.h, rtnetlink.h, if_link.h and neighbour.h.
 """
@@ -53,9 +53,9 @@ MESSAGE_BYTES = 65536
 
 
 class Link(NamedTuple):
-    """``running``: the link is able to carry packets, as far as the kernel has dealt with it.
+    """``running``: the kernel passes packets to the link.
 
-    ``carrier`` is that of the device now: the kernel may take a second to act on its loss.
+    ``carrier``: the device's carrier now; the kernel may act on its loss up to a second later.
     """
 
     ifindex: int
@@ -67,7 +67,7 @@ class Link(NamedTuple):
 class Neighbour(NamedTuple):
     """``lladdr`` is empty where it is not known, or ``failed`` to resolve.
 
-    ``confirmed``: when it was last heard of, in 1/100 s before now; 0 where it needs no confirming.
+    ``confirmed``: the time since its last confirmation, in 1/100 s; 0 if it needs none.
     """
 
     ifindex: int
@@ -82,7 +82,7 @@ class RouteChanged(NamedTuple):
 
 
 class LostEvents(NamedTuple):
-    """The kernel dropped events: everything learnt from them is in doubt."""
+    """The kernel dropped events: what was learnt from events may be wrong."""
 
 
 Event = Link | Neighbour | RouteChanged | LostEvents
@@ -172,7 +172,7 @@ def _gateway(found: dict[int, bytes]) -> bytes:
 
 
 class Requests:
-    """Questions to the kernel, answered at once."""
+    """Synchronous requests to the kernel."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
@@ -215,7 +215,7 @@ class Requests:
         return Route(_gateway(found) or destination, source, kind == RTN_BROADCAST)
 
     def _configured(self, destination: bytes, ifindex: int) -> dict[int, bytes]:
-        """Return the route as it was configured: an ICMP redirect does not show there."""
+        """Return the route as configured, without the effect of an ICMP redirect."""
         try:
             body = self._route(destination, ifindex, RTM_F_FIB_MATCH)
         except OSError:
@@ -224,7 +224,7 @@ class Requests:
         return {} if RTA_MULTIPATH in found else found
 
     def has_subnet(self, ifindex: int, address: bytes) -> bool:
-        """Say whether ``address`` lies in a subnet of the link's own."""
+        """Say whether ``address`` is in a subnet of the link."""
         try:
             body = self._route(address, ifindex, RTM_F_FIB_MATCH)
         except OSError:

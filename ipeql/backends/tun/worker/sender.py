@@ -1,7 +1,7 @@
-"""Packet sockets: how the worker puts packets on a slave without the kernel routing them again.
+"""Packet sockets: send packets on a slave without another routing decision by the kernel.
 
 Source: packet(7), net/packet/af_packet.c. ``PACKET_VNET_HDR`` makes every packet carry a
-virtio_net_hdr, so a GSO train goes on whole and its checksum is left to the device.
+virtio_net_hdr, so a GSO train is sent as one, and the device computes its checksum.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _ETHERTYPE_ARP, _ARP_ETHERNET, _ARP_REQUEST = 0x0806, 1, 1
 EVERYONE = b"\xff" * 6
 
 SEND_BUFFER = 8 << 20
-"""Asked of the kernel for the socket; a slave's own queue (qdisc) normally fills before it."""
+"""The socket's send buffer; normally a slave's own queue (qdisc) is full before it."""
 
 IPV4 = IPV4LENGTH // 8
 IPV6 = IPV6LENGTH // 8
@@ -37,7 +37,7 @@ ETHERTYPES = {IPV4: 0x0800, IPV6: 0x86DD}
 
 
 def arp_request(mac: bytes, source: bytes, target: bytes, lladdr: bytes = b"") -> bytes:
-    """Return the frame that asks who has ``target``, of everybody or of ``lladdr`` alone.
+    """Return the ARP request for ``target``, as broadcast or to ``lladdr`` alone.
 
     Source: RFC 826; RFC 1122, section 2.3.2.1, for the unicast form.
     """
@@ -58,7 +58,7 @@ def arp_request(mac: bytes, source: bytes, target: bytes, lladdr: bytes = b"") -
 
 
 class Sender:
-    """The way onto one link. ``link_header`` bytes stand before each packet, ``mac`` is the link's.
+    """Sends on one link. ``link_header``: bytes before each packet; ``mac``: the link's address.
 
     ``send[4]`` and ``send[16]`` send an IPv4 or IPv6 packet given as buffers: vnet header, link
     header, packet; OSError as send(2). Raises OSError where the link does not exist.
@@ -94,7 +94,7 @@ class Sender:
         return opened
 
     def solicit(self, frame: bytes) -> None:
-        """Send a frame of our own, which may be lost as any other."""
+        """Send a frame of our own; it may be lost."""
         with contextlib.suppress(OSError):
             self._sockets[0].sendmsg((bytes(VNET_HEADER.size), frame))
 
@@ -105,7 +105,7 @@ class Sender:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, struct.pack("=I", priority))
 
     def queued_bytes(self) -> int:
-        """Return what the link's queue and driver still hold of us, in bytes of kernel memory."""
+        """Return our bytes of kernel memory that the link's queue and driver have not sent."""
         total = 0
         for each in self._sockets:
             fcntl.ioctl(each.fileno(), SIOCOUTQ, self._queued)
@@ -113,7 +113,7 @@ class Sender:
         return total
 
     def close(self) -> None:
-        """Close the sockets; what the link's queue holds is still sent."""
+        """Close the sockets; packets in the link's queue are still sent."""
         for each in self._sockets:
             each.close()
 
@@ -121,8 +121,8 @@ class Sender:
 def _receive_nothing(receiver: socket.socket) -> None:
     """Attach the classic BPF program ``ret 0``.
 
-    A socket bound to a protocol, which a link without header needs to tell IPv4 from IPv6, would
-    otherwise also receive.
+    A link without header needs a socket bound to a protocol, to distinguish IPv4 and IPv6. Such a
+    socket would otherwise also receive.
     """
     program = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))
     filter_ = struct.pack("@HP", 1, ctypes.addressof(program))

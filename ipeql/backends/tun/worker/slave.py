@@ -1,4 +1,4 @@
-"""One slave in the worker: what it sends, what it holds back, what it counts."""
+"""One slave in the worker: sends, holds and counts packets."""
 
 import errno
 from collections import Counter, deque
@@ -14,33 +14,33 @@ from ipeql.methods.virtual_queue import NSPB_SHIFT, nanoseconds_per_byte
 from ipeql.state import ETHERNET_HEADER, SlaveRow, SlaveStatistics
 
 HELD_BYTES = 64 << 20
-"""Upper bound of what one slave holds back, whatever queue-limit and max-hold allow."""
+"""Upper bound of the held packets of one slave, in addition to queue-limit and max-hold."""
 
 LEAD = 2 * 10**6
-"""How early, ns, a packet is handed over that queues behind another of its slave anyway.
+"""How early, ns, a packet is handed over that follows another packet of its slave without a gap.
 
-It leaves no earlier for that, but a wake-up that comes late, by less than this, does not leave the
-line idle. At a bandwidth stated exactly, idle time is never made up for, and the slaves would drift
-apart by as much as each has ever been late.
+It is not sent earlier for that. But the line does not become idle if the worker wakes up late by
+less than this. If the bandwidth is stated exactly, the line can never catch up after idle time, and
+the slaves would drift apart by the longest delay of each.
 """
 
 CARRIER_NS = 10**6
-"""How long a link that refuses packets is taken for a full one before its carrier is looked at."""
+"""How long a link that refuses packets counts as full before its carrier is checked."""
 
 _GONE = frozenset((errno.ENETDOWN, errno.ENXIO, errno.ENODEV))
 _FULL = frozenset((errno.EAGAIN, errno.ENOBUFS))
 
 
 class LinkGoneError(Exception):
-    """The link went down under the packet, which belongs to another slave now."""
+    """The link went down, so the packet has to be sent by another slave."""
 
 
 class Slave:
     """Sends over one link. Raises OSError where the link does not exist.
 
     ``running``: the link is up and has carrier, as the worker itself sees it. ``bytes``: what it
-    has sent. ``held``: packets
-    that ``bw_lag_eq`` keeps back, each with the time to send it (ns, monotonic), in order.
+    has sent. ``held``: the held packets of ``bw_lag_eq``, each with the time to send it (ns,
+    monotonic), in order.
     """
 
     def __init__(self, row: SlaveRow, bundle_ifindex: int, requests: Requests) -> None:
@@ -60,7 +60,7 @@ class Slave:
         self.set_row(row)
 
     def set_row(self, row: SlaveRow) -> list[Packet]:
-        """Take over new parameters; return packets that waited for a next hop and must go anew."""
+        """Take over new parameters; return packets that waited for a next hop, to be placed again."""
         self.row = self._neighbours.row = row
         self._nspb = nanoseconds_per_byte(row.bandwidth) if row.bandwidth else 0
         return self.forget_neighbours()
@@ -76,7 +76,7 @@ class Slave:
         return changed
 
     def look(self) -> bool:
-        """Look at the link rather than wait for an event; return as ``follow``."""
+        """Read the link's state instead of waiting for an event; return as ``follow``."""
         return self.follow(self._requests.link(self.row.ifindex))
 
     @property
@@ -155,10 +155,10 @@ class Slave:
     def _sent_again(
         self, error: OSError, buffers: tuple[bytes | memoryview, ...], destination: bytes
     ) -> OSError | None:
-        """Find out what a refusal means; None: the packet is sent after all.
+        """Find the meaning of a refusal; None: the packet is sent after all.
 
-        A socket first reports the error it has kept since its link went down, which says nothing
-        of the link now. A device that takes no packet may have no carrier: the kernel acts on that
+        A socket first reports the error it has kept since its link went down, although the link may
+        be up now. A device that takes no packet may have no carrier: the kernel acts on that
         up to a second later (net/core/link_watch.c).
         """
         if error.errno in _GONE:
@@ -223,7 +223,7 @@ class Slave:
         )
 
     def close(self) -> None:
-        """Close the sockets; what the link's own queue holds is still sent."""
+        """Close the sockets; packets in the link's own queue are still sent."""
         self._sender.close()
 
 
@@ -237,7 +237,7 @@ def _reason(error: OSError) -> str:
 
 @lru_cache
 def _shifted(vnet: bytes, header: int) -> bytes:
-    """Move the offsets of a vnet header behind the link header that now stands first."""
+    """Add the length of the link header to the offsets of a vnet header."""
     flags, gso_type, hdr_len, gso_size, csum_start, csum_offset = VNET_HEADER.unpack(vnet)
     linear = ETHERNET_HEADER + (header or hdr_len)
     return VNET_HEADER.pack(

@@ -1,4 +1,4 @@
-"""The decision at work: every packet gets its slave, now or later, whatever happens meanwhile."""
+"""Sends every packet by the slave that the method picks, now or when it is due."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -23,16 +23,16 @@ from ipeql.methods import METHODS, Arrival, Scheduler, create
 from ipeql.state import BundleStatistics, BundleTable
 
 GROUPS, GROUP6 = 0xE0, 0xFF
-"""First byte of the address of a group or of all: from GROUPS on in IPv4, GROUP6 in IPv6."""
+"""First byte of a multicast or broadcast address: from GROUPS on in IPv4, GROUP6 in IPv6."""
 
 
 class Striper:
     """The slaves of one bundle and the method that chooses among them.
 
     ``table`` is what ``configure`` was given last, None before. A packet leaves ``place`` sent,
-    held, waiting for its next hop, or counted as dropped; a slave that leaves the set gives back
-    what it had not sent, and the others take it. ``_settled`` are the destinations whose next hop
-    every usable slave knows.
+    held, waiting for its next hop, or counted as dropped; the packets that a slave has not sent
+    when it leaves the set are placed again. ``_settled`` are the destinations whose next hop every
+    usable slave knows.
     """
 
     def __init__(self, bundle_ifindex: int, requests: Requests, events: Events) -> None:
@@ -136,10 +136,10 @@ class Striper:
         self.dropped["no_slave"] += packet.segments
 
     def _ready(self, destination: bytes) -> int:
-        """Return the usable slaves that know their next hop; where none does, all of them.
+        """Return the usable slaves that know their next hop; if none does, all usable slaves.
 
-        All are asked, so each resolves it from the first packet on. A packet that waited a round
-        trip for that would come late, and an eager TCP would take the later ones for a loss.
+        Every slave is queried, so each resolves its next hop from the first packet on. A packet
+        that waited a round trip for that would be late, and TCP would take it for lost.
         """
         ready = sum(
             1 << index
@@ -165,7 +165,7 @@ class Striper:
         return min((slave.held[0][0] for slave in self._slaves if slave.held), default=None)
 
     def react(self, event: Event) -> None:
-        """Follow the kernel: links that go and come, neighbours, routes, or lost events."""
+        """Handle events of the kernel: links, neighbours, routes, or lost events."""
         match event:
             case Link():
                 for slave in self._slaves:
@@ -183,7 +183,7 @@ class Striper:
                 self._update_usable(self._forget_neighbours())
 
     def every_second(self, now: int) -> None:
-        """Measure rates, confirm neighbours, and look after links that seem down; ``now``: ns."""
+        """Measure rates, confirm neighbours, and check links that seem down; ``now``: ns."""
         sample = Sample(now, {slave.row.ifindex: slave.bytes for slave in self._slaves})
         self._rates, self._sample = rates(self._sample, sample), sample
         down = [slave for slave in self._slaves if not slave.running]
@@ -218,7 +218,7 @@ class Striper:
         self._update_usable([])
 
     def _update_usable(self, waiting: list[Packet]) -> None:
-        """Tell the method which slaves count, and place anew what the others had not sent."""
+        """Give the method the usable slaves, and place again what the other slaves had not sent."""
         self._settled.clear()
         self._usable = sum(1 << index for index, slave in enumerate(self._slaves) if slave.usable)
         self._scheduler.set_usable(self._usable)
