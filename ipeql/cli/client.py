@@ -1,4 +1,4 @@
-"""The daemon's other end: what a command asks it, over the control socket.
+"""The requests of the command to the daemon, over the control socket.
 
 ``ipeql.api.control`` describes the protocol. Every error leaves as ``IpeqlError`` with the exit
 status that the daemon gave it; NotRunningError when nobody answers.
@@ -76,7 +76,7 @@ def _connection(timeout: float) -> Iterator[socket.socket]:
 
 
 def _connect(path: Path, timeout: float) -> socket.socket:
-    """Return a connection to the daemon, root's by the socket that is root's alone; OSError."""
+    """Return a connection to the daemon; for root by the socket for root alone. OSError."""
     if os.geteuid() == 0:
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # an earlier version
             return _connect_to(root_only(path), timeout)
@@ -104,7 +104,7 @@ def _connect_to(path: Path, timeout: float) -> socket.socket:
 
 def _send(connection: socket.socket, method: str, parameters: Mapping[str, object]) -> None:
     request = {"method": method, "parameters": parameters}
-    with contextlib.suppress(BrokenPipeError):  # refused unread: the answer is there already
+    with contextlib.suppress(BrokenPipeError):  # refused; the answer is there
         connection.sendall(json.dumps(request).encode() + b"\n")
 
 

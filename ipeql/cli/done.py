@@ -12,7 +12,7 @@ from ipeql.plan import traffic
 _FAILURES = {Code.APPLY_FAILED, Code.NOT_IN_SYNC, Code.UNDO_FAILED, Code.BACKEND_LOST}
 
 ONLY_TOLD = traffic.CODES - {Code.FILTER_REFUSED}
-"""What was asked for is applied all the same: a reload does not fail for these."""
+"""The configuration is applied in spite of these: a reload does not fail."""
 
 
 def show_changes(settings: Settings, shown: dict[str, Any]) -> ExitCode:

@@ -1,7 +1,7 @@
-"""What the command does itself where no daemon runs: read the kernel and the dataplanes, or a pass.
+"""The command without a daemon: reads the kernel and the dataplanes, or runs a pass.
 
-A dataplane that lives in the daemon's own processes goes on when the daemon dies and can be read
-and reconfigured, but only the daemon starts one.
+The workers of the tun dataplane continue without the daemon. The command can read and configure
+them, but only the daemon starts one.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ def by_label(desired: DesiredState, change: Change) -> Change:
 def apply(desired: DesiredState) -> dict[str, Any]:
     """Run one pass and return what it changed.
 
-    Raises NotRunningError where that would take a dataplane which only the daemon can start.
+    NotRunningError: it would need a dataplane that only the daemon can start.
     """
     return asyncio.run(_apply(desired))
 

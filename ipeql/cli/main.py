@@ -1,4 +1,4 @@
-"""The command's frame: its verbs, and how every error ends."""
+"""The command: its verbs, and the output of every error."""
 
 import json
 import sys
@@ -56,7 +56,7 @@ for verb in (*_READING, *_CHANGING):
 
 
 def main() -> None:
-    """Run the command and exit with its status; a fault ends as a message, never a traceback."""
+    """Run the command and exit with its status; a bug prints a message, never a traceback."""
     settings = Settings()
     try:
         ipeql(prog_name="ipeql", obj=settings)

@@ -18,7 +18,7 @@ COMPLETION_TIMEOUT_S = 1.0
 def complete(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> "list[str | CompletionItem]":
-    """Offer the bundles of the daemon, or of the files; nothing where neither can be read."""
+    """Return the bundles of the daemon, or of the files; nothing if neither can be read."""
     with contextlib.suppress(IpeqlError, OSError):
         known = _known(context.ensure_object(Settings))
         return [name for name in known if name.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""What the verbs print with: JSON on stdout, remarks on stderr."""
+"""Output of the verbs: JSON on stdout, remarks on stderr."""
 
 import json
 import os
@@ -13,7 +13,7 @@ def print_json(shown: dict[str, Any]) -> None:
 
 
 def remark(text: str) -> None:
-    """Say something on stderr that is not the data asked for."""
+    """Print a remark on stderr, beside the data."""
     click.echo(f"ipeql: {text}", err=True)
 
 

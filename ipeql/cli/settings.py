@@ -15,7 +15,7 @@ _Command = TypeVar("_Command", bound=Callable[..., object])
 
 @dataclass
 class Settings:
-    """What the global options say."""
+    """The values of the global options."""
 
     json: bool = False
     config: Path | None = None
@@ -28,7 +28,7 @@ class Settings:
         return (self.config,) if self.config else SEARCH_PATH
 
     def load(self) -> "DesiredState":
-        """Read the configuration as the daemon would; ConfigError has all that is wrong with it."""
+        """Read the configuration as the daemon would; ConfigError has all mistakes."""
         from ipeql.api.control import runtime_directory
         from ipeql.config import Layers
 

@@ -1,4 +1,4 @@
-"""The configuration: strict YAML files in, one DesiredState or all their problems out."""
+"""The configuration: from strict YAML files to one DesiredState, or to all their problems."""
 
 from ipeql.config.changes.change import parse_change
 from ipeql.config.changes.layers import Layers, with_remarks

@@ -1,4 +1,4 @@
-"""From files to the desired state, or to everything that is wrong with them."""
+"""From files to the desired state, or to all their mistakes."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ MOST_PROBLEMS = 20
 
 
 class Found(NamedTuple):
-    """What files say: ``desired`` by those without a mistake, and every mistake of the others."""
+    """The content of files: ``desired`` from those without mistakes; the mistakes of the others."""
 
     desired: DesiredState
     problems: tuple[Problem, ...]
@@ -88,7 +88,7 @@ def _in_order(document: Document) -> list[Problem]:
 def _content(document: Document) -> tuple[list[BundleSpec], list[Placed]]:
     """Return the bundles and changes of ``document``, its problems reported.
 
-    What is wrong in one place is left out, so that the rest can still be checked as a whole.
+    A value with a mistake is left out, so that the rest can still be checked as a whole.
     """
     if document.data is None:
         return [], []
@@ -121,7 +121,7 @@ def _usable(data: object, wrong: list[Path]) -> dict[str, Bundle]:
             by_bundle[str(path[1])].append(path[2:])
     usable = {}
     for name, keys in bundles_in(data):
-        # Without its method or its slaves there is nothing more to say about a bundle.
+        # Without its method or its slaves a bundle is not checked further.
         with suppress(ValidationError):
             usable[name] = Bundle.model_validate(_without(keys, by_bundle[name]))
     return usable

@@ -1,1 +1,1 @@
-"""What people and programs are shown, as data: status, configuration, plan, transitions. Pure."""
+"""The output for people and programs, as data: status, configuration, plan, transitions. Pure."""

@@ -43,7 +43,7 @@ def describe(
     """Return the status document.
 
     ``statistics`` is by bundle name. A problem is shown with the bundle it names, or at the top
-    where it names none, such as a refused reload. ``daemon``: one looks after the bundles.
+    where it names none, such as a refused reload. ``daemon``: one is running.
     ``changed_files``: those of the configuration that have changed since they were read.
     ``waiting``: bundles that no pass has come to yet. Pure.
     """

@@ -1,8 +1,8 @@
 """Carrier and admin state, with a hold-off for slaves that come back.
 
-A dead link costs packets at once, so a fault counts at once; a link that has just come back may be
-flapping, so it has to stay for :data:`HOLD_OFF` before it carries packets again. The bonding
-driver's ``updelay`` is the same idea, its last-resort rule included
+A failed link loses packets at once, so a failure counts at once. A link that has just come back may
+be flapping, so it has to stay up for :data:`HOLD_OFF` before it is used again. The bonding driver's
+``updelay`` does the same, with the same last-resort rule
 (Documentation/networking/bonding.rst: "updelay is ignored" when no link is left).
 """
 
@@ -14,7 +14,7 @@ from ipeql.health.source import Opinion, Seen, Slave
 from ipeql.state import Link
 
 HOLD_OFF = 10**9
-"""How long, in ns, a slave that was lost has to be back before it is used again."""
+"""How long, in ns, a slave that was lost has to be up before it is used again."""
 
 ADMIN_DOWN = Opinion("admin-down", "the link is set down")
 NO_CARRIER = Opinion("no-carrier", "no signal on the link")
@@ -30,11 +30,11 @@ def objection(link: Link) -> Opinion | None:
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """The judge of carrier.
+    """The source for the carrier.
 
     - Admin-down or without carrier: not usable, at once.
-    - Back after it was lost: held off, and anew each time it is lost again. A slave that has not
-      been usable before is not coming back; it is used as soon as it can be.
+    - Back after it was lost: held off, each time again. A slave that has not been usable before is
+      not coming back; it is used at once.
     - A slave that is gone is forgotten: if it returns, it is new.
 
     ``usable_from``: the time (ns) from which a slave may be used; None while it is lost.
@@ -43,7 +43,7 @@ class Carrier:
     usable_from: Mapping[Slave, int | None] = field(default_factory=dict)
 
     def judge(self, now: int, seen: Seen) -> tuple[Self, dict[Slave, Opinion]]:
-        """Return what is remembered from now on, and the slaves that are not to be used."""
+        """Return the next value, and the objections."""
         usable_from: dict[Slave, int | None] = {}
         opinions: dict[Slave, Opinion] = {}
         for bundle, links in seen.slaves.items():

@@ -1,4 +1,4 @@
-"""One verdict on each slave, from what all sources say."""
+"""One verdict on each slave, from the objections of all sources."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ipeql.state import Verdict
 class Judgement(NamedTuple):
     """``verdicts`` on every slave, and when (ns) one changes by itself, or None.
 
-    ``health``: what to judge with next; whoever only looks drops it.
+    ``health``: the value for the next judgement; a dry run discards it.
     """
 
     health: "Health"
@@ -21,7 +21,7 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The sources with what they remember.
+    """The sources with their state.
 
     - A slave is usable where no source objects. The first source that objects gives the reason.
     - Where no slave of a bundle is usable, one is released to which all objections are
@@ -36,7 +36,7 @@ class Health:
     def judge(self, now: int, seen: Seen) -> Judgement:
         """Return the verdicts at ``now`` (ns of one monotonic clock); this object stays as it is.
 
-        Asked twice at one time, it answers the same.
+        Two calls with the same ``now`` give the same result.
         """
         sources: list[Source] = []
         against: dict[Slave, list[Opinion]] = {}

@@ -1,7 +1,7 @@
-"""The contract of a health source.
+"""The interface of a health source.
 
-A source is a frozen value: what it remembers are its fields. Judging returns the next value and
-changes nothing, so a dry run judges and forgets the result.
+A source is a frozen value; its state is in its fields. Judging returns the next value and changes
+nothing, so a dry run judges and discards the result.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What a source says against the use of one slave.
+    """The objection of a source to one slave.
 
     ``reason``: one word for programs, the slave's state in ``ipeql status``. ``detail``: the same
     in a few words for people. ``until``: when the objection ends by itself, ns, or None.
-    ``last_resort``: use the slave all the same where its bundle has no other; needs ``until``.
+    ``last_resort``: the slave may be used if its bundle has no other; needs ``until``.
     """
 
     reason: str
@@ -42,6 +42,7 @@ class Source(Protocol):
     def judge(self, now: int, seen: Seen) -> tuple[Self, dict[Slave, Opinion]]:
         """Return the source as it is after this, and the slaves it objects to.
 
-        ``now``: ns on one monotonic clock, the caller's. Asked twice at one time, it says the same.
+        ``now``: ns on one monotonic clock, the caller's. Two calls with the same ``now`` give the
+        same result.
         """
         ...

@@ -1,4 +1,4 @@
-"""auto_bw: the shortest real queue; whatever drains faster gets more."""
+"""auto_bw: the shortest real queue; a slave that drains faster gets more."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -20,7 +20,7 @@ class AutoBw(Scheduler):
         self._order = [i for i in lag_order(self._slaves) if i in usable]
 
     def pick(self, arrival: Arrival) -> Decision:
-        """Take the slave with the fewest packets not yet sent, by its own device's word."""
+        """Take the slave whose device has the fewest packets not yet sent."""
         now, queued = arrival.now, arrival.queued
         if not self._order:
             return Decision(None, now, "no_slave")

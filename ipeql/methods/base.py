@@ -1,8 +1,8 @@
 """What every striping method shares: its slaves, the usable set, the order by lag.
 
 docs/methods.md is the contract; these classes are its reference implementation. All arithmetic is
-integer and stays within 64 bits, so that the C twins agree to the bit. Units: rates bit/s, times
-ns, lengths bytes.
+integer and stays within 64 bits, so that the C versions give the same results. Units: rates bit/s,
+times ns, lengths bytes.
 """
 
 from abc import ABC, abstractmethod
@@ -57,12 +57,12 @@ class Decision(NamedTuple):
 
 
 class Scheduler(ABC):
-    """A striping method at work over one slave table; slaves are known by their index in it.
+    """The state of a striping method over one slave table; slaves are known by their index in it.
 
     What is particular to a method is data on its class, which every dataplane reads. ``needs``:
     which of ``bandwidth`` and ``lag`` every slave has to give. ``parameters``: the keyword
     arguments the method takes beside the slaves; ``times``: those that are times in ns. ``holds``:
-    it may have packets wait for their release. ``reads_queues``: ``pick`` needs ``queued``.
+    it may hold packets until their release. ``reads_queues``: ``pick`` needs ``queued``.
     """
 
     name: ClassVar[str]

@@ -47,7 +47,7 @@ class BwLagEq(VirtualQueues):
         self._hold = {i: longest - lags[i] for i in paths}
 
     def pick(self, arrival: Arrival) -> Decision:
-        """Take the slave that has sent the packet first; hold it for what others lag more."""
+        """Take the slave that has sent the packet first; hold it to match the largest lag."""
         now, length, segments, header, _ = arrival
         if not self._paths:
             return Decision(None, now, "no_slave")

@@ -1,4 +1,4 @@
-"""bw_load: shares in proportion to bandwidth, spread as evenly as can be."""
+"""bw_load: shares in proportion to bandwidth, distributed evenly."""
 
 from collections.abc import Sequence
 from typing import ClassVar

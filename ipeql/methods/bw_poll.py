@@ -1,4 +1,4 @@
-"""bw_poll: bw_load that forgets, so that a pause is followed by the fastest slave."""
+"""bw_poll: bw_load with decay, so that after a pause the fastest slave is next."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -10,7 +10,7 @@ BITS_NS = 8 * 10**9
 """bit/s x ns in one byte."""
 
 PACKET = 1500
-"""Bytes that one packet stands for where packets are counted."""
+"""Bytes that count for one packet if packets are counted."""
 
 
 class BwPoll(BwLoad):

@@ -7,7 +7,7 @@ from ipeql.methods.base import ALL, Arrival, Decision, Scheduler, SlaveParameter
 
 
 class RoundRobin(Scheduler):
-    """Round robin over the usable slaves alone, so that a dead one's turns go to all the others.
+    """Round robin over the usable slaves, so that the turns of an unusable one go to all others.
 
     Stays ``packets_per_slave`` packets on each. Source: docs/methods.md, round_robin.
     """
@@ -43,7 +43,7 @@ class RoundRobin(Scheduler):
         return Decision(self._last, now)
 
     def inherit(self, previous: Scheduler, origins: Sequence[int | None]) -> None:
-        """Go on after the slave that was last, or after the nearest before it that stays."""
+        """Continue after the slave that was last, or after the nearest before it that stays."""
         if not isinstance(previous, RoundRobin):
             return
         count = len(previous._slaves)

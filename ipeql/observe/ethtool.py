@@ -1,7 +1,7 @@
 """A link's driver and speed, by the ethtool ioctl.
 
-An ioctl uses the caller's
-network namespace; it costs about 4 us.
+An ioctl uses the caller's network namespace, unlike /sys/class/net, which shows the namespace in
+which it was mounted. It costs about 4 us.
 """
 
 import array

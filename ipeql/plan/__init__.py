@@ -1,4 +1,4 @@
-"""What has to change, as data: pure decisions from what is wanted and what is there."""
+"""The changes to make, as data: pure decisions from the desired and the observed state."""
 
 from ipeql.plan.actions import (
     Action,

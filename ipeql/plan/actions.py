@@ -1,4 +1,4 @@
-"""The changes IPEQL makes, as data; ``ipeql.apply`` carries them out.
+"""The changes that IPEQL makes, as data; ``ipeql.apply`` does them.
 
 An action on a bundle's device names it by the bundle's name, since the device may not exist yet; an
 action on a slave names it by ifindex. ``str(action)`` is one line for people; it begins with ``+``,
@@ -27,9 +27,9 @@ def _plain(value: object) -> object:
 class Action:
     """One change for one bundle.
 
-    ``essential``: without it the bundle would not carry its traffic, or carry it wrongly. Where an
-    essential action is refused, the bundle goes back to what it was. Any other refusal is a problem
-    of that one object: the rest is applied.
+    ``essential``: without it the bundle would not carry its traffic, or carry it wrongly. If an
+    essential action is refused, the bundle is rolled back. Any other refusal is a problem of that
+    one object, and the rest is applied.
     """
 
     essential: ClassVar[bool] = False
@@ -61,8 +61,8 @@ class CreateBundle(Action):
 class DestroyBundle(Action):
     """Remove the device; its addresses and routes go with it.
 
-    ``backend`` None: no dataplane knows it, only our mark on the device is left. ``restore``: what
-    would bring the bundle back as it was.
+    ``backend`` None: no dataplane knows it, only our mark on the device is left. ``restore``: the
+    actions that would make the bundle again as it was.
     """
 
     essential: ClassVar[bool] = True
@@ -101,7 +101,7 @@ class PrepareSlave(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetFilter(Action):
-    """Set a slave's reverse path filter, and remember how it was.
+    """Set a slave's reverse path filter, and remember its earlier value.
 
     ``before``: as observed. ``after``: a value of ``rp_filter`` that lets in what arrives for the
     bundle's addresses (RFC 3704, 2.2 and 2.4).
@@ -121,7 +121,7 @@ class SetFilter(Action):
 class ReleaseSlave(Action):
     """Restore the slave's reverse path filter and forget it; it stays up.
 
-    By the time a slave is freed, others may have come to use it.
+    It stays up because others may use it by then.
     """
 
     ifindex: int
@@ -133,7 +133,7 @@ class ReleaseSlave(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenameDevice(Action):
-    """Give our device the bundle's name again; ``before``: the one that it got from somebody."""
+    """Give our device the bundle's name again; ``before``: the name that somebody gave it."""
 
     before: str
 
@@ -180,7 +180,7 @@ class SetUp(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetCarrier(Action):
-    """Give the device a carrier or take it, so that routes can follow."""
+    """Set the device's carrier, which decides whether its routes are used."""
 
     carrier: bool
 

@@ -7,7 +7,7 @@ from ipeql.state import BundleSpec, Capabilities
 
 
 class Choice(NamedTuple):
-    """The backend's name, or None where none can do it, and the reason for people."""
+    """The backend's name, or None if none supports the bundle, and the reason for people."""
 
     backend: str | None
     reason: str
@@ -31,10 +31,11 @@ def _why(lacking: str, able: Capabilities) -> str:
 def choose_backend(
     spec: BundleSpec, capabilities: Mapping[str, Capabilities], running: str | None = None
 ) -> Choice:
-    """Return the backend that ``spec`` names, or for ``auto`` the highest ranked that can do it.
+    """Return the backend that ``spec`` names, or for ``auto`` the highest ranked that supports it.
 
-    ``running``: the one that carries the bundle now. With ``auto`` it stays while it can, because
-    another one means another device, and that costs packets (docs/adr/0011-auto-stays.md).
+    ``running``: the one that carries the bundle now. With ``auto`` it stays if it supports the
+    bundle: another backend means another device, and that loses packets
+    (docs/adr/0011-auto-stays.md).
     """
     ranked = sorted(capabilities.values(), key=lambda able: (-able.rank, able.backend))
     if spec.backend != "auto":

@@ -1,4 +1,4 @@
-"""What a bundle's device lacks: up, MTU, train limit, addresses, routes."""
+"""The differences of a bundle's device: up, MTU, train limit, addresses, routes."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -18,18 +18,18 @@ from ipeql.plan.actions import (
 from ipeql.state import MAX_TRAIN, Interface, Link, ObservedState, RouteSpec
 
 _DEFAULT_METRIC = {4: 0, 6: 1024}
-"""What the kernel takes for a route without one: IP6_RT_PRIO_USER for IPv6 (net/ip6_route.h)."""
+"""The kernel's metric for a route without one: IP6_RT_PRIO_USER for IPv6 (net/ip6_route.h)."""
 
 
 _CARRIER_CAN_BE_SET = ("dummy", "tun")
-"""Drivers with ndo_change_carrier. ifb and bridge have none; the module's device follows itself."""
+"""Drivers with ndo_change_carrier. ifb and bridge have none; the module sets its own."""
 
 
 class Device(NamedTuple):
     """What the plan compares of a bundle's device. ``mtu`` None: as it is.
 
-    ``addresses``: ours. ``foreign``: those that others put there. ``carrier`` None: not known, as
-    of a device that is down, or not for the plan to set.
+    ``addresses``: ours. ``foreign``: those that others put there. ``carrier`` None: not known,
+    because the device is down, or not set by the plan.
     """
 
     mtu: int | None = None
@@ -52,7 +52,7 @@ def with_metric(route: RouteSpec) -> RouteSpec:
 
 
 def observe_device(link: Link | None, observed: ObservedState) -> Device:
-    """Return what is there of a device, in a stable order."""
+    """Return the observed state of a device, in a stable order."""
     if link is None:
         return ABSENT
     addresses = sorted(link.own_addresses, key=lambda address: (address.version, address))
@@ -74,9 +74,9 @@ def observe_device(link: Link | None, observed: ObservedState) -> Device:
 
 
 def device_actions(bundle: str, wanted: Device, present: Device) -> Iterator[Action]:
-    """Yield what the device lacks.
+    """Yield the actions for the differences.
 
-    Being up is essential and goes first.
+    Setting the device up is essential and comes first.
     """
     if wanted.up and not present.up:
         yield SetUp(bundle=bundle)
@@ -93,8 +93,9 @@ def device_actions(bundle: str, wanted: Device, present: Device) -> Iterator[Act
 def _addresses(bundle: str, wanted: tuple[Interface, ...], present: Device) -> Iterator[Action]:
     """Yield the changes of addresses.
 
-    A new address goes before the removal of an old one, so that the subnet they share stays
-    reachable. But IPv6 has an address only once: with another prefix length it has to go first.
+    New addresses are added before old ones are removed, so that their common subnet stays
+    reachable. But an IPv6 address exists only once: to change its prefix length, it is removed
+    first.
     """
     missing = [
         address

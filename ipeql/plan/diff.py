@@ -1,4 +1,4 @@
-"""The plan: what turns the observed state into the desired one."""
+"""The plan: the actions that turn the observed state into the desired one."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from ipeql.state import AUTO, BundleSpec, DesiredState, Link, ObservedState
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything to do, bundle by bundle in order, and what stands in the way of the rest."""
+    """The actions, bundle by bundle in order, and the problems that prevent others."""
 
     actions: tuple[Action, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -38,12 +38,11 @@ class Plan:
 
 
 def plan(desired: DesiredState, observed: ObservedState) -> Plan:
-    """Return the actions that lead from ``observed`` to ``desired``; none where nothing differs.
+    """Return the actions that lead from ``observed`` to ``desired``; none if nothing differs.
 
-    Bundles that are no longer wanted come first, so that what they held is free for the others.
-    None is removed while a file cannot be used: it may be wanted there. A bundle that cannot be
-    served keeps running as it is, and its problem says why. What does not carry our mark is never
-    touched.
+    Bundles that are no longer wanted come first, so that their slaves are free for the others. No
+    bundle is removed while a file cannot be used: that file may define it. A bundle that no backend
+    supports stays as it is, with a problem. Devices without our mark are never changed.
     """
     names = {link.name: link for link in observed.links.values()}
     ours = {link.owner: link for link in observed.links.values() if link.owner}
@@ -74,7 +73,7 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
 
 
 def _present(observed: ObservedState) -> set[str]:
-    """Return the bundles of which anything is there."""
+    """Return the bundles of which a device, a dataplane or a slave is there."""
     ours = {link.owner for link in observed.links.values() if link.owner}
     return ours | observed.bundles.keys() | {bundle for bundle, _ in observed.prepared}
 
@@ -114,7 +113,7 @@ def _bundle(
         addresses=spec.addresses,
         routes=routes,
         carrier=any(row.usable for row in table.slaves)
-        # A loop is not mended by taking the routes away that make it, and giving them back.
+        # Without carrier the routes of a loop would go, and the loop with them: it would flap.
         or any(comes_back(slave.link, link) for slave in slaves),
     )
     yield from device_actions(spec.name, wanted, observe_device(link, observed))

@@ -22,7 +22,7 @@ from ipeql.state import (
 _ARPHRD_LOOPBACK = 772
 
 QUEUED_PACKETS = 4
-"""The largest ones, of the slowest slave, for which there is always room in the virtual queues."""
+"""The virtual queues always have room for so many of the largest packets of the slowest slave."""
 
 
 _GIVEN = {field.name for field in fields(SlaveSpec)} & {field.name for field in fields(SlaveRow)}
@@ -30,14 +30,14 @@ _GIVEN = {field.name for field in fields(SlaveSpec)} & {field.name for field in 
 
 
 class Member(NamedTuple):
-    """A link and the entry of ``slaves`` that means it."""
+    """A link and its entry of ``slaves``."""
 
     spec: SlaveSpec
     link: Link
 
 
 class Enslaved(NamedTuple):
-    """The table of a bundle's present slaves, those that are in it, and why others are not."""
+    """The table of a bundle's present slaves, the slaves in it, and why others are not in it."""
 
     table: BundleTable
     slaves: list[Member]
@@ -51,8 +51,8 @@ def members(
 ) -> dict[str, list[Member]]:
     """Return every bundle's present slaves in configured order, by the bundle's name.
 
-    A match stands for all links it fits, sorted by name. An exact name anywhere goes before a
-    match, an earlier match before a later one. Bundles' devices and the loopback are never slaves,
+    A match means all links that fit it, sorted by name. An exact name has precedence over every
+    match, an earlier match over a later one. Bundles' devices and the loopback are never slaves,
     nor are the slaves, by ``prepared``, of a bundle whose file cannot be used.
     """
     kept = {
@@ -97,7 +97,7 @@ def members(
 def enslave(spec: BundleSpec, present: list[Member], observed: ObservedState) -> Enslaved:
     """Resolve everything about the members ``present`` to the numbers a dataplane works with.
 
-    A driver that knows no speed without carrier leaves the slave the bandwidth it runs with.
+    If a driver reports no speed, for example without carrier, the present bandwidth is kept.
     """
     running, device = observed.bundles.get(spec.name), observed.device(spec.name)
     carried = running.table.slaves if running and running.table else ()
@@ -130,7 +130,7 @@ def enslave(spec: BundleSpec, present: list[Member], observed: ObservedState) ->
 def _parameters(spec: BundleSpec, slaves: list[Member], rows: list[SlaveRow]) -> Parameters:
     """Return the method's parameters, ``queue-limit`` long enough for slow slaves unless given.
 
-    bw_lag_eq turns to a slave only when all faster ones have as much to send as it needs for one
+    bw_lag_eq uses a slave only when every faster one has as much to send as this one needs for a
     packet (docs/adr/0014-slow-lines.md).
     """
     given = dict(spec.parameters)
@@ -162,7 +162,7 @@ def _row(
 def comes_back(link: Link, device: Link | None) -> bool:
     """Say whether the packets that a slave sends, a tunnel, come back into the bundle's device.
 
-    Such a slave is not used: each packet would make another one without end.
+    Such a slave is not used: each packet would make another one, endlessly.
     """
     return device is not None and device.ifindex in (link.leaves_by, link.lower)
 

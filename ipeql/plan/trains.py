@@ -7,8 +7,8 @@ FULL_PACKET = 1500
 TRAIN_NS = 10**6
 """Line time of the longest train on the slowest slave.
 
-While a train occupies one slave the others overtake it, and the receiver takes for lost what is
-late: two links of 20 Mbit/s with whole 64 KiB trains, 26 ms each, gave 0.95 of their sum, and 1.00
+While a train occupies one slave the others overtake it, and the receiver takes late packets for
+lost: two links of 20 Mbit/s with whole 64 KiB trains, 26 ms each, gave 0.95 of their sum, and 1.00
 with trains of one packet. TCP itself sizes its trains to 1 ms (net/ipv4/tcp_output.c,
 tcp_tso_autosize).
 """

@@ -1,4 +1,4 @@
-"""How an action is taken back where an essential one after it is refused."""
+"""The undo of an action, for when an essential action after it is refused."""
 
 from ipeql.plan.actions import (
     Action,
@@ -13,9 +13,9 @@ from ipeql.plan.actions import (
 def undo(action: Action) -> tuple[Action, ...]:
     """Return what restores the state from before ``action``, in order.
 
-    Only what comes before an essential action is ever undone; see ``Action.essential``. What was
-    there before is left: a device that was only revived, a slave that was enslaved already. A link
-    that was set up stays up, since others may have come to use it.
+    Only actions before an essential one are ever undone; see ``Action.essential``. A device that
+    was only revived stays, and a slave that was already enslaved. A link that was set up stays up,
+    because others may use it by then.
     """
     bundle = action.bundle
     match action:

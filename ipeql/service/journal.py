@@ -1,4 +1,4 @@
-"""What the daemon writes down: structured journal entries, or plain lines on stderr.
+"""The daemon's log: structured journal entries, or plain lines on stderr.
 
 An event begins with the object it is about, e.g. ``ipeql0/eth1: no-carrier``. In the journal it
 carries the fields IPEQL_BUNDLE, IPEQL_SLAVE, IPEQL_METHOD, IPEQL_REASON, IPEQL_CODE and
@@ -19,7 +19,7 @@ from ipeql.errors import Problem
 from ipeql.service.message_ids import MessageId, of_problem, of_record
 
 NOTICE = 25
-"""A change of state that a person wants in the history: between INFO and WARNING."""
+"""A change of state, which belongs in the history: between INFO and WARNING."""
 
 REPEAT_INTERVAL = 600 * 10**9
 """Nanoseconds after which an unchanged message is written again, with its count."""
@@ -55,10 +55,10 @@ def event(
     reason: str = "",
     level: int = NOTICE,
 ) -> None:
-    """Write down a change of state of a bundle, a slave, or (neither given) the daemon.
+    """Write a change of state of a bundle, a slave, or (neither given) the daemon.
 
-    ``message`` without its subject: that is put in front. A message that says again what was last
-    said of the same object is counted, not written; see ``Repeats``.
+    ``message``: without its subject, which is added. If the last message about the same object was
+    equal, it is counted, not written; see ``Repeats``.
     """
     subject = "/".join(filter(None, (bundle, slave)))
     fields = {
@@ -73,7 +73,7 @@ def event(
 
 
 def problem(found: Problem, *, level: int = logging.ERROR) -> None:
-    """Write down a problem with its remedy; the same problem again is counted, not written."""
+    """Write a problem with its remedy; a repeated problem is counted, not written."""
     fields = {
         "MESSAGE_ID": of_problem(found).value,
         "IPEQL_BUNDLE": found.bundle,
@@ -116,18 +116,18 @@ class _Said:
 
 
 class Repeats:
-    """Which messages were said already, by subject; bounded, the longest silent is forgotten."""
+    """The messages already written, by subject. Bounded: the oldest is forgotten."""
 
     def __init__(self) -> None:
         self._said: OrderedDict[tuple[str, ...], _Said] = OrderedDict()
         self._last: dict[tuple[str, ...], str] = {}
 
     def count(self, key: tuple[str, ...], message: str, now: int) -> int | None:
-        """Return how many repeats were swallowed if ``message`` is to be written now, else None.
+        """Return the number of repeats that were not written if ``message`` is due now, else None.
 
-        What was last said of the subject ``key`` is written again after ``REPEAT_INTERVAL``. What
-        was said before something else, as a flapping link makes it, is written again after a gap
-        that grows with each time. ``now``: ns.
+        The last message about ``key`` is written again after ``REPEAT_INTERVAL``. A message that
+        alternates with others, as of a flapping link, is written again after a gap that grows each
+        time. ``now``: ns.
         """
         said = self._said.get((*key, message))
         same = self._last.get(key) == message
@@ -169,7 +169,7 @@ def _journal_handler() -> logging.Handler | None:
 
 
 def _give_kind(record: logging.LogRecord) -> bool:
-    """Give a MESSAGE_ID to what was not written down by this module."""
+    """Give a MESSAGE_ID to messages of other modules."""
     record.__dict__.setdefault("MESSAGE_ID", of_record(record).value)
     return True
 

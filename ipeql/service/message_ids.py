@@ -64,7 +64,7 @@ _PROBLEMS = {
 }
 
 _LETTERS = {"C": MessageId.CONFIG_INVALID, "E": MessageId.MACHINE_REFUSES}
-"""Who has to act, by the letter of a code; see ``ipeql.errors``."""
+"""By the letter of a code, which says who has to act; see ``ipeql.errors``."""
 
 _LOGGERS = {
     "ipeql.observe.watcher": MessageId.EVENTS_LOST,
@@ -89,7 +89,7 @@ def of_problem(problem: Problem) -> MessageId:
 
 
 def of_record(record: LogRecord) -> MessageId:
-    """Return the kind of what a module has logged by itself."""
+    """Return the kind of a message that a module has logged."""
     if record.levelno >= ERROR:
         return MessageId.INTERNAL
     return _LOGGERS.get(record.name, MessageId.INTERNAL)

@@ -1,7 +1,6 @@
 """Tell the service manager the state of the daemon, as sd_notify(3) does, without its library.
 
-Outside a service manager, or when its socket is lost, every call does nothing: a daemon never
-fails because nobody listens.
+Without a service manager, or when its socket is lost, every call does nothing.
 """
 
 import contextlib
@@ -16,7 +15,7 @@ EXTENSION_S = 120
 
 
 def ready(status: str) -> None:
-    """Say that start-up or a reload has ended, well or not, and what came of it."""
+    """Say that start-up or a reload has ended, and its result."""
     _send("READY=1", _status(status))
 
 
@@ -30,7 +29,7 @@ def reloading() -> None:
 
 
 def working() -> None:
-    """Say that a step of a start, reload or stop is done: its timeout begins anew, sd_notify(3)."""
+    """Say that a step of a start, reload or stop is done; extends its timeout: sd_notify(3)."""
     _send(f"EXTEND_TIMEOUT_USEC={EXTENSION_S * 10**6}")
 
 

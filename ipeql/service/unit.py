@@ -1,4 +1,4 @@
-"""What the service manager is about to do with us."""
+"""Asks the service manager whether the unit is being restarted."""
 
 import subprocess
 
@@ -6,7 +6,7 @@ _TIMEOUT_S = 5.0
 
 
 def is_restarting(unit: str) -> bool:
-    """Say whether ``unit``, which is being stopped, is stopped to be started again.
+    """Say whether ``unit``, which is being stopped, is being restarted.
 
     While a unit is stopped for a restart its job is still the restart: systemd(1) turns that into
     a start job afterwards. False where the service manager does not say.

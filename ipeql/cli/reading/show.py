@@ -46,7 +46,7 @@ def _configuration(settings: Settings, bundle: str) -> dict[str, Any]:
 
 
 def as_yaml(shown: dict[str, Any]) -> str:
-    """Write a configuration as the file it could have come from, with its places as comments."""
+    """Write a configuration as a file, with the place of each part as a comment."""
     configuration, changed = shown["configuration"], shown["changed"]
     place = f"{shown['file']}:{shown['line']}" if shown["line"] else ""
     lines = ["version: 1", "bundles:", f"  {shown['name']}:{_comment(place)}"]
@@ -64,7 +64,7 @@ def as_yaml(shown: dict[str, Any]) -> str:
 
 
 def _slave_place(place: str, changed: dict[str, str]) -> str:
-    """Say where a slave stands, and which keys of it stand elsewhere."""
+    """Return the place of a slave, and of its keys that are elsewhere."""
     whole = changed.get("slave", place)
     return ", ".join(
         filter(None, (whole, *(f"{k}: {p}" for k, p in changed.items() if k != "slave")))

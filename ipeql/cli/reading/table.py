@@ -10,7 +10,7 @@ from rich.text import Text
 from ipeql.units import format_rate, format_time
 
 PLAIN_WIDTH = 120
-"""Columns where output is no terminal: wide enough that an ordinary table is never folded."""
+"""Columns if the output is no terminal: wide enough for an ordinary table."""
 
 _BAR_WIDTH = 100
 
@@ -27,7 +27,7 @@ _COLOURS = {
 
 
 def console() -> Console:
-    """Return rich's console on stdout; NO_COLOR and TERM are its affair."""
+    """Return rich's console on stdout; it handles NO_COLOR and TERM."""
     plain = Console(highlight=False)
     return plain if plain.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
 

@@ -46,7 +46,7 @@ def wait_online(settings: Settings, bundles: tuple[str, ...], timeout: int) -> N
 
 
 def _waiting(names: tuple[str, ...]) -> list[Problem]:
-    """Return why it is not yet time to go on: nothing, when every bundle is ready."""
+    """Return what is missing: nothing, when every bundle is ready."""
     from ipeql.cli import client
 
     try:

@@ -1,1 +1,1 @@
-"""Changes over the files: read, put together, saved, laid over."""
+"""Changes of bundles: read, combine, save and apply them over the files."""

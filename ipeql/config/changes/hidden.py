@@ -1,4 +1,4 @@
-"""What an edit of the files does not do, because a transient change lies over it: pure."""
+"""Edits of the files that have no effect because of a transient change. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from ipeql.state import TRANSIENT, BundleSpec, DesiredState, SlaveSpec
 def hidden(before: DesiredState, files: DesiredState, desired: DesiredState) -> list[Problem]:
     """Return a remark on every bundle of which edited keys are without effect.
 
-    ``before`` and ``files`` are what the files said and say; ``desired``: with the changes.
+    ``before``, ``files``: the content of the files before and now; ``desired``: with the changes.
     """
     found = []
     for name, spec in desired.bundles.items():

@@ -1,8 +1,8 @@
-"""The configuration in force: what the files say, and over it the transient changes.
+"""The configuration in force: the content of the files, and the transient changes over it.
 
 The files alone decide whether a reload is refused; a transient change that does not fit them is
-kept without effect (``overlay``). Transient changes are kept in RUNTIME_DIRECTORY: they outlive the
-daemon, and end when the machine restarts, as all of /run does.
+kept without effect (``overlay``). Transient changes are kept in RUNTIME_DIRECTORY: they stay when
+the daemon ends, and end when the machine restarts, like all of /run.
 """
 
 import hashlib
@@ -39,8 +39,8 @@ _log = logging.getLogger(__name__)
 class Layers:
     """``desired``: the files of ``directories``, and over them the transient changes.
 
-    Empty until ``load``. ``runtime`` is RUNTIME_DIRECTORY. Problems of ``desired`` are what nobody
-    has to mend: files that are probably meant to be read, changes without effect.
+    Empty until ``load``. ``runtime`` is RUNTIME_DIRECTORY. The problems of ``desired`` need no
+    correction: files that are not read but probably meant to be, changes without effect.
     """
 
     def __init__(self, directories: Sequence[Path], runtime: Path) -> None:
@@ -56,7 +56,7 @@ class Layers:
         return self._over(self._read_files())
 
     def load(self) -> None:
-        """Put in force what the files say now; ConfigError: what was in force stays."""
+        """Put the present files in force; ConfigError: the earlier ones stay in force."""
         digests = self._digests_now()
         before, files = self._files, self._read_files()
         self._digests = digests
@@ -69,9 +69,9 @@ class Layers:
         return with_remarks(load(find_files(self.directories)), self.directories)
 
     def start(self) -> tuple[Problem, ...]:
-        """Put in force what the files without a mistake say, and return the mistakes of the others.
+        """Put the files without a mistake in force, and return the mistakes of the others.
 
-        For the start, when there are no last good ones. ConfigError: no good file has a bundle.
+        For the start, when no earlier ones are in force. ConfigError: no good file has a bundle.
         """
         self._digests = self._digests_now()
         found = examine(find_files(self.directories))
@@ -83,9 +83,9 @@ class Layers:
         return found.problems
 
     def changed_files(self) -> list[str]:
-        """Return the files whose content is another one than when they were put in force, sorted.
+        """Return the files that have changed since they were put in force, sorted.
 
-        Those that are new or gone too.
+        Also new and removed files.
         """
         now = self._digests_now()
         paths = now.keys() | self._digests.keys()
@@ -98,12 +98,12 @@ class Layers:
         self._keep(revised(self._files, self._transient, change))
 
     def adopt(self, change: Change) -> None:
-        """Load the files, which say now what ``change`` says; it is not transient any more."""
+        """Load the files, which contain ``change`` now; it is no longer transient."""
         self.load()
         self._keep(without(self._transient, change))
 
     def revert(self, bundle: str = "") -> None:
-        """Give up all transient changes, or those of one bundle; NotFoundError: no such bundle."""
+        """Remove all transient changes, or those of one bundle; NotFoundError: no such bundle."""
         rest = [change for change in self._transient if bundle not in ("", change.bundle)]
         if bundle not in ("", *self.desired.bundles) and len(rest) == len(self._transient):
             raise NotFoundError(no_such_bundle(bundle, self.desired.bundles))
@@ -139,9 +139,9 @@ def with_remarks(files: DesiredState, directories: Sequence[Path]) -> DesiredSta
 
 
 def _read(path: Path, directories: Sequence[Path]) -> tuple[Change, ...]:
-    """Return the changes kept in ``path``; a file that cannot be used is logged, never fatal.
+    """Return the changes in ``path``; if it cannot be used, that is logged.
 
-    Changes over the files of other directories are none over these.
+    Changes that were made over the files of other directories are ignored.
     """
     try:
         kept = runtime.read(path, VERSION) or {"changes": []}

@@ -1,4 +1,4 @@
-"""Changes of bundles, put over what the bundles say: pure.
+"""Applies changes to the bundles of the files. Pure.
 
 A change that does not fit, because its bundle or slave is not there or because the bundle would
 break the rules, is without effect and says why. It is kept, and has effect again when it fits.
@@ -117,7 +117,7 @@ def _enslaved(bundles: Bundles, spec: BundleSpec, slave: SlaveSpec, place: str) 
 
 
 def _check_link(bundles: Bundles, spec: BundleSpec, slave: SlaveSpec) -> None:
-    """Hold a new slave to the rules that ``between`` holds the files to."""
+    """Check a new slave by the rules that ``between`` has for files."""
     if slave.match is None and slave.name in bundles:
         message = f"{spec.name}: {slave.name} is a bundle"
         advice = "a bundle cannot be a slave; name its links"

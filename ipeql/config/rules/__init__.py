@@ -1,1 +1,1 @@
-"""What several keys, several bundles and several files must satisfy together."""
+"""The rules across several keys, several bundles and several files."""

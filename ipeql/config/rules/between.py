@@ -1,4 +1,4 @@
-"""What the bundles of all files must satisfy together: each link and each name is used once."""
+"""The rules across the bundles of all files: each link and each name is used once."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""What the keys of a bundle, and the bundles, must satisfy together."""
+"""The rules across the keys of one bundle."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Fault:
 
 
 def check(spec: BundleSpec) -> Iterator[Fault]:
-    """Yield what is wrong with the bundle as a whole."""
+    """Yield the mistakes of the bundle as a whole."""
     yield from _method(spec)
     yield from _slaves(spec)
     yield from _mtu(spec)

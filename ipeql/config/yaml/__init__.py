@@ -1,1 +1,1 @@
-"""Files as plain data with the place of every value: a strict reader of YAML."""
+"""A strict YAML reader: files as plain data, with the position of every value."""

@@ -11,7 +11,7 @@ from ipeql.errors import Code, ConfigError, Mark, Problem
 from ipeql.names import shown_path
 
 SEARCH_PATH = (Path("/etc/ipeql"), Path("/run/ipeql"), Path("/usr/lib/ipeql"))
-"""The administrator's directory, the running system's, the distribution's: the first one wins."""
+"""The administrator's directory, the running system's, the distribution's, by precedence."""
 
 MAX_SIZE = 1 << 20
 """Bytes in one file; a thousand bundles fit."""
@@ -20,8 +20,8 @@ MAX_SIZE = 1 << 20
 def find_files(directories: Iterable[Path]) -> list[Path]:
     """Return the ``*.yaml`` of ``directories``, sorted by file name.
 
-    A file masks its namesakes in later directories; one that is empty or a link to /dev/null only
-    masks. Hidden files and absent directories are passed over. ConfigError: a directory that
+    A file hides files of its name in later directories. A file that is empty or a link to /dev/null
+    defines nothing. Hidden files and absent directories are skipped. ConfigError: a directory that
     cannot be listed. Source of the rules: systemd.unit(5), drop-ins.
     """
     found: dict[str, Path] = {}
@@ -43,10 +43,10 @@ def find_files(directories: Iterable[Path]) -> list[Path]:
 
 
 def near_misses(directories: Iterable[Path]) -> list[Problem]:
-    """Return a remark on every file that is probably meant to be read and is not.
+    """Return a remark on every file that is not read, but was probably meant to be.
 
-    ``home.yml``, ``home.YAML``, ``home.yaml.txt``. Hidden files and what editors leave are not
-    meant.
+    ``home.yml``, ``home.YAML``, ``home.yaml.txt``. Hidden files and backup files of
+    editors are not meant.
     """
     remarks = []
     for directory in directories:
@@ -77,7 +77,7 @@ def _only_masks(path: Path) -> bool:
 def read_text(path: Path) -> str:
     """Return the text of ``path``; ConfigError: unreadable, over MAX_SIZE, or not UTF-8."""
     try:
-        # O_NONBLOCK: a FIFO without a writer must not hold the reader up.
+        # O_NONBLOCK: a FIFO without a writer must not block the reader.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,4 +1,4 @@
-"""Strict YAML: plain data out, the place of every key and value kept.
+"""Strict YAML: plain data, with the position of every key and value.
 
 Narrower than YAML on purpose: one document, no anchors, aliases or tags, no key twice, and no word
 that readers of YAML 1.1 and YAML 1.2 understand differently. Only ``true`` and ``false`` are
@@ -17,7 +17,7 @@ from ipeql.config.yaml.wording import printable, shorten
 from ipeql.errors import Code, Mark, Problem
 
 Path = tuple[str | int, ...]
-"""Where a value stands: the keys and list indices that lead to it from the top."""
+"""The address of a value: the keys and list indices that lead to it from the top."""
 
 Span = tuple[int, int, int]
 """Line and column, from 0, and width in characters."""
@@ -52,7 +52,7 @@ _SURPRISES = (  # what YAML 1.1 resolves (yaml.org/type) and YAML 1.2 does not, 
 
 @dataclass(frozen=True, slots=True)
 class Surprise:
-    """An unquoted word that does not mean to YAML what it seems to mean; ``meaning`` says what."""
+    """An unquoted word that YAML reads otherwise than people; ``meaning``: how YAML reads it."""
 
     text: str
     meaning: str

@@ -1,4 +1,4 @@
-"""The YAML library's errors in the words of the person who typed the file."""
+"""The YAML library's errors, in words for the author of the file."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ _NO_COLON = ("a key without `: `", "write KEY: VALUE, with a space after the col
 
 
 def describe(error: yaml.YAMLError, lines: Sequence[str]) -> tuple[str, str, int, int]:
-    """Return what is wrong, how to mend it, and the line and column (from 0) where it is.
+    """Return the mistake, its remedy, and the line and column (from 0) where it is.
 
-    The C and the Python parser of PyYAML word their problems differently; both are known here.
+    The C and the Python parser of PyYAML have different texts; both are handled.
     """
     problem = str(getattr(error, "problem", None) or error)
     context = str(getattr(error, "context", None) or "")
@@ -23,7 +23,7 @@ def describe(error: yaml.YAMLError, lines: Sequence[str]) -> tuple[str, str, int
         bracket = _character(lines, *opened)
         closing = {"{": "}", "[": "]"}.get(bracket, "}")
         message = f"`,` or `{closing}` is missing before this"
-        advice = f"the `{bracket}` that is open here stands in line {opened[0] + 1}"
+        advice = f"the `{bracket}` that is open here is in line {opened[0] + 1}"
         return message, advice, line, column
     if "quoted scalar" in context or "quoted scalar" in problem:
         if "end of stream" in problem or "document separator" in problem:

@@ -36,7 +36,7 @@ def shown(value: object) -> str:
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
-    """Return the option that ``word`` was probably meant to be, or an empty string."""
+    """Return the option most similar to ``word``, or an empty string."""
     if len(word) > MAX_QUOTED:
         return ""
     folded = {option.lower().replace("_", "-"): option for option in options}

@@ -60,7 +60,7 @@ class Slave:
         self.set_row(row)
 
     def set_row(self, row: SlaveRow) -> list[Packet]:
-        """Take over new parameters; return packets that waited for a next hop, to be placed again."""
+        """Take over new parameters; return packets that waited for a next hop, to place again."""
         self.row = self._neighbours.row = row
         self._nspb = nanoseconds_per_byte(row.bandwidth) if row.bandwidth else 0
         return self.forget_neighbours()
