@@ -155,10 +155,16 @@ class Problem:
         return cls(Code(shown["code"]), shown["message"], shown["help"], mark, shown["bundle"])
 
 
+SHOWN_NAMES = 20
+"""Of many names a person is told so many."""
+
+
 def no_such_bundle(name: str, known: Iterable[str]) -> Problem:
     """Return the problem that no bundle is called ``name``."""
-    there = ", ".join(sorted(known))
-    help = f"there is {there}" if there else "none is configured"
+    names = sorted(known)
+    there = ", ".join(names[:SHOWN_NAMES])
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    help = f"there is {there}{more}" if there else "none is configured"
     return Problem(Code.NO_SUCH_BUNDLE, f"no bundle is called {name!r}", help)
 
 

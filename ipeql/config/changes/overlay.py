@@ -22,9 +22,12 @@ from ipeql.errors import (
     no_such_bundle,
 )
 from ipeql.methods import MAX_SLAVES, METHODS
-from ipeql.state import TRANSIENT, BundleSpec, Changed, DesiredState, SlaveSpec
+from ipeql.state import TRANSIENT, BundleSpec, Changed, DesiredState, LinkMatch, SlaveSpec
 
 Bundles = Mapping[str, BundleSpec]
+Identity = tuple[str, LinkMatch | None]
+Owners = dict[Identity, str]
+"""By what an entry names: the bundle that has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +50,20 @@ def overlay(desired: DesiredState, changes: Iterable[Placed]) -> DesiredState:
     before the lags are set, has effect after that one.
     """
     bundles = dict(desired.bundles)
+    owners = _owners(bundles)
     waiting = list(changes)
     while True:
         unfit: list[tuple[Placed, IpeqlError]] = []
         for placed in waiting:
             try:
-                bundles[placed.change.bundle] = changed(bundles, placed)
+                spec = changed(bundles, placed, owners)
             except IpeqlError as error:
                 unfit.append((placed, error))
+            else:
+                for slave in bundles[spec.name].slaves:
+                    owners.pop(_identity(slave), None)
+                owners |= _owners({spec.name: spec})
+                bundles[spec.name] = spec
         if len(unfit) in (0, len(waiting)):
             problems = (_without_effect(placed, error, bundles) for placed, error in unfit)
             return replace(desired, bundles=bundles, problems=(*desired.problems, *problems))
@@ -77,7 +86,7 @@ def revised(files: DesiredState, changes: Sequence[Change], new: Change) -> tupl
     return without(changes, new) if undone else added(changes, new)
 
 
-def changed(bundles: Bundles, placed: Placed) -> BundleSpec:
+def changed(bundles: Bundles, placed: Placed, owners: Owners | None = None) -> BundleSpec:
     """Return the bundle that one change concerns, with the change.
 
     NotFoundError: no such bundle or slave. ConfigError: the rules that files obey.
@@ -87,7 +96,9 @@ def changed(bundles: Bundles, placed: Placed) -> BundleSpec:
     if spec is None:
         raise NotFoundError(no_such_bundle(change.bundle, bundles))
     if change.enslave:
-        spec = _enslaved(bundles, spec, slave_spec(change.enslave, placed.mark), placed.place)
+        slave = slave_spec(change.enslave, placed.mark)
+        _check_link(bundles, _owners(bundles) if owners is None else owners, spec, slave)
+        spec = _enslaved(spec, slave, placed.place)
     elif change.free is not None:
         spec = _freed(spec, change.free, placed.place)
     elif change.set_slave:
@@ -103,8 +114,7 @@ def changed(bundles: Bundles, placed: Placed) -> BundleSpec:
     return spec
 
 
-def _enslaved(bundles: Bundles, spec: BundleSpec, slave: SlaveSpec, place: str) -> BundleSpec:
-    _check_link(bundles, spec, slave)
+def _enslaved(spec: BundleSpec, slave: SlaveSpec, place: str) -> BundleSpec:
     slave = replace(slave, changed=(("slave", place),))
     slaves = [slave if _same(slave, other) else other for other in spec.slaves]
     if slave not in slaves:
@@ -116,17 +126,21 @@ def _enslaved(bundles: Bundles, spec: BundleSpec, slave: SlaveSpec, place: str) 
     return replace(spec, slaves=tuple(slaves), freed=freed)
 
 
-def _check_link(bundles: Bundles, spec: BundleSpec, slave: SlaveSpec) -> None:
+def _check_link(bundles: Bundles, owners: Owners, spec: BundleSpec, slave: SlaveSpec) -> None:
     """Check a new slave by the rules that ``between`` has for files."""
     if slave.match is None and slave.name in bundles:
         message = f"{spec.name}: {slave.name} is a bundle"
         advice = "a bundle cannot be a slave; name its links"
         raise ConfigError(Problem(Code.SLAVE_IS_BUNDLE, message, advice))
-    for other in bundles.values():
-        if other.name != spec.name and any(_same(slave, theirs) for theirs in other.slaves):
-            message = f"{spec.name}: {slave.label} is a slave of {other.name} already"
-            advice = f"free it there first: ipeql free {other.name} {slave.label}"
-            raise ConfigError(Problem(Code.SLAVE_IN_TWO, message, advice))
+    owner = owners.get(_identity(slave), spec.name)
+    if owner != spec.name:
+        message = f"{spec.name}: {slave.label} is a slave of {owner} already"
+        advice = f"free it there first: ipeql free {owner} {slave.label}"
+        raise ConfigError(Problem(Code.SLAVE_IN_TWO, message, advice))
+
+
+def _owners(bundles: Bundles) -> Owners:
+    return {_identity(slave): name for name, spec in bundles.items() for slave in spec.slaves}
 
 
 def _freed(spec: BundleSpec, label: str, place: str) -> BundleSpec:
@@ -163,7 +177,11 @@ def _set(spec: BundleSpec, settings: Settings, place: str) -> BundleSpec:
 
 
 def _same(one: SlaveSpec, other: SlaveSpec) -> bool:
-    return (one.name, one.match) == (other.name, other.match)
+    return _identity(one) == _identity(other)
+
+
+def _identity(slave: SlaveSpec) -> Identity:
+    return slave.name, slave.match
 
 
 def _marked(changed: Changed, keys: Iterable[str], place: str) -> Changed:

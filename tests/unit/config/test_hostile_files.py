@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from ipeql.config import load
-from ipeql.errors import ConfigError
+from ipeql.config.changes import overlay
+from ipeql.errors import ConfigError, no_such_bundle
+from ipeql.state import SlaveSpec
 
 COUNT = 200
 
@@ -44,3 +46,31 @@ def test_routes_are_not_held_against_every_address(
     (tmp_path / "a.yaml").write_text("\n".join(lines).replace("10.7.0.9", "10.255.0.9"))
     with pytest.raises(ConfigError, match=r"10\.255\.0\.9 is in no network of the bundle"):
         load([tmp_path / "a.yaml"])
+
+
+def test_changes_are_not_held_against_every_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1 MiB of changes over 4000 bundles took more than four minutes."""
+    bundles = "".join(
+        f"  b{n}: {{method: round_robin, slaves: [{{name: s{n}}}]}}\n" for n in range(COUNT)
+    )
+    changes = "".join(f"  - {{bundle: b{n}, enslave: {{name: t{n}}}}}\n" for n in range(COUNT))
+    (tmp_path / "a.yaml").write_text(f"version: 1\nbundles:\n{bundles}changes:\n{changes}")
+    looks: list[None] = []
+    identity = overlay._identity
+
+    def counted(slave: SlaveSpec) -> overlay.Identity:
+        looks.append(None)
+        return identity(slave)
+
+    monkeypatch.setattr(overlay, "_identity", counted)
+    found = load([tmp_path / "a.yaml"])
+    assert all(len(spec.slaves) == 2 for spec in found.bundles.values())
+    assert len(looks) < 20 * COUNT
+
+
+def test_of_many_bundles_some_are_named() -> None:
+    help = no_such_bundle("ipeql0", (f"b{n}" for n in range(4000))).help
+    assert help.endswith(" and 3980 more")
+    assert len(help) < 200
