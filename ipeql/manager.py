@@ -17,7 +17,7 @@ from ipeql.config.changes.change import in_words
 from ipeql.config.changes.naming import by_label
 from ipeql.config.schema.model import Change
 from ipeql.documents.configuration import configuration
-from ipeql.documents.plan import changes
+from ipeql.documents.plan import plan_document
 from ipeql.documents.status import describe
 from ipeql.errors import (
     Code,
@@ -144,7 +144,7 @@ class BundleManager:
     async def plan(self) -> dict[str, Any]:
         """Return what a reload would do, from the files as they are now."""
         found = await self._reconciler.plan(self._layers.read())
-        return changes(found.actions, found.problems)
+        return plan_document(found.actions, found.problems)
 
     async def reload(self) -> dict[str, Any]:
         """Read the files again and apply them; ConfigError: the last good ones stay in force."""
@@ -153,7 +153,7 @@ class BundleManager:
     async def apply(self) -> dict[str, Any]:
         """Run a pass now."""
         result = await self._pass()
-        return changes(result.actions, result.problems)
+        return plan_document(result.actions, result.problems)
 
     async def change(self, change: dict[str, Any], saved: bool = False) -> dict[str, Any]:
         """Put a transient change in force and apply it; ``saved``: a file has it from now on."""
@@ -198,7 +198,7 @@ class BundleManager:
             notify.ready(f"{first}; generation {self._desired.generation} kept")
             raise
         self._ready()
-        return changes(result.actions, result.problems)
+        return plan_document(result.actions, result.problems)
 
     def _load(self, read: Callable[[], Sequence[Problem] | None]) -> None:
         """Let ``read`` load the files; ConfigError: the last good ones stay in force.

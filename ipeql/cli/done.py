@@ -15,7 +15,7 @@ ONLY_TOLD = traffic.CODES - {Code.FILTER_REFUSED}
 """The configuration is applied in spite of these: a reload does not fail."""
 
 
-def show_changes(settings: Settings, shown: dict[str, Any]) -> ExitCode:
+def show_plan(settings: Settings, shown: dict[str, Any]) -> ExitCode:
     """Print the changes on stdout and the problems on stderr; return the status to end with."""
     problems = [Problem.from_json(problem) for problem in shown["problems"]]
     if settings.json:

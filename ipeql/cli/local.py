@@ -16,7 +16,7 @@ from ipeql.backends.sampling import sample_once
 from ipeql.config.changes import naming
 from ipeql.config.schema.model import Change
 from ipeql.documents import status as document
-from ipeql.documents.plan import changes
+from ipeql.documents.plan import plan_document
 from ipeql.errors import Code, IpeqlError, NotFoundError, NotRunningError, Problem
 from ipeql.observe import snapshot
 from ipeql.plan import CreateBundle
@@ -73,7 +73,7 @@ async def _describe(desired: DesiredState) -> dict[str, Any]:
 async def _plan(desired: DesiredState) -> dict[str, Any]:
     async with _machine() as (reconciler, _):
         found = await reconciler.plan(desired)
-        return changes(found.actions, found.problems)
+        return plan_document(found.actions, found.problems)
 
 
 async def _apply(desired: DesiredState) -> dict[str, Any]:
@@ -86,7 +86,7 @@ async def _apply(desired: DesiredState) -> dict[str, Any]:
         if needed:
             raise NotRunningError(needed)
         result = await reconciler.run(desired)
-        return changes(result.actions, result.problems)
+        return plan_document(result.actions, result.problems)
 
 
 def _needs_daemon(bundle: str) -> Problem:

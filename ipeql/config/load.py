@@ -3,19 +3,19 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from ipeql.config.changes.overlay import Placed, overlay
+from ipeql.config.changes.overlay import Located, overlay
 from ipeql.config.rules.between import bundles_in, check_between
 from ipeql.config.rules.bundle import check
 from ipeql.config.schema.convert import bundle_spec
 from ipeql.config.schema.explain import explain
 from ipeql.config.schema.model import Bundle, File
 from ipeql.config.yaml.files import read_text
-from ipeql.config.yaml.reader import Document, Path
+from ipeql.config.yaml.reader import KeyPath, Source
 from ipeql.errors import Code, ConfigError, Problem
 from ipeql.names import shown_path
 from ipeql.state import BundleSpec, DesiredState
@@ -31,7 +31,7 @@ class Found(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-def load(paths: Iterable[FilePath]) -> DesiredState:
+def load(paths: Iterable[Path]) -> DesiredState:
     """Return the bundles that ``paths`` define and change; a file with nothing in it does neither.
 
     ConfigError carries the problems of every file, in the order of the files and their lines, the
@@ -43,24 +43,24 @@ def load(paths: Iterable[FilePath]) -> DesiredState:
     return found.desired
 
 
-def examine(paths: Iterable[FilePath]) -> Found:
+def examine(paths: Iterable[Path]) -> Found:
     """Return what ``load`` returns and what it raises; a file with a mistake is left out."""
     problems: list[Problem] = []
-    contents: dict[Document, tuple[list[BundleSpec], list[Placed]]] = {}
+    contents: dict[Source, tuple[list[BundleSpec], list[Located]]] = {}
     for path in paths:
         try:
             text = read_text(path)
         except ConfigError as error:
             problems.extend(error.problems)
             continue
-        document = Document(shown_path(path), text)
-        contents[document] = _content(document)
+        source = Source(shown_path(path), text)
+        contents[source] = _content(source)
     check_between(list(contents))
     bundles: dict[str, BundleSpec] = {}
-    changes: list[Placed] = []
-    for document, (defined, changed) in contents.items():
-        if document.problems:
-            problems += _in_order(document)
+    changes: list[Located] = []
+    for source, (defined, changed) in contents.items():
+        if source.problems:
+            problems += _in_order(source)
         else:
             bundles |= {bundle.name: bundle for bundle in defined}
             changes += changed
@@ -78,44 +78,44 @@ def _first(problems: list[Problem]) -> tuple[Problem, ...]:
     return (*problems[:MOST_PROBLEMS], rest)
 
 
-def _in_order(document: Document) -> list[Problem]:
-    def place(problem: Problem) -> tuple[int, int]:
+def _in_order(source: Source) -> list[Problem]:
+    def position(problem: Problem) -> tuple[int, int]:
         return (problem.mark.line, problem.mark.column) if problem.mark else (0, 0)
 
-    return sorted(document.problems, key=place)
+    return sorted(source.problems, key=position)
 
 
-def _content(document: Document) -> tuple[list[BundleSpec], list[Placed]]:
-    """Return the bundles and changes of ``document``, its problems reported.
+def _content(source: Source) -> tuple[list[BundleSpec], list[Located]]:
+    """Return the bundles and changes of ``source``, its problems reported.
 
     A value with a mistake is left out, so that the rest can still be checked as a whole.
     """
-    if document.data is None:
+    if source.data is None:
         return [], []
-    changes: list[Placed] = []
+    changes: list[Located] = []
     try:
-        file = File.model_validate(document.data)
+        file = File.model_validate(source.data)
         bundles: Mapping[str, Bundle] = file.bundles
         for i, change in enumerate(file.changes):
-            changes.append(Placed(change, document.mark(("changes", i))))
+            changes.append(Located(change, source.mark(("changes", i))))
     except ValidationError as error:
         errors = error.errors(include_url=False)
         for found in explain(errors):
-            if not document.faulty(found.path):
-                document.report(found.path, found.code, found.message, found.advice, key=found.key)
-        bundles = _usable(document.data, [error["loc"] for error in errors])
-    specs = [bundle_spec(document, ("bundles", name), bundles[name]) for name in bundles]
+            if not source.faulty(found.path):
+                source.report(found.path, found.code, found.message, found.advice, key=found.key)
+        bundles = _usable(source.data, [error["loc"] for error in errors])
+    specs = [bundle_spec(source, ("bundles", name), bundles[name]) for name in bundles]
     for spec in specs:
         for fault in check(spec):
-            place = ("bundles", spec.name, *fault.path)
-            if not document.faulty(place):
-                document.report(place, fault.code, fault.message, fault.advice)
+            path = ("bundles", spec.name, *fault.path)
+            if not source.faulty(path):
+                source.report(path, fault.code, fault.message, fault.advice)
     return specs, changes
 
 
-def _usable(data: object, wrong: list[Path]) -> dict[str, Bundle]:
+def _usable(data: object, wrong: list[KeyPath]) -> dict[str, Bundle]:
     """Return the bundles of ``data`` without what is ``wrong`` in them."""
-    by_bundle: dict[str, list[Path]] = defaultdict(list)
+    by_bundle: dict[str, list[KeyPath]] = defaultdict(list)
     for path in wrong:
         if path[:1] == ("bundles",) and len(path) > 2:
             by_bundle[str(path[1])].append(path[2:])
@@ -127,7 +127,7 @@ def _usable(data: object, wrong: list[Path]) -> dict[str, Bundle]:
     return usable
 
 
-def _without(keys: dict[str, object], wrong: list[Path]) -> dict[str, object]:
+def _without(keys: dict[str, object], wrong: list[KeyPath]) -> dict[str, object]:
     """Return the keys of a bundle without what is ``wrong``; slaves keep their places."""
     rest = dict(keys)
     slaves = rest.get("slaves")

@@ -7,7 +7,7 @@ from ipeql.errors import Problem
 from ipeql.plan import Action
 
 
-def changes(actions: Iterable[Action], problems: Iterable[Problem]) -> dict[str, Any]:
+def plan_document(actions: Iterable[Action], problems: Iterable[Problem]) -> dict[str, Any]:
     """Return the ``ipeql-plan/1`` document; ``text`` of an action is its line for people."""
     return {
         "schema": "ipeql-plan/1",

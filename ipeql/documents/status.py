@@ -208,4 +208,4 @@ def _slave(
 
 
 def _transient(changed: Changed) -> list[str]:
-    return [key for key, place in changed if place == TRANSIENT]
+    return [key for key, location in changed if location == TRANSIENT]

@@ -21,14 +21,14 @@ def describe_change(before: BundleTable | None, after: BundleTable) -> str:
     if before is None:
         slaves = ", ".join(row.name for row in after.slaves) or "no slave"
         return f"{after.method} over {slaves}"
-    return "; ".join(_changes(before, after))
+    return "; ".join(_differences(before, after))
 
 
 def _words(kind: Kind, value: object) -> str:
     return "none" if value is None else str(kind.write(value))
 
 
-def _changes(before: BundleTable, after: BundleTable) -> Iterator[str]:
+def _differences(before: BundleTable, after: BundleTable) -> Iterator[str]:
     earlier, later = _settings(before), _settings(after)
     for key, kind in _BUNDLE.items():
         if earlier.get(key) != later.get(key):
@@ -37,7 +37,7 @@ def _changes(before: BundleTable, after: BundleTable) -> Iterator[str]:
                 for settings in (earlier, later)
             )
             yield f"{key.replace('_', '-')} {one} -> {other}"
-    yield from _slave_changes(before.slaves, after.slaves)
+    yield from _slave_differences(before.slaves, after.slaves)
 
 
 def _settings(table: BundleTable) -> dict[str, object]:
@@ -45,7 +45,7 @@ def _settings(table: BundleTable) -> dict[str, object]:
     return own | dict(table.parameters)
 
 
-def _slave_changes(before: tuple[SlaveRow, ...], after: tuple[SlaveRow, ...]) -> Iterator[str]:
+def _slave_differences(before: tuple[SlaveRow, ...], after: tuple[SlaveRow, ...]) -> Iterator[str]:
     earlier = {row.ifindex: row for row in before}
     later = {row.ifindex: row for row in after}
     for row in before:
@@ -55,13 +55,13 @@ def _slave_changes(before: tuple[SlaveRow, ...], after: tuple[SlaveRow, ...]) ->
         if row.ifindex not in earlier:
             yield f"slave {row.name} joins"
         elif row != earlier[row.ifindex]:
-            yield f"slave {row.name} {', '.join(_row_changes(earlier[row.ifindex], row))}"
+            yield f"slave {row.name} {', '.join(_row_differences(earlier[row.ifindex], row))}"
     staying = [row.ifindex for row in before if row.ifindex in later]
     if staying != [row.ifindex for row in after if row.ifindex in earlier]:
         yield f"order {', '.join(row.name for row in after)}"
 
 
-def _row_changes(before: SlaveRow, after: SlaveRow) -> Iterator[str]:
+def _row_differences(before: SlaveRow, after: SlaveRow) -> Iterator[str]:
     if before.name != after.name:
         yield f"was {before.name}"
     for key, kind in _SLAVE.items():

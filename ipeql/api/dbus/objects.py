@@ -96,7 +96,7 @@ def _parameter(item: tuple[str, Any]) -> tuple[str, Any]:
     return key, format_time(value) if name.endswith("_ns") else value
 
 
-def changes(old: Objects, new: Objects) -> Iterator[Signal]:
+def signals_between(old: Objects, new: Objects) -> Iterator[Signal]:
     """Yield the signals that tell the difference; none where there is none.
 
     InterfacesAdded of an object, with all its properties, comes before its other signals.

@@ -20,7 +20,7 @@ from ipeql.api.dbus.names import (
     PROPERTIES,
     ROOT,
 )
-from ipeql.api.dbus.objects import Signal, changes, children, objects
+from ipeql.api.dbus.objects import Signal, children, objects, signals_between
 from ipeql.api.manager import Manager
 from ipeql.errors import IpeqlError
 
@@ -75,7 +75,7 @@ class Service:
     def update(self, status: dict[str, Any]) -> None:
         """Show a new status document, and send signals for what changed."""
         new = objects(status)
-        signals = changes(self._objects, new)
+        signals = signals_between(self._objects, new)
         self._objects = new
         self._begun.set()
         for signal in signals:

@@ -20,7 +20,7 @@ def apply(context: click.Context) -> None:
     Example: sudo ipeql apply
     """
     from ipeql.cli import client
-    from ipeql.cli.done import show_changes
+    from ipeql.cli.done import show_plan
 
     settings = context.ensure_object(Settings)
     try:
@@ -30,4 +30,4 @@ def apply(context: click.Context) -> None:
         from ipeql.cli import local
 
         result = local.apply(settings.load())
-    context.exit(show_changes(settings, result))
+    context.exit(show_plan(settings, result))

@@ -51,9 +51,9 @@ def enslave(
     \b
     Example: ipeql enslave ipeql0 eth3 --bandwidth 20Mbit --lag 15ms
     """
-    from ipeql.cli.done import show_changes
+    from ipeql.cli.done import show_plan
 
     given = {key.replace("_", "-"): value for key, value in keys.items() if value is not None}
     settings = context.ensure_object(Settings)
     change = {"bundle": bundle, "enslave": {"name": slave, **given}}
-    context.exit(show_changes(settings, make(settings, change, save)))
+    context.exit(show_plan(settings, make(settings, change, save)))

@@ -22,8 +22,8 @@ def free(context: click.Context, bundle: str, slave: str, save: bool) -> None:
     \b
     Example: ipeql free ipeql0 eth3
     """
-    from ipeql.cli.done import show_changes
+    from ipeql.cli.done import show_plan
 
     settings = context.ensure_object(Settings)
     shown = make(settings, {"bundle": bundle, "free": slave}, save)
-    context.exit(show_changes(settings, shown))
+    context.exit(show_plan(settings, shown))

@@ -18,9 +18,9 @@ def reload(context: click.Context) -> None:
     Example: sudoedit /etc/ipeql/home.yaml && sudo ipeql reload
     """
     from ipeql.cli import client
-    from ipeql.cli.done import show_changes
+    from ipeql.cli.done import show_plan
 
     settings = context.ensure_object(Settings)
     client.same_files(settings)
     result = client.call("Reload", client.PASS_TIMEOUT_S)
-    context.exit(show_changes(settings, result))
+    context.exit(show_plan(settings, result))

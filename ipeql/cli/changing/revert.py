@@ -20,9 +20,9 @@ def revert(context: click.Context, bundle: str) -> None:
     Example: ipeql revert ipeql0
     """
     from ipeql.cli import client
-    from ipeql.cli.done import show_changes
+    from ipeql.cli.done import show_plan
 
     settings = context.ensure_object(Settings)
     client.same_files(settings)
     result = client.call("Revert", client.PASS_TIMEOUT_S, bundle=bundle)
-    context.exit(show_changes(settings, result))
+    context.exit(show_plan(settings, result))

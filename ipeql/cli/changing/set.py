@@ -25,13 +25,13 @@ def set_(context: click.Context, target: str, assignments: tuple[str, ...], save
     Example: ipeql set ipeql0 method=bw_lag_eq max-hold=200ms
              ipeql set ipeql0/eth1 bandwidth=20Mbit
     """
-    from ipeql.cli.done import show_changes
+    from ipeql.cli.done import show_plan
 
     bundle, _, slave = target.partition("/")
     values = dict(assignment(text) for text in assignments)
     doing = {"set-slave": {"name": slave, **values}} if slave else {"set": values}
     settings = context.ensure_object(Settings)
-    context.exit(show_changes(settings, make(settings, {"bundle": bundle} | doing, save)))
+    context.exit(show_plan(settings, make(settings, {"bundle": bundle} | doing, save)))
 
 
 def assignment(text: str) -> tuple[str, object]:

@@ -23,11 +23,11 @@ def plan(context: click.Context, exit_code: bool) -> None:
     Example: ipeql plan
       ~ configure ipeql0: slave eth2 bandwidth 5Mbit -> 10Mbit
     """
-    from ipeql.cli.done import show_changes
+    from ipeql.cli.done import show_plan
 
     settings = context.ensure_object(Settings)
     shown = _plan(settings)
-    status = show_changes(settings, shown)
+    status = show_plan(settings, shown)
     if status is ExitCode.OK and exit_code and shown["actions"]:
         status = ExitCode.CHANGES
     context.exit(status)

@@ -46,26 +46,26 @@ def _configuration(settings: Settings, bundle: str) -> dict[str, Any]:
 
 
 def as_yaml(shown: dict[str, Any]) -> str:
-    """Write a configuration as a file, with the place of each part as a comment."""
+    """Write a configuration as a file, with the location of each part as a comment."""
     configuration, changed = shown["configuration"], shown["changed"]
-    place = f"{shown['file']}:{shown['line']}" if shown["line"] else ""
-    lines = ["version: 1", "bundles:", f"  {shown['name']}:{_comment(place)}"]
+    location = f"{shown['file']}:{shown['line']}" if shown["line"] else ""
+    lines = ["version: 1", "bundles:", f"  {shown['name']}:{_comment(location)}"]
     for key, value in configuration.items():
         if key != "slaves":
             lines.append(f"    {key}: {_flow(value)}{_comment(changed.get(key, ''))}")
     lines.append("    slaves:" if configuration["slaves"] else "    slaves: []")
-    places = (f"{shown['file']}:{line}" if line else "" for line in shown["slave_lines"])
-    for slave, place, keys in zip(
-        configuration["slaves"], places, shown["slaves_changed"], strict=True
+    locations = (f"{shown['file']}:{line}" if line else "" for line in shown["slave_lines"])
+    for slave, location, keys in zip(
+        configuration["slaves"], locations, shown["slaves_changed"], strict=True
     ):
-        lines.append(f"      - {_flow(slave)}{_comment(_slave_place(place, keys))}")
-    lines += [f"      # {label} is freed: {place}" for label, place in shown["freed"].items()]
+        lines.append(f"      - {_flow(slave)}{_comment(_slave_location(location, keys))}")
+    lines += [f"      # {label} is freed: {location}" for label, location in shown["freed"].items()]
     return "\n".join(lines) + "\n"
 
 
-def _slave_place(place: str, changed: dict[str, str]) -> str:
-    """Return the place of a slave, and of its keys that are elsewhere."""
-    whole = changed.get("slave", place)
+def _slave_location(location: str, changed: dict[str, str]) -> str:
+    """Return the location of a slave, and of its keys that are elsewhere."""
+    whole = changed.get("slave", location)
     return ", ".join(
         filter(None, (whole, *(f"{k}: {p}" for k, p in changed.items() if k != "slave")))
     )

@@ -61,7 +61,7 @@ def _document(settings: Settings, bundle: str | None, aloud: bool = False) -> di
 
 
 def _print(shown: dict[str, Any]) -> None:
-    from ipeql.cli.reading import table
+    from ipeql.cli.reading import screen
 
     for problem in shown["problems"]:
         click.echo(Problem.from_json(problem).render(), err=True)
@@ -70,9 +70,9 @@ def _print(shown: dict[str, Any]) -> None:
         remark(f"not in force yet: {names}; 'ipeql plan' shows what 'ipeql reload' would do")
     if not shown["bundles"]:
         remark("no bundle is configured")
-    console = table.console()
+    console = screen.console()
     with console.capture() as drawn:
-        console.print(table.status_table(shown["bundles"], bars=table.room_for_bars(console)))
+        console.print(screen.status_table(shown["bundles"], bars=screen.room_for_bars(console)))
     for line in drawn.get().splitlines():
         click.echo(line.rstrip())
 
@@ -80,17 +80,17 @@ def _print(shown: dict[str, Any]) -> None:
 def _watch(settings: Settings, bundle: str | None, shown: dict[str, Any]) -> None:
     from rich.live import Live
 
-    from ipeql.cli.reading import table
+    from ipeql.cli.reading import screen
 
-    console = table.console()
-    bars = table.room_for_bars(console)
+    console = screen.console()
+    bars = screen.room_for_bars(console)
     live = Live(console=console, auto_refresh=False) if console.is_terminal else None
     with live or contextlib.nullcontext():
         while True:
             if settings.json:
                 click.echo(json.dumps(shown))
             elif live:
-                live.update(table.status_table(shown["bundles"], bars), refresh=True)
+                live.update(screen.status_table(shown["bundles"], bars), refresh=True)
             else:
                 _print(shown)
             time.sleep(REFRESH_S)

@@ -26,8 +26,8 @@ def hidden(before: DesiredState, files: DesiredState, desired: DesiredState) -> 
 
 
 def _of_bundle(old: BundleSpec, new: BundleSpec, spec: BundleSpec) -> Iterator[str]:
-    for key, place in spec.changed:
-        if place == TRANSIENT and _bundle_value(old, key) != _bundle_value(new, key):
+    for key, location in spec.changed:
+        if location == TRANSIENT and _bundle_value(old, key) != _bundle_value(new, key):
             yield key
 
 
@@ -40,8 +40,8 @@ def _of_slaves(old: BundleSpec, new: BundleSpec, spec: BundleSpec) -> Iterator[s
     earlier, later = _by_label(old), _by_label(new)
     for slave in spec.slaves:
         one, other = earlier.get(slave.label), later.get(slave.label)
-        for key, place in slave.changed:
-            if place != TRANSIENT or one is None or other is None:
+        for key, location in slave.changed:
+            if location != TRANSIENT or one is None or other is None:
                 continue
             if _slave_value(one, key) != _slave_value(other, key):
                 yield f"{slave.label}/{key}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from ipeql import runtime
 from ipeql.config.changes.change import parse_change, to_data, without
 from ipeql.config.changes.hidden import hidden
-from ipeql.config.changes.overlay import Placed, overlay, revised
+from ipeql.config.changes.overlay import Located, overlay, revised
 from ipeql.config.load import examine, load
 from ipeql.config.schema.model import Change
 from ipeql.config.yaml.files import find_files, near_misses, read_text
@@ -116,7 +116,7 @@ class Layers:
             return {}
 
     def _over(self, files: DesiredState) -> DesiredState:
-        return overlay(files, map(Placed, self._transient))
+        return overlay(files, map(Located, self._transient))
 
     def _keep(self, changes: Iterable[Change]) -> None:
         transient = tuple(changes)

@@ -31,19 +31,19 @@ Owners = dict[Identity, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class Located:
     """A change and where it stands; ``mark`` None: in no file, it is transient."""
 
     change: Change
     mark: Mark | None = None
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Return ``FILE:LINE``, or ``transient``."""
         return f"{self.mark.file}:{self.mark.line}" if self.mark else TRANSIENT
 
 
-def overlay(desired: DesiredState, changes: Iterable[Placed]) -> DesiredState:
+def overlay(desired: DesiredState, changes: Iterable[Located]) -> DesiredState:
     """Return ``desired`` with all changes that fit, in order; why others do not, as problems.
 
     One that fits only because of a later one, such as a method that needs the lag of every slave
@@ -53,21 +53,21 @@ def overlay(desired: DesiredState, changes: Iterable[Placed]) -> DesiredState:
     owners = _owners(bundles)
     waiting = list(changes)
     while True:
-        unfit: list[tuple[Placed, IpeqlError]] = []
-        for placed in waiting:
+        unfit: list[tuple[Located, IpeqlError]] = []
+        for located in waiting:
             try:
-                spec = changed(bundles, placed, owners)
+                spec = changed(bundles, located, owners)
             except IpeqlError as error:
-                unfit.append((placed, error))
+                unfit.append((located, error))
             else:
                 for slave in bundles[spec.name].slaves:
                     owners.pop(_identity(slave), None)
                 owners |= _owners({spec.name: spec})
                 bundles[spec.name] = spec
         if len(unfit) in (0, len(waiting)):
-            problems = (_without_effect(placed, error, bundles) for placed, error in unfit)
+            problems = (_without_effect(located, error, bundles) for located, error in unfit)
             return replace(desired, bundles=bundles, problems=(*desired.problems, *problems))
-        waiting = [placed for placed, _ in unfit]
+        waiting = [located for located, _ in unfit]
 
 
 def revised(files: DesiredState, changes: Sequence[Change], new: Change) -> tuple[Change, ...]:
@@ -76,8 +76,8 @@ def revised(files: DesiredState, changes: Sequence[Change], new: Change) -> tupl
     What only undoes an earlier change of the list is no change of its own. Neither is what is so
     already.
     """
-    bundles = overlay(files, map(Placed, changes)).bundles
-    spec = changed(bundles, Placed(new))
+    bundles = overlay(files, map(Located, changes)).bundles
+    spec = changed(bundles, Located(new))
     if spec == bundles[spec.name]:
         return tuple(changes)
     label = subject(new)[1]
@@ -86,25 +86,25 @@ def revised(files: DesiredState, changes: Sequence[Change], new: Change) -> tupl
     return without(changes, new) if undone else added(changes, new)
 
 
-def changed(bundles: Bundles, placed: Placed, owners: Owners | None = None) -> BundleSpec:
+def changed(bundles: Bundles, located: Located, owners: Owners | None = None) -> BundleSpec:
     """Return the bundle that one change concerns, with the change.
 
     NotFoundError: no such bundle or slave. ConfigError: the rules that files obey.
     """
-    change = placed.change
+    change = located.change
     spec = bundles.get(change.bundle)
     if spec is None:
         raise NotFoundError(no_such_bundle(change.bundle, bundles))
     if change.enslave:
-        slave = slave_spec(change.enslave, placed.mark)
+        slave = slave_spec(change.enslave, located.mark)
         _check_link(bundles, _owners(bundles) if owners is None else owners, spec, slave)
-        spec = _enslaved(spec, slave, placed.place)
+        spec = _enslaved(spec, slave, located.location)
     elif change.free is not None:
-        spec = _freed(spec, change.free, placed.place)
+        spec = _freed(spec, change.free, located.location)
     elif change.set_slave:
-        spec = _slave_set(spec, change.set_slave, placed.place)
+        spec = _slave_set(spec, change.set_slave, located.location)
     elif change.set:
-        spec = _set(spec, change.set, placed.place)
+        spec = _set(spec, change.set, located.location)
     problems = [
         Problem(fault.code, f"{_subject(spec, fault.path)}: {fault.message}", fault.advice)
         for fault in check(spec)
@@ -114,8 +114,8 @@ def changed(bundles: Bundles, placed: Placed, owners: Owners | None = None) -> B
     return spec
 
 
-def _enslaved(spec: BundleSpec, slave: SlaveSpec, place: str) -> BundleSpec:
-    slave = replace(slave, changed=(("slave", place),))
+def _enslaved(spec: BundleSpec, slave: SlaveSpec, location: str) -> BundleSpec:
+    slave = replace(slave, changed=(("slave", location),))
     slaves = [slave if _same(slave, other) else other for other in spec.slaves]
     if slave not in slaves:
         slaves.append(slave)
@@ -143,25 +143,25 @@ def _owners(bundles: Bundles) -> Owners:
     return {_identity(slave): name for name, spec in bundles.items() for slave in spec.slaves}
 
 
-def _freed(spec: BundleSpec, label: str, place: str) -> BundleSpec:
+def _freed(spec: BundleSpec, label: str, location: str) -> BundleSpec:
     gone = entry_called(spec, label)
     slaves = tuple(slave for slave in spec.slaves if slave is not gone)
-    freed = dict(spec.freed) | {gone.label: place}
+    freed = dict(spec.freed) | {gone.label: location}
     return replace(spec, slaves=slaves, freed=tuple(sorted(freed.items())))
 
 
-def _slave_set(spec: BundleSpec, settings: Slave, place: str) -> BundleSpec:
+def _slave_set(spec: BundleSpec, settings: Slave, location: str) -> BundleSpec:
     new = slave_spec(settings)
     old = next((slave for slave in spec.slaves if _same(slave, new)), None)
     if old is None:
         raise no_such_slave(spec, new.label)
     index = spec.slaves.index(old)
     keys = settings.model_fields_set - {"name", "match"}
-    slave = replace(old, **read(settings, keys), changed=_marked(old.changed, keys, place))
+    slave = replace(old, **read(settings, keys), changed=_marked(old.changed, keys, location))
     return replace(spec, slaves=(*spec.slaves[:index], slave, *spec.slaves[index + 1 :]))
 
 
-def _set(spec: BundleSpec, settings: Settings, place: str) -> BundleSpec:
+def _set(spec: BundleSpec, settings: Settings, location: str) -> BundleSpec:
     """Set keys of a bundle; another method leaves out the parameters that are not for it."""
     keys = settings.model_fields_set
     method = settings.method or spec.method
@@ -171,7 +171,7 @@ def _set(spec: BundleSpec, settings: Settings, place: str) -> BundleSpec:
     return replace(
         spec,
         parameters=tuple(sorted((dict(kept) | dict(parameters(settings))).items())),
-        changed=_marked(spec.changed, keys, place),
+        changed=_marked(spec.changed, keys, location),
         **read(settings, keys - METHOD_KEYS),
     )
 
@@ -184,8 +184,8 @@ def _identity(slave: SlaveSpec) -> Identity:
     return slave.name, slave.match
 
 
-def _marked(changed: Changed, keys: Iterable[str], place: str) -> Changed:
-    marks = dict(changed) | {key.replace("_", "-"): place for key in keys}
+def _marked(changed: Changed, keys: Iterable[str], location: str) -> Changed:
+    marks = dict(changed) | {key.replace("_", "-"): location for key in keys}
     return tuple(sorted(marks.items()))
 
 
@@ -196,13 +196,13 @@ def _subject(spec: BundleSpec, path: Sequence[str | int]) -> str:
     return spec.name
 
 
-def _without_effect(placed: Placed, error: IpeqlError, bundles: Bundles) -> Problem:
-    name, cause = placed.change.bundle, error.problems[0]
-    advice = f"ipeql revert {name} removes it" if placed.mark is None else "correct or remove it"
+def _without_effect(located: Located, error: IpeqlError, bundles: Bundles) -> Problem:
+    name, cause = located.change.bundle, error.problems[0]
+    advice = f"ipeql revert {name} removes it" if located.mark is None else "correct or remove it"
     return Problem(
         Code.WITHOUT_EFFECT,
-        f"{name}: `{in_words(placed.change)}` is without effect: {cause.message}",
+        f"{name}: `{in_words(located.change)}` is without effect: {cause.message}",
         "; ".join(filter(None, (cause.help, advice))),
-        placed.mark,
+        located.mark,
         name if name in bundles else "",
     )

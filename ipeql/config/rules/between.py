@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ipeql.config.yaml.reader import Document
+from ipeql.config.yaml.reader import Source
 from ipeql.config.yaml.wording import shorten
 from ipeql.errors import Code, Mark
 
@@ -15,34 +15,34 @@ def bundles_in(data: object) -> Iterator[tuple[str, dict[str, object]]]:
             yield name, keys if isinstance(keys, dict) else {}
 
 
-def check_between(documents: Sequence[Document]) -> None:
+def check_between(sources: Sequence[Source]) -> None:
     """Report bundles that two files define, links in two places, and bundles that are slaves."""
     defined: dict[str, Mark] = {}
     enslaved: dict[object, tuple[str, Mark]] = {}
-    names = {name for document in documents for name, _ in bundles_in(document.data)}
-    for document in documents:
-        for bundle, keys in bundles_in(document.data):
+    names = {name for source in sources for name, _ in bundles_in(source.data)}
+    for source in sources:
+        for bundle, keys in bundles_in(source.data):
             path = ("bundles", bundle)
-            mark = document.mark(path, key=True)
+            mark = source.mark(path, key=True)
             if bundle in defined:
                 message = f"the bundle {shorten(bundle)} is defined twice"
                 advice = f"the first is in {defined[bundle]}; remove one of them"
-                document.report(path, Code.DUPLICATE_BUNDLE, message, advice, key=True)
+                source.report(path, Code.DUPLICATE_BUNDLE, message, advice, key=True)
                 continue
             defined[bundle] = mark
             slaves = keys.get("slaves")
             for i, slave in enumerate(slaves if isinstance(slaves, list) else []):
-                _check_slave(document, (bundle, i), slave, names, enslaved)
+                _check_slave(source, (bundle, i), slave, names, enslaved)
 
 
 def _check_slave(
-    document: Document,
-    place: tuple[str, int],
+    source: Source,
+    location: tuple[str, int],
     slave: object,
     names: set[str],
     enslaved: dict[object, tuple[str, Mark]],
 ) -> None:
-    bundle, i = place
+    bundle, i = location
     entry = ("bundles", bundle, "slaves", i)
     if not isinstance(slave, dict):
         return
@@ -56,18 +56,18 @@ def _check_slave(
             identity, shown = link, shorten(link)
         else:
             continue
-        if document.faulty(path):
+        if source.faulty(path):
             continue
         if link == bundle:
             message = f"{shown} is a slave of itself"
-            document.report(path, Code.SLAVE_IS_BUNDLE, message, "name the links that it uses")
+            source.report(path, Code.SLAVE_IS_BUNDLE, message, "name the links that it uses")
         elif isinstance(link, str) and link in names:
             advice = "a bundle cannot be a slave; name its links"
-            document.report(path, Code.SLAVE_IS_BUNDLE, f"{shown} is a bundle", advice)
+            source.report(path, Code.SLAVE_IS_BUNDLE, f"{shown} is a bundle", advice)
         elif identity in enslaved:
             other, mark = enslaved[identity]
             message = f"{shown} is a slave of {shorten(other)} already"
             advice = f"the first is in {mark}; a link belongs to one bundle"
-            document.report(path, Code.SLAVE_IN_TWO, message, advice)
+            source.report(path, Code.SLAVE_IN_TWO, message, advice)
         else:
-            enslaved[identity] = bundle, document.mark(path)
+            enslaved[identity] = bundle, source.mark(path)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from ipeql.config.yaml.reader import Path
+from ipeql.config.yaml.reader import KeyPath
 from ipeql.errors import Code
 from ipeql.methods import METHODS
 from ipeql.state import AUTO, Address, BundleSpec, Interface, Network
@@ -17,7 +17,7 @@ IPV6_MIN_MTU = 1280
 class Fault:
     """A problem and the path, within the bundle, of the value that is to change."""
 
-    path: Path
+    path: KeyPath
     code: Code
     message: str
     advice: str

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from ipeql.config.schema.model import Bundle, Change, File, Match, Route, Settings, Slave
-from ipeql.config.yaml.reader import Path
+from ipeql.config.yaml.reader import KeyPath
 from ipeql.config.yaml.wording import nearest, shorten, shown
 from ipeql.errors import Code
 from ipeql.methods import METHODS
@@ -45,7 +45,7 @@ _CODES = frozenset(code.value for code in Code)
 class Explanation:
     """A problem and the path of the value or, with ``key``, the key that is to change."""
 
-    path: Path
+    path: KeyPath
     code: Code
     message: str
     advice: str
@@ -93,7 +93,7 @@ def _explain(error: ErrorDetails) -> Explanation:
             return Explanation(place, Code(code), context["message"], context["advice"], key=key)
 
 
-def _table(path: Path) -> type[BaseModel]:
+def _model(path: KeyPath) -> type[BaseModel]:
     """Return the model of the mapping at ``path``."""
     match path:
         case ():
@@ -125,19 +125,19 @@ _HOMES: dict[type[BaseModel], str] = {
 }
 
 
-def _meant(path: Path) -> str:
+def _meant(path: KeyPath) -> str:
     """Return the key that the one at the end of ``path`` was probably meant to be."""
     key = str(path[-1])
     if key == "<<":
         return key
-    known = _keys(_table(path[:-1]))
+    known = _keys(_model(path[:-1]))
     synonym = _SYNONYMS.get(key.lower().replace("_", "-"), "")
     return synonym if synonym in known else nearest(key, known)
 
 
-def _unknown_key(path: Path) -> tuple[str, str]:
+def _unknown_key(path: KeyPath) -> tuple[str, str]:
     key = str(path[-1])
-    known = _keys(_table(path[:-1]))
+    known = _keys(_model(path[:-1]))
     meant = _meant(path)
     homes = [home for table, home in _HOMES.items() if key in _keys(table)]
     if meant == "<<":
@@ -164,7 +164,7 @@ def _missing_key(key: str) -> tuple[str, str]:
     return f"`{key}` is missing", advice[key]
 
 
-def _wrong_shape(path: Path, error: ErrorDetails) -> tuple[str, str]:
+def _wrong_shape(path: KeyPath, error: ErrorDetails) -> tuple[str, str]:
     found = error["input"]
     what = "a list" if error["type"] == "list_type" else "keys with values"
     example = _EXAMPLES.get(str(path[-1])) if path else "version: 1"

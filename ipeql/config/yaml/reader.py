@@ -16,7 +16,7 @@ from ipeql.config.yaml.syntax import describe
 from ipeql.config.yaml.wording import printable, shorten
 from ipeql.errors import Code, Mark, Problem
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """The address of a value: the keys and list indices that lead to it from the top."""
 
 Span = tuple[int, int, int]
@@ -58,7 +58,7 @@ class Surprise:
     meaning: str
 
 
-class Document:
+class Source:
     """One file as plain data (``data``), with its problems so far and the place of every value.
 
     ``data`` is made of dict, list, str, int, bool, None and Surprise; None for an empty file.
@@ -69,9 +69,9 @@ class Document:
         self.data: object = None
         self.problems: list[Problem] = []
         self._lines = text.splitlines()
-        self._keys: dict[Path, Span] = {}
-        self._values: dict[Path, Span] = {}
-        self._faulty: set[Path] = set()
+        self._keys: dict[KeyPath, Span] = {}
+        self._values: dict[KeyPath, Span] = {}
+        self._faulty: set[KeyPath] = set()
         self._anchors: set[str] = set()
         if unprintable := _UNPRINTABLE.search(text):
             lines = text[: unprintable.start()].splitlines() or [""]
@@ -87,7 +87,7 @@ class Document:
             self.data = None
             self._report((line, column, 1), message, advice)
 
-    def mark(self, path: Path, *, key: bool = False) -> Mark:
+    def mark(self, path: KeyPath, *, key: bool = False) -> Mark:
         """Return the place of the value at ``path`` or, with ``key``, of the key it belongs to.
 
         A value that is absent is marked at the key or list entry that it is absent from.
@@ -99,17 +99,17 @@ class Document:
         return self.mark(path[:-1], key=True) if path else Mark(self.file, 1, 1)
 
     def report(
-        self, path: Path, code: Code, message: str, advice: str = "", *, key: bool = False
+        self, path: KeyPath, code: Code, message: str, advice: str = "", *, key: bool = False
     ) -> None:
         """Add a problem at ``path``; ``key``: it is the key that is wrong, not the value."""
         self._blame(path)
         self.problems.append(Problem(code, message, advice, self.mark(path, key=key)))
 
-    def faulty(self, path: Path) -> bool:
+    def faulty(self, path: KeyPath) -> bool:
         """Say whether something at or below ``path`` is wrong: other faults may follow."""
         return path in self._faulty
 
-    def _blame(self, path: Path) -> None:
+    def _blame(self, path: KeyPath) -> None:
         self._faulty.update(path[:end] for end in range(len(path) + 1))
 
     def _report(
@@ -135,7 +135,7 @@ class Document:
                     return
                 self.data = self._node(next(events), events, ())
 
-    def _node(self, event: Any, events: Iterator[Any], path: Path) -> object:
+    def _node(self, event: Any, events: Iterator[Any], path: KeyPath) -> object:
         if len(path) > MAX_DEPTH:
             self._report(_span(event), f"nested deeper than {MAX_DEPTH} levels")
             raise _TooDeepError
@@ -162,7 +162,7 @@ class Document:
             del self._values[path]  # nothing is written: the key is the place
         return value
 
-    def _mapping(self, events: Iterator[Any], path: Path) -> dict[str, object]:
+    def _mapping(self, events: Iterator[Any], path: KeyPath) -> dict[str, object]:
         mapping: dict[str, object] = {}
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             span = _span(event)
@@ -189,13 +189,13 @@ class Document:
             mapping[key] = self._node(next(events), events, (*path, key))
         return mapping
 
-    def _sequence(self, events: Iterator[Any], path: Path) -> list[object]:
+    def _sequence(self, events: Iterator[Any], path: KeyPath) -> list[object]:
         sequence: list[object] = []
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
             sequence.append(self._node(event, events, (*path, len(sequence))))
         return sequence
 
-    def _refuse(self, path: Path, what: str, advice: str) -> None:
+    def _refuse(self, path: KeyPath, what: str, advice: str) -> None:
         self._report(self._values[path], f"{what}: not used in this file", advice)
         self._blame(path)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ipeql.api.dbus.interfaces import interface
 from ipeql.api.dbus.names import BUNDLE, MANAGER, PROPERTIES, ROOT, SLAVE, escape, slave_path
-from ipeql.api.dbus.objects import Objects, Signal, changes, objects
+from ipeql.api.dbus.objects import Objects, Signal, objects, signals_between
 
 STATUS = json.loads((Path(__file__).parents[2] / "golden" / "cli" / "status.json").read_text())
 
@@ -32,14 +32,14 @@ def test_every_object_has_the_properties_of_its_interface() -> None:
 
 
 def test_what_did_not_change_is_not_signalled() -> None:
-    assert list(changes(objects(STATUS), objects(deepcopy(STATUS)))) == []
+    assert list(signals_between(objects(STATUS), objects(deepcopy(STATUS)))) == []
 
 
 def test_counters_are_no_change() -> None:
     later = deepcopy(STATUS)
     later["bundles"][0]["rate_bps"] += 1
     later["bundles"][0]["slaves"][0]["packets"] += 1
-    assert list(changes(objects(STATUS), objects(later))) == []
+    assert list(signals_between(objects(STATUS), objects(later))) == []
 
 
 def test_a_slave_that_fails_is_told_once_with_its_reason() -> None:
@@ -47,7 +47,7 @@ def test_a_slave_that_fails_is_told_once_with_its_reason() -> None:
     later["bundles"][0]["slaves"][0] |= {"state": "no-carrier", "reason": "no signal on the link"}
     path = slave_path("ipeql0", "eth1")
     changed = {"State": "no-carrier", "Reason": "no signal on the link"}
-    assert list(changes(objects(STATUS), objects(later))) == [
+    assert list(signals_between(objects(STATUS), objects(later))) == [
         Signal(path, PROPERTIES, "PropertiesChanged", [SLAVE, changed, []]),
         Signal(path, SLAVE, "SlaveStateChanged", ["active", "no-carrier", "no signal on the link"]),
     ]
@@ -86,7 +86,7 @@ def test_who_follows_the_signals_knows_everything(
     old: Objects = objects(before)
     new: Objects = objects(after)
     seen = {path: (name, dict(properties)) for path, (name, properties) in old.items()}
-    for signal in changes(old, new):
+    for signal in signals_between(old, new):
         assert signal.path == ROOT or signal.path in seen
         assert signal.member in interface(signal.interface).signals
         follow(seen, signal)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ipeql.config import Layers, load, parse_change
 from ipeql.config.changes.change import in_words, to_data
-from ipeql.config.changes.overlay import Placed, changed, overlay, revised
+from ipeql.config.changes.overlay import Located, changed, overlay, revised
 from ipeql.config.changes.saved import save
 from ipeql.config.rules.bundle import check
 from ipeql.config.schema.model import Change
@@ -291,12 +291,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> DesiredState:
 
 @given(changes=st.lists(a_change(), max_size=8))
 def test_whatever_is_changed_obeys_the_rules(files: DesiredState, changes: list[Change]) -> None:
-    after = overlay(files, map(Placed, changes))
+    after = overlay(files, map(Located, changes))
     links = [slave.label for spec in after.bundles.values() for slave in spec.slaves]
     assert len(links) == len(set(links))
     for spec in after.bundles.values():
         assert list(check(spec)) == []
-    assert overlay(files, map(Placed, changes)) == after
+    assert overlay(files, map(Located, changes)) == after
 
 
 def in_any_order(spec: BundleSpec) -> tuple[BundleSpec, frozenset[SlaveSpec]]:
@@ -309,13 +309,13 @@ def test_a_list_of_changes_stays_short_and_means_the_same(
 ) -> None:
     kept: tuple[Change, ...] = ()
     for new in changes:
-        before = overlay(files, map(Placed, kept))
+        before = overlay(files, map(Located, kept))
         try:
-            expected = changed(before.bundles, Placed(new))
+            expected = changed(before.bundles, Located(new))
             kept = revised(files, kept, new)
         except IpeqlError:
             continue
-        after = overlay(files, map(Placed, kept))
+        after = overlay(files, map(Located, kept))
         assert in_any_order(after.bundles[new.bundle]) == in_any_order(expected)
         assert after.problems == ()
         assert len(kept) <= 2 * 3 * 9  # two a subject: three bundles, eight slaves in each
@@ -336,7 +336,7 @@ def test_changes_pass_through_files_unchanged(
             kept = revised(files, kept, new)
         except IpeqlError:
             continue
-    assert load(sorted(etc.glob("*.yaml"))).bundles == overlay(files, map(Placed, kept)).bundles
+    assert load(sorted(etc.glob("*.yaml"))).bundles == overlay(files, map(Located, kept)).bundles
 
 
 def test_files_that_changed_since_they_were_read_are_known(etc: Path, layers: Layers) -> None:

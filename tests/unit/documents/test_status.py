@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from ipeql.apply.refusal import explain
-from ipeql.cli.reading.table import bar, rate, status_table
+from ipeql.cli.reading.screen import bar, rate, status_table
 from ipeql.documents.configuration import configuration
 from ipeql.documents.status import describe
 from ipeql.errors import Code, Mark, Problem
