@@ -317,10 +317,14 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class ObservedBundle:
-    """A dataplane found running for a bundle. ``table`` None: it has not been configured."""
+    """A dataplane found running for a bundle. ``table`` None: it has not been configured.
+
+    ``fault``: why its table cannot be known, e.g. an answer that cannot be understood.
+    """
 
     backend: str
     table: BundleTable | None = None
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
         choice = choose_backend(spec, observed.capabilities, running.backend if running else None)
         if named and named is not link:
             problems.append(_name_taken(spec))
+        if running and running.fault:
+            problems.append(_unclear(spec, running.fault))
         if named and not link:
             continue
         if choice.backend is None:
@@ -163,6 +165,11 @@ def _name_taken(spec: BundleSpec) -> Problem:
         spec.mark,
         spec.name,
     )
+
+
+def _unclear(spec: BundleSpec, fault: str) -> Problem:
+    help_ = "IPEQL configures it anew; if that does not help, report it"
+    return Problem(Code.INTERNAL, f"{spec.name}: {fault}", help_, bundle=spec.name)
 
 
 def _no_backend(spec: BundleSpec, choice: Choice) -> Problem:

@@ -63,7 +63,7 @@ static int ipeql_enslave_all(struct ipeql_bundle *bundle, struct ipeql_table *ta
 
 		slave = ipeql_bundle_find(bundle, row->dev);
 		if (!slave) {
-			slave = ipeql_slave_new(bundle->dev, row->dev, extack);
+			slave = ipeql_slave_new(bundle->dev, row->dev, ipeql_release, extack);
 			if (IS_ERR(slave)) {
 				err = PTR_ERR(slave);
 				goto undo;
@@ -80,6 +80,36 @@ undo:
 	return err;
 }
 
+/* Put a complete table into force, and free the slaves that it has no more. Returns the last one. */
+static struct ipeql_table *ipeql_replace(struct ipeql_bundle *bundle, struct ipeql_table *table)
+{
+	struct ipeql_table *before = rtnl_dereference(bundle->table);
+
+	ipeql_table_inherit(table, before);
+	rcu_assign_pointer(bundle->table, table);
+	WRITE_ONCE(bundle->trouble, true);
+	synchronize_net();
+	ipeql_free_others(bundle, table);
+	ipeql_bundle_follow(bundle);
+	return before;
+}
+
+/* Return another table of the same configuration, complete but for its slaves; or an ERR_PTR. */
+static struct ipeql_table *ipeql_spare(const struct ipeql_table *table)
+{
+	struct ipeql_table *spare = ipeql_table_copy(table);
+	int err;
+
+	if (!spare)
+		return ERR_PTR(-ENOMEM);
+	err = ipeql_table_derive(spare, NULL);
+	if (err) {
+		ipeql_table_free(spare);
+		return ERR_PTR(err);
+	}
+	return spare;
+}
+
 /*
  * Put a table into force, and free the slaves that it has no more. Takes the table over; on error
  * it is freed and nothing has changed. RTNL.
@@ -87,28 +117,35 @@ undo:
 int ipeql_bundle_set(struct ipeql_bundle *bundle, struct ipeql_table *table,
 		     struct netlink_ext_ack *extack)
 {
-	struct ipeql_table *before = rtnl_dereference(bundle->table);
+	struct ipeql_table *spare;
 	LIST_HEAD(made);
 	int err;
 
 	err = ipeql_table_derive(table, extack);
-	if (!err)
-		err = ipeql_enslave_all(bundle, table, &made, extack);
-	if (err) {
-		ipeql_table_free(table);
-		return err;
+	if (err)
+		goto free_table;
+	spare = ipeql_spare(table);
+	if (IS_ERR(spare)) {
+		err = PTR_ERR(spare);
+		goto free_table;
 	}
-	ipeql_table_inherit(table, before);
+	err = ipeql_enslave_all(bundle, table, &made, extack);
+	if (err)
+		goto free_spare;
+	memcpy(spare->row, table->row, sizeof(spare->row));
 	spin_lock_bh(&bundle->lock);
 	list_splice_tail(&made, &bundle->slaves);
 	spin_unlock_bh(&bundle->lock);
-	rcu_assign_pointer(bundle->table, table);
-	WRITE_ONCE(bundle->trouble, true);
-	synchronize_net();
-	ipeql_table_free(before);
-	ipeql_free_others(bundle, table);
-	ipeql_bundle_follow(bundle);
+	ipeql_table_free(bundle->spare);
+	bundle->spare = spare;
+	ipeql_table_free(ipeql_replace(bundle, table));
 	return 0;
+
+free_spare:
+	ipeql_table_free(spare);
+free_table:
+	ipeql_table_free(table);
+	return err;
 }
 
 /* Enslave one more device, with the default of everything. RTNL. */
@@ -129,15 +166,15 @@ int ipeql_bundle_add(struct ipeql_bundle *bundle, struct net_device *dev,
 	return ipeql_bundle_set(bundle, table, extack);
 }
 
-/* Free one device. RTNL. */
-int ipeql_bundle_remove(struct ipeql_bundle *bundle, const struct net_device *dev)
+/*
+ * Free one device. RTNL. This needs no memory and cannot fail, since a device that is unregistered
+ * does not wait: the spare table takes the place of the one in force, which is the next spare.
+ */
+void ipeql_bundle_remove(struct ipeql_bundle *bundle, const struct net_device *dev)
 {
-	struct ipeql_table *table = ipeql_table_copy(rtnl_dereference(bundle->table));
-
-	if (!table)
-		return -ENOMEM;
-	ipeql_table_remove(table, dev);
-	return ipeql_bundle_set(bundle, table, NULL);
+	ipeql_table_remove(bundle->spare, dev);
+	bundle->spare = ipeql_replace(bundle, bundle->spare);
+	ipeql_table_remove(bundle->spare, dev);
 }
 
 static void ipeql_follow_mtu(struct net_device *dev, struct ipeql_bundle *bundle, u32 least)
@@ -241,6 +278,11 @@ int ipeql_bundle_init(struct ipeql_bundle *bundle, struct net_device *dev)
 	err = ipeql_table_derive(table, NULL);
 	if (err)
 		goto free;
+	bundle->spare = ipeql_spare(table);
+	if (IS_ERR(bundle->spare)) {
+		err = PTR_ERR(bundle->spare);
+		goto free;
+	}
 	RCU_INIT_POINTER(bundle->table, table);
 	return 0;
 
@@ -258,4 +300,6 @@ void ipeql_bundle_uninit(struct ipeql_bundle *bundle)
 	ipeql_free_others(bundle, NULL);
 	ipeql_table_free(rtnl_dereference(bundle->table));
 	RCU_INIT_POINTER(bundle->table, NULL);
+	ipeql_table_free(bundle->spare);
+	bundle->spare = NULL;
 }

@@ -21,6 +21,7 @@
 
 struct ipeql_bundle {
 	struct ipeql_table __rcu *table;
+	struct ipeql_table *spare; /* of the same configuration, without state; RTNL */
 	struct ipeql_counters __percpu *counters; /* what reached no slave */
 	bool trouble; /* a slave could not be used: look at all of them for every packet */
 	bool mtu_follows; /* the MTU is the smallest slave's, not set by hand below that */
@@ -36,7 +37,7 @@ int ipeql_bundle_set(struct ipeql_bundle *bundle, struct ipeql_table *table,
 		     struct netlink_ext_ack *extack);
 int ipeql_bundle_add(struct ipeql_bundle *bundle, struct net_device *dev,
 		     struct netlink_ext_ack *extack);
-int ipeql_bundle_remove(struct ipeql_bundle *bundle, const struct net_device *dev);
+void ipeql_bundle_remove(struct ipeql_bundle *bundle, const struct net_device *dev);
 void ipeql_bundle_follow(struct ipeql_bundle *bundle);
 void ipeql_bundle_place_anew(struct ipeql_bundle *bundle, const struct net_device *dev);
 void ipeql_bundle_drop_held(struct ipeql_bundle *bundle);

@@ -76,7 +76,8 @@ static int ipeql_device_add_slave(struct net_device *dev, struct net_device *sla
 
 static int ipeql_device_del_slave(struct net_device *dev, struct net_device *slave)
 {
-	return ipeql_bundle_remove(netdev_priv(dev), slave);
+	ipeql_bundle_remove(netdev_priv(dev), slave);
+	return 0;
 }
 
 static const struct net_device_ops ipeql_device_ops = {

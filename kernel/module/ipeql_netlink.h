@@ -26,6 +26,7 @@
 #define IPEQL_NETLINK_H
 
 #define IPEQL_FAMILY_NAME "ipeql"
+/* To be raised when an older daemon or module would misunderstand the other. */
 #define IPEQL_FAMILY_VERSION 1
 
 /* The methods are those of enum ipeql_method, ipeql_methods.h. */

@@ -3,9 +3,7 @@
 
 #include <net/dst.h>
 
-#include "bundle.h"
 #include "compat.h"
-#include "transmit.h"
 
 /* What one slave holds back at most, whatever queue-limit and max-hold allow. */
 #define IPEQL_HELD_BYTES (64U << 20)
@@ -66,7 +64,6 @@ bool ipeql_queue_hold(struct ipeql_queue *queue, struct sk_buff *skb, u64 now, u
 static enum hrtimer_restart ipeql_queue_release(struct hrtimer *timer)
 {
 	struct ipeql_queue *queue = container_of(timer, struct ipeql_queue, timer);
-	struct ipeql_slave *slave = container_of(queue, struct ipeql_slave, queue);
 	enum hrtimer_restart restart = HRTIMER_NORESTART;
 	u64 now = ktime_get_ns();
 	struct sk_buff_head due;
@@ -87,15 +84,17 @@ static enum hrtimer_restart ipeql_queue_release(struct hrtimer *timer)
 	}
 	spin_unlock(&queue->lock);
 	while ((skb = __skb_dequeue(&due)))
-		ipeql_release(slave, skb);
+		queue->release(queue, skb);
 	spin_lock(&queue->lock);
 	queue->releasing = false;
 	spin_unlock(&queue->lock);
 	return restart;
 }
 
-void ipeql_queue_init(struct ipeql_queue *queue)
+void ipeql_queue_init(struct ipeql_queue *queue,
+		      void (*release)(struct ipeql_queue *queue, struct sk_buff *skb))
 {
+	queue->release = release;
 	spin_lock_init(&queue->lock);
 	__skb_queue_head_init(&queue->packets);
 	hrtimer_setup(&queue->timer, ipeql_queue_release, CLOCK_MONOTONIC, HRTIMER_MODE_ABS_SOFT);

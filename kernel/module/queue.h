@@ -12,10 +12,12 @@ struct ipeql_queue {
 	struct hrtimer timer; /* runs out when the first packet is due */
 	bool releasing; /* packets that were due are being handed over: none may overtake them */
 	u32 bytes; /* memory that the packets take */
+	void (*release)(struct ipeql_queue *queue, struct sk_buff *skb); /* sends one; BH is off */
 	u64 line_free; /* when the slave has sent them all, by what is known of its bandwidth */
 };
 
-void ipeql_queue_init(struct ipeql_queue *queue);
+void ipeql_queue_init(struct ipeql_queue *queue,
+		      void (*release)(struct ipeql_queue *queue, struct sk_buff *skb));
 bool ipeql_queue_hold(struct ipeql_queue *queue, struct sk_buff *skb, u64 now, u64 release, u64 tx);
 bool ipeql_queue_is_full(const struct ipeql_queue *queue);
 void ipeql_queue_take_all(struct ipeql_queue *queue, struct sk_buff_head *packets);

@@ -6,10 +6,11 @@
 #include <net/sch_generic.h>
 
 /*
- * Enslave a device: it becomes the bundle's lower device, and nothing else of it is changed. RTNL.
- * Returns an ERR_PTR where it cannot be.
+ * Enslave a device: it becomes the bundle's lower device, and nothing else of it is changed.
+ * release sends a packet that was held back. RTNL. Returns an ERR_PTR where it cannot be.
  */
 struct ipeql_slave *ipeql_slave_new(struct net_device *bundle, struct net_device *dev,
+				    void (*release)(struct ipeql_queue *queue, struct sk_buff *skb),
 				    struct netlink_ext_ack *extack)
 {
 	struct ipeql_slave *slave;
@@ -30,7 +31,7 @@ struct ipeql_slave *ipeql_slave_new(struct net_device *bundle, struct net_device
 		err = -ENOMEM;
 		goto free;
 	}
-	ipeql_queue_init(&slave->queue);
+	ipeql_queue_init(&slave->queue, release);
 	err = netdev_master_upper_dev_link(dev, bundle, NULL, NULL, extack);
 	if (err)
 		goto free;

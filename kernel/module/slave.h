@@ -17,6 +17,7 @@ struct ipeql_slave {
 };
 
 struct ipeql_slave *ipeql_slave_new(struct net_device *bundle, struct net_device *dev,
+				    void (*release)(struct ipeql_queue *queue, struct sk_buff *skb),
 				    struct netlink_ext_ack *extack);
 void ipeql_slave_free(struct ipeql_slave *slave);
 u32 ipeql_slave_backlog(const struct net_device *dev);

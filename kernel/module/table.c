@@ -76,20 +76,6 @@ int ipeql_table_add(struct ipeql_table *table, struct net_device *dev)
 	return 0;
 }
 
-void ipeql_table_remove(struct ipeql_table *table, const struct net_device *dev)
-{
-	const struct ipeql_row *found = ipeql_table_find(table, dev);
-	u32 i;
-
-	if (!found)
-		return;
-	table->parameters.count--;
-	for (i = found - table->row; i < table->parameters.count; i++) {
-		table->row[i] = table->row[i + 1];
-		table->given[i] = table->given[i + 1];
-	}
-}
-
 const struct ipeql_row *ipeql_table_find(const struct ipeql_table *table,
 					 const struct net_device *dev)
 {
@@ -119,6 +105,21 @@ static int ipeql_check(const struct ipeql_table *table, const struct ipeql_needs
 	return 0;
 }
 
+/* Find all that follows from the rows of a table. */
+static void ipeql_table_complete(struct ipeql_table *table)
+{
+	u32 i;
+
+	table->usable = 0;
+	for (i = 0; i < table->parameters.count; i++) {
+		const struct header_ops *header = table->row[i].dev->header_ops;
+
+		table->row[i].resolves = header && header->create;
+		table->usable |= (u32)table->row[i].usable << i;
+	}
+	ipeql_derive(&table->parameters, table->given);
+}
+
 /*
  * Complete a table whose configuration is set: check it, and find all that follows from it. Returns
  * -EINVAL where the method needs what a slave does not give, -ENOMEM.
@@ -127,7 +128,6 @@ int ipeql_table_derive(struct ipeql_table *table, struct netlink_ext_ack *extack
 {
 	const struct ipeql_needs *needs = &ipeql_needs[table->parameters.method];
 	int err = ipeql_check(table, needs, extack);
-	u32 i;
 
 	if (err)
 		return err;
@@ -139,15 +139,24 @@ int ipeql_table_derive(struct ipeql_table *table, struct netlink_ext_ack *extack
 		if (!table->states)
 			return -ENOMEM;
 	}
-	table->usable = 0;
-	for (i = 0; i < table->parameters.count; i++) {
-		const struct header_ops *header = table->row[i].dev->header_ops;
-
-		table->row[i].resolves = header && header->create;
-		table->usable |= (u32)table->row[i].usable << i;
-	}
-	ipeql_derive(&table->parameters, table->given);
+	ipeql_table_complete(table);
 	return 0;
+}
+
+/* Remove a device from a complete table, which stays complete. */
+void ipeql_table_remove(struct ipeql_table *table, const struct net_device *dev)
+{
+	const struct ipeql_row *found = ipeql_table_find(table, dev);
+	u32 i;
+
+	if (!found)
+		return;
+	table->parameters.count--;
+	for (i = found - table->row; i < table->parameters.count; i++) {
+		table->row[i] = table->row[i + 1];
+		table->given[i] = table->given[i + 1];
+	}
+	ipeql_table_complete(table);
 }
 
 /*
@@ -168,6 +177,7 @@ void ipeql_table_inherit(struct ipeql_table *table, struct ipeql_table *before)
 			row = ipeql_table_find(before, table->row[i].dev);
 		origin[i] = row ? row - before->row : IPEQL_NO_SLAVE;
 	}
+	memset(&table->state, 0, sizeof(table->state)); /* it may have been in force before */
 	spin_lock_bh(&before->lock);
 	ipeql_inherit(&table->parameters, &table->state, &before->parameters, &before->state,
 		      origin);
@@ -177,6 +187,7 @@ void ipeql_table_inherit(struct ipeql_table *table, struct ipeql_table *before)
 	for_each_possible_cpu(cpu) {
 		struct ipeql_state *state = per_cpu_ptr(table->states, cpu);
 
+		memset(state, 0, sizeof(*state));
 		ipeql_inherit(&table->parameters, state, &before->parameters,
 			      before->states ? per_cpu_ptr(before->states, cpu) : &before->state,
 			      origin);

@@ -228,8 +228,9 @@ void ipeql_drop_held(struct ipeql_bundle *bundle, struct sk_buff *skb)
 }
 
 /* Send a packet that its slave has held back; where that can no more, place it anew. */
-void ipeql_release(struct ipeql_slave *slave, struct sk_buff *skb)
+void ipeql_release(struct ipeql_queue *queue, struct sk_buff *skb)
 {
+	struct ipeql_slave *slave = container_of(queue, struct ipeql_slave, queue);
 	struct ipeql_bundle *bundle = netdev_priv(slave->bundle);
 	const struct ipeql_row *row;
 	struct ipeql_view view;

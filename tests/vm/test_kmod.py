@@ -35,6 +35,10 @@ TESTS = {
         "the_stripe_unit_is_a_train_or_a_packet",
         "the_trains_of_a_connection_are_cut_from_a_change_on",
     ),
+    "kmod_version_inside": (
+        "a_module_of_another_version_is_refused_with_the_remedy",
+        "an_answer_that_cannot_be_understood_is_a_problem_of_its_bundle",
+    ),
 }
 """The files in tests/vm that only a guest runs, and what of each."""
 

@@ -4,13 +4,14 @@ import contextlib
 import errno
 import time
 from pathlib import Path
+from typing import Any
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ipeql.backends import owned
 from ipeql.backends.kmod import layout
-from ipeql.backends.kmod.family import METHODS, STRIPE_UNITS, Family
+from ipeql.backends.kmod.family import METHODS, STRIPE_UNITS, Family, OtherVersionError
 from ipeql.backends.rates import Rates, Sample
 from ipeql.errors import ApplyError, Code, Problem
 from ipeql.state import BundleStatistics, BundleTable, Capabilities, ObservedBundle
@@ -18,6 +19,10 @@ from ipeql.state import BundleStatistics, BundleTable, Capabilities, ObservedBun
 RANK = 30
 KIND = "ipeql"
 MODULE = Path("/sys/module/ipeql")
+UNCLEAR = (LookupError, ValueError, TypeError, AttributeError)
+
+_UNCLEAR = "kmod: the answer of the module cannot be understood"
+_RELOAD = "build this version's module (DKMS), then rmmod ipeql and modprobe ipeql"
 
 
 class KmodBackend:
@@ -30,37 +35,42 @@ class KmodBackend:
 
     def __init__(self) -> None:
         self._rates = Rates()
+        self._refusal = ""
 
     def capabilities(self) -> Capabilities:
-        """Return what the module supports: everything."""
-        loaded = MODULE.exists()
+        """Return what the module supports: everything, unless ``observe`` found another version."""
+        reason = self._refusal if MODULE.exists() else "the kernel module ipeql is not loaded"
         return Capabilities(
             backend=self.name,
-            available=loaded,
+            available=not reason,
             methods=frozenset(METHODS),
             stripe_units=frozenset(STRIPE_UNITS),
             rank=RANK,
-            reason="" if loaded else "the kernel module ipeql is not loaded",
+            reason=reason,
         )
 
     async def observe(self) -> dict[str, ObservedBundle]:
-        """Return the bundles whose devices carry our mark."""
+        """Return the bundles whose devices carry our mark.
+
+        A module of another version is not asked: its bundles are without a table here, and go on
+        until the module is reloaded or another backend takes them.
+        """
         if not MODULE.exists():
             return {}
         ours = await _ours()
         try:
             async with Family() as family:
                 found = {
-                    message.get_attr("IPEQL_A_BUNDLE_IFNAME"): layout.table(message)
+                    message.get_attr("IPEQL_A_BUNDLE_IFNAME"): message
                     for message in await family.bundles()
                 }
+        except OtherVersionError as error:
+            self._refusal = f"{error.args[1]}; {_RELOAD}"
+            return {bundle: ObservedBundle(self.name) for bundle in ours.values()}
         except NetlinkError as error:
             raise ApplyError(_refused("kmod", error)) from error
-        return {
-            ours[name]: ObservedBundle(self.name, table)
-            for name, table in found.items()
-            if name in ours
-        }
+        self._refusal = ""
+        return {ours[name]: _observed(found[name]) for name in found.keys() & ours.keys()}
 
     async def create(self, bundle: str) -> None:
         """Make the device, unless it is there."""
@@ -95,7 +105,11 @@ class KmodBackend:
                 message = await family.bundle(bundle)
         except NetlinkError as error:
             raise ApplyError(_refused(bundle, error)) from error
-        return layout.statistics(message, self._rates.of(bundle))
+        try:
+            return layout.statistics(message, self._rates.of(bundle))
+        except UNCLEAR as error:
+            unclear = Problem(Code.INTERNAL, f"{bundle}: {_UNCLEAR}", _RELOAD, bundle=bundle)
+            raise ApplyError(unclear) from error
 
     async def sample(self) -> bool:
         """Note what every slave has sent."""
@@ -118,6 +132,13 @@ class KmodBackend:
         """Do nothing: the bundles do not need us."""
 
 
+def _observed(message: Any) -> ObservedBundle:
+    try:
+        return ObservedBundle(KmodBackend.name, layout.table(message))
+    except UNCLEAR:
+        return ObservedBundle(KmodBackend.name, fault=f"{_UNCLEAR}; {_RELOAD}")
+
+
 async def _ours() -> dict[str, str]:
     """Return the bundles of the devices of our kind that carry our mark, by the devices' names."""
     async with AsyncIPRoute() as kernel:
@@ -133,6 +154,7 @@ def _refused(bundle: str, error: NetlinkError) -> Problem:
         errno.EPERM: "run as root, or give the service CAP_NET_ADMIN",
         errno.EBUSY: "choose another name for the bundle, or take the slave from its other master",
         errno.ENOTSUP: "load the module: modprobe ipeql",
+        errno.EPROTONOSUPPORT: _RELOAD,
         errno.ENODEV: "a link went away meanwhile; the next pass sees it",
     }
     return Problem(Code.APPLY_FAILED, f"{bundle}: kmod: {error}", helps.get(error.code, ""))

@@ -3,14 +3,18 @@
 Names and numbers are those of kernel/module/ipeql_netlink.h, which says what everything means.
 """
 
+import errno
 from collections.abc import Mapping
 from typing import Any, Self
 
 from pyroute2.netlink import NLA_F_NESTED, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, genlmsg, nla
+from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic import AsyncGenericNetlinkSocket
 
 FAMILY = "ipeql"
 VERSION = 1
+"""IPEQL_FAMILY_VERSION, which the kernel tells whoever looks for the family."""
+
 BUNDLE_GET, BUNDLE_SET = 1, 2
 
 METHODS = (
@@ -88,10 +92,19 @@ class BundleMessage(genlmsg):  # type: ignore[misc]
         )
 
 
+class OtherVersionError(NetlinkError):  # type: ignore[misc]
+    """The loaded module has another version of the family."""
+
+    def __init__(self, version: int) -> None:
+        message = f"the loaded module has version {version} of its interface, not {VERSION}"
+        super().__init__(errno.EPROTONOSUPPORT, message)
+
+
 class Family(AsyncGenericNetlinkSocket):  # type: ignore[misc]
     """A socket of the family, in the caller's network namespace; an async context manager.
 
-    Entering and asking raise NetlinkError; ENOTSUP (ENOENT): the module is not loaded.
+    Entering and asking raise NetlinkError; ENOTSUP (ENOENT): the module is not loaded. Entering
+    raises OtherVersionError where it is not of our version.
     """
 
     module_err_level = "debug"
@@ -105,9 +118,17 @@ class Family(AsyncGenericNetlinkSocket):  # type: ignore[misc]
         try:
             await self.bind(FAMILY, BundleMessage)
         except BaseException:
-            await self.close()
+            self.close()
             raise
         return self
+
+    async def discovery(self, proto: str) -> Any:
+        """Find the family, and refuse one of another version."""
+        found = await super().discovery(proto)
+        version = found.get_attr("CTRL_ATTR_VERSION")
+        if version != VERSION:
+            raise OtherVersionError(version)
+        return found
 
     async def bundles(self) -> list[Any]:
         """Return every bundle of the network namespace as a message."""
