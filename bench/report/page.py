@@ -39,22 +39,23 @@ One TCP flow (CUBIC, iperf3) to an unmodified Linux receiver; goodput after the 
 share of the payload that all links together can carry. Each link has its rate and a queue of
 150 kB in the middle, so that the sender feels no back-pressure, and the delay both ways. The rate
 is a token bucket's (tbf), which passes four packets at once after a pause, or, *lines*, a line's
-(netem), on which every packet takes its time. IPEQL is told 99.5 % of a rate. Segmentation offload
-is off. Where chance has a part three flows, else one: the clock brings the same again. Least and
-most are told where they differ by a hundredth. TCP delivers in order: what waits behind a hole
-when counting begins counts, so that a share may be a hundredth above 1.""",
+(netem), on which every packet takes its time. The configuration of IPEQL has 99.5 % of each rate.
+Segmentation offload is off. There are three flows where chance has a part, and one elsewhere, since
+the clock gives the same result again. Least and most are shown where they differ by a hundredth.
+TCP delivers in order: data that wait behind a hole when counting begins are counted, so a share may
+be a hundredth above 1.""",
     "failover": """\
-UDP at 1000 datagrams a second over two links, of which the first dies: *set down* by the sender,
+UDP at 1000 datagrams a second over two links, of which the first fails: *set down* by the sender,
 *carrier lost* since the far end is set down, *silent* where both ends drop what comes in and the
-carrier stays. Lost until the end, 3.5 s later: about 1750 is half of them for ever. Three tries
+carrier stays. Lost until the end, 3.5 s later: about 1750 is half of them. Three tries
 each: the median, and in brackets least and most. `bonding` has `miimon 100`, `bonding-arp`
 `arp_interval 100`. The slaves of `eql` are tunnels here, which stay up when the link below goes.
 An ECMP route loses all or nothing: it keeps the flow on one of the links.""",
     "serial": """\
 One TCP flow (CUBIC) after the other, over pseudo-terminals paced at ten bits a byte
-(`lab/serial_line.py`), the kernel's own queueing discipline (fq_codel) on every line; 45 s of
-each after the first 15. Acknowledgements come back over the first line. The median of three flows,
-five over four lines of 38.4 kbit/s, and in brackets least and most.""",
+(`lab/network/serial_line.py`), the kernel's own queueing discipline (fq_codel) on every line; 45 s
+of each after the first 15. Acknowledgements come back over the first line. The median of three
+flows, five over four lines of 38.4 kbit/s, and in brackets least and most.""",
     "unshaped": """\
 Two plain veth pairs on the running kernel, a plain link and the bundle in turn; the ratio is the
 median of the rounds' ratios.""",

@@ -18,7 +18,7 @@ class Row:
     """What one candidate did in one case of the run's scenario.
 
     ``values``: one for each repetition, in the scenario's unit. ``beside``: what a plain link did
-    in turn with each of them, where the machine's mood counts. ``problem``: why there are none.
+    in turn with each of them, where the machine's load matters. ``problem``: why there are none.
     """
 
     case: str

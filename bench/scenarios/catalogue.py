@@ -72,7 +72,7 @@ _TABLE = (
     ),
     Scenario(
         "failover",
-        "What is lost when one of two links dies",
+        "What is lost when one of two links fails",
         "datagrams lost, of 1000 a second",
         True,
         (*_peers("bonding", "bonding-arp", "team", "teql", "ecmp", "eql"), *_TURNS),

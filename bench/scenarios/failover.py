@@ -1,4 +1,4 @@
-"""Datagrams lost when the first of two links dies, at 1000 a second."""
+"""Datagrams lost when the first of two links fails, at 1000 a second."""
 
 import contextlib
 import socket
@@ -17,7 +17,7 @@ from bench.site import RECEIVER, Site, inside, pairs, prepare, receiver
 ROUNDS = 3
 INTERVAL_NS = 10**6
 BEFORE, AFTER = 1500, 3500
-"""Datagrams sent before the link dies, and after."""
+"""Datagrams sent before the link fails, and after."""
 SETTLE_S = 3
 PORT = 10
 BUFFER_BYTES = 16 << 20

@@ -40,7 +40,7 @@ struct slave {
 
 struct table {
 	struct ipeql_parameters parameters;
-	__u32 usable;  /* by the word of whoever judges the slaves' health */
+	__u32 usable;  /* as the control plane decides */
 	__u32 watched; /* links and routes: what happens to them is a change */
 	struct slave slave[IPEQL_MAX_SLAVES];
 };
@@ -118,7 +118,7 @@ struct {
 	__type(value, struct incoming);
 } incoming SEC(".maps");
 
-/* The configuration in its own words, for whoever adopts the bundle. */
+/* The configuration as JSON, for a daemon that adopts the bundle. */
 #define DOCUMENT 16384
 struct document {
 	__u8 text[DOCUMENT];

@@ -36,7 +36,7 @@ static __always_inline bool is_running(const struct slave *slave)
 /*
  * Say whether a link sends what it gets: it is up, and its queues are at work. That comes a moment
  * after its carrier; until then noop_qdisc, the one discipline that is built in
- * (net/sched/sch_generic.c), throws packets away without a word.
+ * (net/sched/sch_generic.c), drops packets and reports nothing.
  */
 static __always_inline bool is_at_work(const struct slave *slave)
 {

@@ -18,7 +18,7 @@ static struct ipeql_slave *ipeql_bundle_find(struct ipeql_bundle *bundle,
 	return NULL;
 }
 
-/* Give packets that were held to whoever is a slave now. */
+/* Place packets that were held on the slaves of now. */
 static void ipeql_place_all(struct ipeql_bundle *bundle, struct sk_buff_head *packets)
 {
 	struct sk_buff *skb;

@@ -15,7 +15,7 @@ struct ipeql_row {
 	struct net_device *dev;
 	struct ipeql_slave *slave;
 	bool resolves; /* its next hops have link-layer addresses */
-	bool usable; /* by the word of whoever judges the slaves' health */
+	bool usable; /* as the control plane decides */
 	__be32 via; /* next hops; all 0: none given */
 	struct in6_addr via6;
 };

@@ -70,7 +70,7 @@ static __always_inline u32 ipeql_decide(struct ipeql_table *table, u32 set, stru
 
 /*
  * Say whether a device that runs has its queues at work, too: that comes a moment after its
- * carrier, and until then they throw packets away without a word. Only packets that look at all
+ * carrier, and until then they drop packets and report nothing. Only packets that look at all
  * slaves ask: all do from when a slave goes down until it is seen to be at work again.
  */
 static bool ipeql_is_at_work(const struct net_device *dev)

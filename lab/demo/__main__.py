@@ -34,7 +34,7 @@ Stages = tuple[tuple[Scenario, ...], ...]
 
 
 class StoppedError(Exception):
-    """The measuring was told to end."""
+    """A signal ends the measurement."""
 
 
 class Stop:

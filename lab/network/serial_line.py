@@ -27,8 +27,8 @@ FIFO, FIFO_NS = 64, 16_000_000
 """What the wire takes at once: a 16750's bytes; on fast lines, what they carry in this time."""
 
 TICK_NS = 20_000_000
-"""A wire looks round at least so often. On a clock that leaps over idle time to the next timer, no
-wait for a file, as when a program starts, takes longer than this either.
+"""The longest time between two looks of a wire at its ends. On a clock that leaps over idle time to
+the next timer, a wait for a file, as when a program starts, takes no longer than this either.
 """
 
 TIOCSETD = 0x5423

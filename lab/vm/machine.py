@@ -181,7 +181,7 @@ def run(
     """Boot the guest, run a command there in ``directory`` (default: ours), return what came of it.
 
     ``timeout`` is in seconds of real time and covers the boot, some 20 s of an idle processor.
-    VmError where the time is over, the guest does not boot, or its kernel dies.
+    VmError where the time is over, the guest does not boot, or its kernel stops.
     """
     with tempfile.TemporaryDirectory(prefix="ipeql-vm-") as exchange:
         script = Path(exchange, "run")

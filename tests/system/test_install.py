@@ -12,7 +12,7 @@ from tests.system.machine import Machine, overlay
 pytestmark = [pytest.mark.netns, pytest.mark.system, pytest.mark.timeout(600)]
 
 NOT_OURS = ("/var/lib/systemd/catalog/database", "/root/.cache")
-"""What the system's own programs write when they are told of us; pip's cache."""
+"""What the system's programs write when IPEQL is installed; pip's cache."""
 
 
 def files(tree: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""``rate`` is what the slaves carried in the last second, whoever else asks, and when."""
+"""``rate`` is what the slaves carried in the last second; other callers do not change it."""
 
 import os
 import time

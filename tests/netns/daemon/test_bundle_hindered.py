@@ -1,4 +1,4 @@
-"""What keeps packets from passing is seen in the kernel, told once, and gone when it is mended."""
+"""What keeps packets from passing is found, reported once, and gone when it is corrected."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The rates of slaves: over the last second, whoever asks, whenever."""
+"""The rates of slaves: over the last second, for every caller and at any time."""
 
 from hypothesis import given
 from hypothesis import strategies as st
