@@ -15,7 +15,7 @@ from ipeql.config.schema.convert import bundle_spec
 from ipeql.config.schema.explain import explain
 from ipeql.config.schema.model import Bundle, File
 from ipeql.config.yaml.files import read_text
-from ipeql.config.yaml.reader import KeyPath, Source
+from ipeql.config.yaml.reader import KeyPath, YamlFile
 from ipeql.errors import Code, ConfigError, Problem
 from ipeql.names import shown_path
 from ipeql.state import BundleSpec, DesiredState
@@ -46,21 +46,21 @@ def load(paths: Iterable[Path]) -> DesiredState:
 def examine(paths: Iterable[Path]) -> Found:
     """Return what ``load`` returns and what it raises; a file with a mistake is left out."""
     problems: list[Problem] = []
-    contents: dict[Source, tuple[list[BundleSpec], list[Located]]] = {}
+    contents: dict[YamlFile, tuple[list[BundleSpec], list[Located]]] = {}
     for path in paths:
         try:
             text = read_text(path)
         except ConfigError as error:
             problems.extend(error.problems)
             continue
-        source = Source(shown_path(path), text)
-        contents[source] = _content(source)
+        yaml_file = YamlFile(shown_path(path), text)
+        contents[yaml_file] = _content(yaml_file)
     check_between(list(contents))
     bundles: dict[str, BundleSpec] = {}
     changes: list[Located] = []
-    for source, (defined, changed) in contents.items():
-        if source.problems:
-            problems += _in_order(source)
+    for yaml_file, (defined, changed) in contents.items():
+        if yaml_file.problems:
+            problems += _in_order(yaml_file)
         else:
             bundles |= {bundle.name: bundle for bundle in defined}
             changes += changed
@@ -78,38 +78,38 @@ def _first(problems: list[Problem]) -> tuple[Problem, ...]:
     return (*problems[:MOST_PROBLEMS], rest)
 
 
-def _in_order(source: Source) -> list[Problem]:
+def _in_order(yaml_file: YamlFile) -> list[Problem]:
     def position(problem: Problem) -> tuple[int, int]:
         return (problem.mark.line, problem.mark.column) if problem.mark else (0, 0)
 
-    return sorted(source.problems, key=position)
+    return sorted(yaml_file.problems, key=position)
 
 
-def _content(source: Source) -> tuple[list[BundleSpec], list[Located]]:
-    """Return the bundles and changes of ``source``, its problems reported.
+def _content(yaml_file: YamlFile) -> tuple[list[BundleSpec], list[Located]]:
+    """Return the bundles and changes of ``yaml_file``, its problems reported.
 
     A value with a mistake is left out, so that the rest can still be checked as a whole.
     """
-    if source.data is None:
+    if yaml_file.data is None:
         return [], []
     changes: list[Located] = []
     try:
-        file = File.model_validate(source.data)
+        file = File.model_validate(yaml_file.data)
         bundles: Mapping[str, Bundle] = file.bundles
         for i, change in enumerate(file.changes):
-            changes.append(Located(change, source.mark(("changes", i))))
+            changes.append(Located(change, yaml_file.mark(("changes", i))))
     except ValidationError as error:
         errors = error.errors(include_url=False)
         for found in explain(errors):
-            if not source.faulty(found.path):
-                source.report(found.path, found.code, found.message, found.advice, key=found.key)
-        bundles = _usable(source.data, [error["loc"] for error in errors])
-    specs = [bundle_spec(source, ("bundles", name), bundles[name]) for name in bundles]
+            if not yaml_file.faulty(found.path):
+                yaml_file.report(found.path, found.code, found.message, found.advice, key=found.key)
+        bundles = _usable(yaml_file.data, [error["loc"] for error in errors])
+    specs = [bundle_spec(yaml_file, ("bundles", name), bundles[name]) for name in bundles]
     for spec in specs:
         for fault in check(spec):
             path = ("bundles", spec.name, *fault.path)
-            if not source.faulty(path):
-                source.report(path, fault.code, fault.message, fault.advice)
+            if not yaml_file.faulty(path):
+                yaml_file.report(path, fault.code, fault.message, fault.advice)
     return specs, changes
 
 

@@ -11,7 +11,7 @@ from ipeql.config.load import load
 from ipeql.config.schema.model import Change, File
 from ipeql.config.schema.values import VERSION
 from ipeql.config.yaml.files import find_files, read_text
-from ipeql.config.yaml.reader import Source
+from ipeql.config.yaml.reader import YamlFile
 from ipeql.errors import Code, ConfigError, Mark, NotPermittedError, Problem
 from ipeql.names import shown_path
 
@@ -49,7 +49,7 @@ def _read(path: Path) -> Sequence[Change]:
             Problem(Code.NOT_PERMITTED, message, advice, Mark(shown_path(path), 1, 1))
         )
     load([path])
-    return File.model_validate(Source(shown_path(path), text).data).changes
+    return File.model_validate(YamlFile(shown_path(path), text).data).changes
 
 
 def _write(path: Path, changes: Iterable[Change]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ipeql.config.yaml.reader import Source
+from ipeql.config.yaml.reader import YamlFile
 from ipeql.config.yaml.wording import shorten
 from ipeql.errors import Code, Mark
 
@@ -15,28 +15,28 @@ def bundles_in(data: object) -> Iterator[tuple[str, dict[str, object]]]:
             yield name, keys if isinstance(keys, dict) else {}
 
 
-def check_between(sources: Sequence[Source]) -> None:
+def check_between(files: Sequence[YamlFile]) -> None:
     """Report bundles that two files define, links in two places, and bundles that are slaves."""
     defined: dict[str, Mark] = {}
     enslaved: dict[object, tuple[str, Mark]] = {}
-    names = {name for source in sources for name, _ in bundles_in(source.data)}
-    for source in sources:
-        for bundle, keys in bundles_in(source.data):
+    names = {name for file in files for name, _ in bundles_in(file.data)}
+    for file in files:
+        for bundle, keys in bundles_in(file.data):
             path = ("bundles", bundle)
-            mark = source.mark(path, key=True)
+            mark = file.mark(path, key=True)
             if bundle in defined:
                 message = f"the bundle {shorten(bundle)} is defined twice"
                 advice = f"the first is in {defined[bundle]}; remove one of them"
-                source.report(path, Code.DUPLICATE_BUNDLE, message, advice, key=True)
+                file.report(path, Code.DUPLICATE_BUNDLE, message, advice, key=True)
                 continue
             defined[bundle] = mark
             slaves = keys.get("slaves")
             for i, slave in enumerate(slaves if isinstance(slaves, list) else []):
-                _check_slave(source, (bundle, i), slave, names, enslaved)
+                _check_slave(file, (bundle, i), slave, names, enslaved)
 
 
 def _check_slave(
-    source: Source,
+    file: YamlFile,
     location: tuple[str, int],
     slave: object,
     names: set[str],
@@ -56,18 +56,18 @@ def _check_slave(
             identity, shown = link, shorten(link)
         else:
             continue
-        if source.faulty(path):
+        if file.faulty(path):
             continue
         if link == bundle:
             message = f"{shown} is a slave of itself"
-            source.report(path, Code.SLAVE_IS_BUNDLE, message, "name the links that it uses")
+            file.report(path, Code.SLAVE_IS_BUNDLE, message, "name the links that it uses")
         elif isinstance(link, str) and link in names:
             advice = "a bundle cannot be a slave; name its links"
-            source.report(path, Code.SLAVE_IS_BUNDLE, f"{shown} is a bundle", advice)
+            file.report(path, Code.SLAVE_IS_BUNDLE, f"{shown} is a bundle", advice)
         elif identity in enslaved:
             other, mark = enslaved[identity]
             message = f"{shown} is a slave of {shorten(other)} already"
             advice = f"the first is in {mark}; a link belongs to one bundle"
-            source.report(path, Code.SLAVE_IN_TWO, message, advice)
+            file.report(path, Code.SLAVE_IN_TWO, message, advice)
         else:
-            enslaved[identity] = bundle, source.mark(path)
+            enslaved[identity] = bundle, file.mark(path)

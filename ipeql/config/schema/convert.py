@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from ipeql.config.schema.kinds import ADDRESS, kinds
 from ipeql.config.schema.model import Bundle, Match, Settings, Slave
-from ipeql.config.yaml.reader import KeyPath, Source
+from ipeql.config.yaml.reader import KeyPath, YamlFile
 from ipeql.errors import Mark
 from ipeql.methods import METHODS
 from ipeql.state import BundleSpec, LinkMatch, Parameters, RouteSpec, SlaveSpec
@@ -42,18 +42,18 @@ def write(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def bundle_spec(source: Source, path: KeyPath, bundle: Bundle) -> BundleSpec:
-    """Return the bundle that stands at ``path`` of ``source``."""
+def bundle_spec(file: YamlFile, path: KeyPath, bundle: Bundle) -> BundleSpec:
+    """Return the bundle that stands at ``path`` of ``file``."""
     return BundleSpec(
         name=str(path[-1]),
         slaves=tuple(
-            slave_spec(slave, source.mark((*path, "slaves", i)))
+            slave_spec(slave, file.mark((*path, "slaves", i)))
             for i, slave in enumerate(bundle.slaves)
         ),
         parameters=parameters(bundle),
         addresses=tuple(ADDRESS.read(address) for address in bundle.addresses),
         routes=tuple(RouteSpec(**read(route)) for route in bundle.routes),
-        mark=source.mark(path, key=True),
+        mark=file.mark(path, key=True),
         **read(bundle, kinds(Bundle).keys() - METHOD_KEYS),
     )
 

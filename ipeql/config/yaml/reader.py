@@ -26,7 +26,7 @@ MAX_DEPTH = 16
 """Levels of nesting; the schema has six."""
 
 MAX_SHOWN = 160
-"""Characters of a source line that a problem shows."""
+"""Characters of a line that a problem shows."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -58,7 +58,7 @@ class Surprise:
     meaning: str
 
 
-class Source:
+class YamlFile:
     """One file as plain data (``data``), with its problems so far and the place of every value.
 
     ``data`` is made of dict, list, str, int, bool, None and Surprise; None for an empty file.
@@ -119,10 +119,10 @@ class Source:
 
     def _mark(self, span: Span) -> Mark:
         line, column, width = span
-        source = self._lines[line] if line < len(self._lines) else ""
-        source = printable(source[:MAX_SHOWN].replace("\t", " ")) if column < MAX_SHOWN else ""
-        width = max(1, min(width, len(source) - column))
-        return Mark(self.file, line + 1, column + 1, source, width)
+        text = self._lines[line] if line < len(self._lines) else ""
+        text = printable(text[:MAX_SHOWN].replace("\t", " ")) if column < MAX_SHOWN else ""
+        width = max(1, min(width, len(text) - column))
+        return Mark(self.file, line + 1, column + 1, text, width)
 
     def _read(self, events: Iterator[Any]) -> None:
         documents = 0
