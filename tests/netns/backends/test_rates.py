@@ -18,7 +18,7 @@ pytestmark = [
 ]
 
 RATE, SIZE, HEADERS = 200, 972, 28
-SENT = pytest.approx(RATE * (SIZE + HEADERS) * 8, rel=0.3)
+SENT = pytest.approx(RATE * (SIZE + HEADERS) * 8, rel=0.5)
 """Bit/s; the machine that runs the test may be busy."""
 
 SILENCE_S = 5.0
