@@ -50,7 +50,7 @@ struct table {
  * before it has `configure` write there.
  */
 struct bundle {
-	__u64 settled; /* the count of changes at which every slave could be used */
+	__u64 settled; /* the epoch in which every slave could be used */
 	__u32 active;  /* which of the two tables is in force */
 	__u32 padding;
 	struct table table[2];
@@ -79,7 +79,7 @@ struct counters {
 
 /* Where the last packet to a slave went, and its link header's addresses. */
 struct last_hop {
-	__u64 changes; /* how many there had been: it holds until the next */
+	__u64 epoch; /* in which this was found; it is valid in no other */
 	__u32 ifindex;
 	__u32 any; /* all packets of IPv4 (bit 0), IPv6 (bit 1) go there */
 	struct address destination;
@@ -131,17 +131,20 @@ struct {
 	__type(value, struct document);
 } document SEC(".maps");
 
-/* Counts what may change a packet's way: links that go down, neighbours, routes, the table. */
-__u64 changes = 1;
+/*
+ * A new epoch begins when the way of a packet may be another: a link goes down, or a neighbour, a
+ * route or the table changes.
+ */
+__u64 epoch = 1;
 
-static __always_inline __u64 count_changes(void)
+static __always_inline __u64 current_epoch(void)
 {
-	return *(volatile __u64 *)&changes;
+	return *(volatile __u64 *)&epoch;
 }
 
 static __always_inline void note_change(void)
 {
-	__sync_fetch_and_add(&changes, 1);
+	__sync_fetch_and_add(&epoch, 1);
 }
 
 static __always_inline struct address mapped(__be32 ipv4)

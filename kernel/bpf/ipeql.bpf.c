@@ -52,7 +52,7 @@ static __always_inline void inject(const struct __sk_buff *skb, struct ipeql_pac
  */
 __noinline __u32 survey(struct view *view, __u64 now)
 {
-	__u64 changes = count_changes();
+	__u64 epoch = current_epoch();
 	const struct table *table = &bundle.table[bundle.active & 1];
 
 	if (!view)
@@ -69,7 +69,7 @@ __noinline __u32 survey(struct view *view, __u64 now)
 	}
 	if (!view->reachable)
 		view->reachable = view->running;
-	bundle.settled = view->reachable == table->usable ? changes : 0;
+	bundle.settled = view->reachable == table->usable ? epoch : 0;
 	return view->reachable;
 }
 
@@ -192,11 +192,11 @@ static __noinline int send_slowly(struct __sk_buff *skb, struct lane *lane, stru
 }
 
 /* Say whether the packet goes where the last one to the slave went. */
-static __always_inline bool holds(struct __sk_buff *skb, const struct table *table,
-				  const struct slave *slave, const struct last_hop *last,
-				  struct view *view)
+static __always_inline bool goes_as_before(struct __sk_buff *skb, const struct table *table,
+					   const struct slave *slave,
+					   const struct last_hop *last, struct view *view)
 {
-	if (last->changes != changes || last->ifindex != slave->ifindex)
+	if (last->epoch != epoch || last->ifindex != slave->ifindex)
 		return false;
 	if (!table->watched && !is_at_work(slave))
 		return false;
@@ -232,12 +232,12 @@ int stripe(struct __sk_buff *skb)
 	view.routed = 0;
 	if (routes_vary || view.ipv6)
 		find_gateway(skb, &view);
-	if (bundle.settled != changes || view.group)
+	if (bundle.settled != epoch || view.group)
 		return send_slowly(skb, lane, &view, IPEQL_NO_SLAVE);
 	index = choose(lane, active, table->usable);
 	slave = &table->slave[IPEQL_AT(index)];
 	last = &lane->last_hop[IPEQL_AT(index)];
-	if (index >= IPEQL_MAX_SLAVES || !holds(skb, table, slave, last, &view))
+	if (index >= IPEQL_MAX_SLAVES || !goes_as_before(skb, table, slave, last, &view))
 		return send_slowly(skb, lane, &view, index);
 	count(lane, slave);
 	return send(skb, last);

@@ -61,12 +61,12 @@ static __always_inline void ask(const struct hop *hop, __u64 now)
 
 /*
  * Find the link header's addresses for a hop and remember them in `last`. False: the kernel has to
- * send it. Whatever changes after the changes were counted outdates what is remembered.
+ * send it. What changes after the epoch was read outdates what is remembered.
  */
 static __always_inline bool find_header(const struct slave *slave, const struct hop *hop,
 					const struct view *view, struct last_hop *last)
 {
-	__u64 changes = count_changes();
+	__u64 epoch = current_epoch();
 	__u8 header[2 * ETH_ALEN] = {};
 	const struct known *known;
 	void *own = 0;
@@ -92,7 +92,7 @@ static __always_inline bool find_header(const struct slave *slave, const struct 
 	last->destination = view->destination;
 	last->next_hop = hop->address;
 	last->ifindex = slave->ifindex;
-	last->changes = changes;
+	last->epoch = epoch;
 	return true;
 }
 

@@ -155,7 +155,7 @@ class LastHop(Structure):
     """struct last_hop."""
 
     _fields_ = (
-        ("changes", c_uint64),
+        ("epoch", c_uint64),
         ("ifindex", c_uint32),
         ("any", c_uint32),
         ("destination", NextHop),
