@@ -94,7 +94,7 @@ def test_before_anything_runs(machine: Machine) -> None:
     assert "the daemon is not running" in status.stderr
     apply = machine.ipeql("apply")
     assert (apply.returncode, apply.stdout) == (8, "")
-    assert "the tun dataplane needs it" in apply.stderr
+    assert "only it can start the tun dataplane" in apply.stderr
 
 
 def test_a_dataplane_that_outlived_its_daemon_is_read_and_changed(machine: Machine) -> None:

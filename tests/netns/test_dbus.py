@@ -32,7 +32,7 @@ from tests.netns.bundle import USUAL, bundle, configuration, slave, usable, wait
 
 pytestmark = pytest.mark.netns
 
-CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = Path(__file__).parents[2]
 DBUS = CHECKOUT / "dbus"
 XML = CHECKOUT / "ipeql" / "api" / "dbus"
 IPEQL0 = bundle_path("ipeql0")
