@@ -61,14 +61,23 @@ def test_a_slave_that_moved_is_restored_by_the_bundle_that_has_it(tmp_path: Path
     assert saved.forget("ipeql1", 2) == STRICT_TO_LOOSE
 
 
-@pytest.mark.parametrize("other", [{"boot": "another"}, {"network_namespace": 1}])
+@pytest.mark.parametrize(
+    ("other", "is_used"),
+    [
+        ({"boot": "another", "booted": 10**9}, False),
+        ({"boot": "another", "booted": "lately"}, False),
+        ({"network_namespace": 1}, False),
+        ({"boot": "made up, by systemd-nspawn"}, True),
+        ({"booted": 10**9, "what": "the clock has been set"}, True),
+    ],
+)
 def test_a_file_of_another_boot_or_container_is_not_used(
-    tmp_path: Path, other: dict[str, object]
+    tmp_path: Path, other: dict[str, object], is_used: bool
 ) -> None:
     SavedSlaves(tmp_path).remember("ipeql0", 2, STRICT_TO_LOOSE)
     path = tmp_path / "saved-slaves.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | other))
-    assert SavedSlaves(tmp_path).prepared(LINKS) == frozenset()
+    assert bool(SavedSlaves(tmp_path).prepared(LINKS)) == is_used
 
 
 @pytest.mark.parametrize(
