@@ -10,8 +10,8 @@ import pytest
 from ipeql.errors import IpeqlError
 from tests.vm.room import Room
 
-EXACT = {"room": False, "module_room": False, "exact_room": True}
-"""Which of the guests are on the instruction clock."""
+EXACT = {"exact_room": True, "module_room": False, "room": False}
+"""Which of the guests are on the instruction clock. The one that takes longest begins first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

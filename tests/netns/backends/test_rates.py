@@ -21,7 +21,7 @@ RATE, SIZE, HEADERS = 200, 972, 28
 SENT = pytest.approx(RATE * (SIZE + HEADERS) * 8, rel=0.5)
 """Bit/s; the machine that runs the test may be busy."""
 
-SILENCE_S = 5.0
+SILENCE_S = 4.0
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.netns.bundle import bundle, configuration, slave, traffic, wait_for, 
 pytestmark = pytest.mark.netns
 
 MOST_LOST = 3
-RELOADS = 10
+RELOADS = 6
 
 
 @pytest.fixture(scope="module")
