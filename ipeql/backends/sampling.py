@@ -1,4 +1,4 @@
-"""The second hand of the rates: every backend is asked for a sample each second."""
+"""Take a sample of what every backend has sent each second, for the rates."""
 
 import asyncio
 import logging

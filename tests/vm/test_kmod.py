@@ -78,7 +78,9 @@ def test_inside_on_the_instruction_clock(node: str, exact_room: Room) -> None:
 
 def test_module_is_built_from_these_sources(guests: Mapping[str, object]) -> None:
     if not is_built_for(RELEASE):
-        pytest.skip(f"the module is not built: make -C kmod KERNELRELEASE={RELEASE or '...'}")
+        pytest.skip(
+            f"the module is not built: make -C kernel/module KERNELRELEASE={RELEASE or '...'}"
+        )
     sources = [*MODULE.parent.glob("*.[ch]"), MODULE.with_name("Kbuild")]
     own = [source for source in sources if not source.name.endswith(".mod.c")]
     newest = max(Path(source).resolve().stat().st_mtime for source in own)

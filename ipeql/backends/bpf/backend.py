@@ -124,7 +124,7 @@ class BpfBackend:
     async def statistics(self, bundle: str) -> BundleStatistics:
         """Return the counters."""
         try:
-            rows, counters = _counted(bundle)
+            counted, dropped = _counted(bundle)
         except OSError as error:
             raise ApplyError(_refused(bundle, error)) from error
         except (ValueError, LookupError, TypeError) as error:
@@ -141,9 +141,8 @@ class BpfBackend:
                 bytes=one.bytes,
                 rate=rates.get(row.ifindex, 0),
             )
-            for row, one in zip(rows, counters, strict=False)
+            for row, one in counted
         )
-        dropped = counters[-1].dropped
         return BundleStatistics(slaves, {"no_slave": dropped} if dropped else {})
 
     async def sample(self) -> bool:
@@ -151,8 +150,7 @@ class BpfBackend:
         samples = {}
         for bundle in pins.pinned():
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                rows, counters = _counted(bundle)
-                sent = {row.ifindex: one.bytes for row, one in zip(rows, counters, strict=False)}
+                sent = {row.ifindex: one.bytes for row, one in _counted(bundle)[0]}
                 samples[bundle] = Sample(time.monotonic_ns(), sent)
             await asyncio.sleep(0)  # a thousand bundles would take long at one go
         self._rates.update(samples)
@@ -272,14 +270,14 @@ def _locate(running: Dataplane, ifindex: int) -> int:
     return int(location.device)
 
 
-def _counted(bundle: str) -> tuple[Sequence[SlaveRow], list[layout.Counters]]:
-    """Return the slaves of the table in force and what each has counted; last, the bundle."""
+def _counted(bundle: str) -> tuple[list[tuple[SlaveRow, layout.Counters]], int]:
+    """Return each slave of the table in force with its counters, and the bundle's own drops."""
     with Dataplane(pins.of(bundle), ("document", "lanes")) as running:
         known = _read(running)
         lanes = libbpf.lookup_each_cpu(running["lanes"], layout.Lane)
     rows = known.table.slaves if known.table else ()
-    places = (*known.places, layout.BUNDLE_COUNTERS)
-    return rows, [_count(lanes, place) for place in places]
+    counters = (_count(lanes, place) for place in known.places)
+    return list(zip(rows, counters, strict=True)), _count(lanes, layout.BUNDLE_COUNTERS).dropped
 
 
 def _count(lanes: Sequence[layout.Lane], place: int) -> layout.Counters:
