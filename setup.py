@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: ``ipeql.bpf.c`` is compiled where clang and libbpf-dev are."""
+"""What pyproject.toml cannot say: the eBPF programs are compiled where clang and libbpf-dev are."""
 
 import platform
 import shutil
@@ -10,8 +10,10 @@ from typing import ClassVar
 from setuptools import Command, setup
 from setuptools.command.build import build
 
-SOURCE = Path("kernel/bpf/ipeql.bpf.c")
-OBJECT = Path("ipeql/backends/bpf/ipeql.bpf.o")
+OBJECTS = {
+    Path("kernel/bpf/ipeql.bpf.c"): Path("ipeql/backends/bpf/ipeql.bpf.o"),
+    Path("kernel/bpf/receive.bpf.c"): Path("ipeql/backends/receive/receive.bpf.o"),
+}
 COMPILE = ("clang", "-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3")
 
 
@@ -45,10 +47,11 @@ class BuildBpf(Command):
             sys.stderr.write(f"ipeql: no {' and no '.join(missing)}: {without}\n")
             return
         root = Path() if self.editable_mode or self.inplace else Path(self.build_lib)
-        output = root / OBJECT
-        output.parent.mkdir(parents=True, exist_ok=True)
         include = f"-I/usr/include/{platform.machine()}-linux-gnu"
-        subprocess.run([*COMPILE, "-Ikernel", include, "-c", SOURCE, "-o", output], check=True)
+        for source, made in OBJECTS.items():
+            output = root / made
+            output.parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run([*COMPILE, "-Ikernel", include, "-c", source, "-o", output], check=True)
 
     def get_source_files(self) -> list[str]:
         """Return what the source distribution needs."""
@@ -56,7 +59,7 @@ class BuildBpf(Command):
 
     def get_outputs(self) -> list[str]:
         """Return what is made."""
-        return [str(Path(self.build_lib) / OBJECT)]
+        return [str(Path(self.build_lib) / made) for made in OBJECTS.values()]
 
     def get_output_mapping(self) -> dict[str, str]:
         """Return nothing: no output of an editable installation lies elsewhere."""

@@ -11,12 +11,15 @@ from typing import Any
 from bench.candidates import Candidate
 from bench.host import Host
 from bench.peers import PEERS, plain_end
+from bench.probed import PROBED, probed
 from bench.site import SENDER, Site
 from bench.tools import MODULE
 from ipeql.backends.base import Backend
+from ipeql.methods import METHODS, SlaveParameters, default_queue_limit
 from ipeql.state import BundleTable, SlaveRow
 
 BUNDLE = "ipeql0"
+MTU = 1500
 KNOWN = 0.995
 """Of a link's rate, what is given as its bandwidth: a little low, as docs/methods.md has it."""
 
@@ -33,11 +36,31 @@ def candidate_over(site: Site, candidate: Candidate, runtime: Path) -> AbstractC
     """
     if candidate.kind in PEERS:
         return PEERS[candidate.kind](site)
-    return _bundle(site, candidate, runtime)
+    if candidate.kind.endswith(PROBED):
+        return _probed_bundle(site, candidate, runtime)
+    return _near_bundle(site, candidate, runtime)
 
 
 @contextmanager
-def _bundle(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None]:
+def _near_bundle(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None]:
+    with bundle(site, candidate, runtime, SENDER), plain_end(site):
+        yield
+
+
+@contextmanager
+def _probed_bundle(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None]:
+    if candidate.kind.startswith("kmod"):
+        load_module(site.a, runtime)
+    with probed(site, candidate, runtime):
+        yield
+
+
+@contextmanager
+def bundle(site: Site, candidate: Candidate, runtime: Path, address: str) -> Iterator[None]:
+    """Have a bundle over the links of host a of ``site``, this process's own namespace.
+
+    It has ``address``/24. LookupError as above.
+    """
     if candidate.kind == "kmod":
         load_module(site.a, runtime)
     backend = _backend(candidate.kind, runtime)
@@ -53,15 +76,21 @@ def _bundle(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None]:
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(backend.create(BUNDLE))
-        loop.run_until_complete(
-            backend.configure(BUNDLE, BundleTable(candidate.method, slaves=rows))
-        )
-        site.a.ip(f"link set {BUNDLE} up", f"address add {SENDER}/24 dev {BUNDLE}")
-        with plain_end(site):
-            yield
+        loop.run_until_complete(backend.configure(BUNDLE, _table(candidate.method, rows)))
+        site.a.ip(f"link set {BUNDLE} up", f"address add {address}/24 dev {BUNDLE}")
+        yield
     finally:
         loop.run_until_complete(backend.destroy(BUNDLE))
         loop.close()
+
+
+def _table(method: str, rows: tuple[SlaveRow, ...]) -> BundleTable:
+    """Return the table that a plan makes of a configuration without parameters."""
+    parameters: tuple[tuple[str, int], ...] = ()
+    if "queue_limit" in METHODS[method].parameters:
+        known = [SlaveParameters(row.bandwidth, row.lag) for row in rows]
+        parameters = (("queue_limit", default_queue_limit(known, MTU)),)
+    return BundleTable(method, parameters, slaves=rows)
 
 
 def load_module(host: Host, tools: Path) -> None:

@@ -1,8 +1,10 @@
 """Two hosts and the links between them, as the candidates find them."""
 
+import contextlib
 import ctypes
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ PORT = 9
 
 FAST = LinkPath(10**9, 0)
 """What is said of links that nothing shapes."""
+
+INTERVAL_NS = 10**6
+"""Between two datagrams."""
 
 _FORWARDING = ("net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
 _QUIET = ("net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
@@ -93,6 +98,16 @@ def inside(host: Host, function: Callable[[], T]) -> T:
     if not results:
         raise RuntimeError(f"nothing came of what was to be done in {host.namespace}")
     return results[0]
+
+
+def send(sock: socket.socket, datagrams: int) -> None:
+    """Send datagrams of 200 bytes, 1000 a second, whatever becomes of them."""
+    due = time.monotonic_ns()
+    for _ in range(datagrams):
+        time.sleep(max(0, due - time.monotonic_ns()) / 1e9)
+        due += INTERVAL_NS
+        with contextlib.suppress(OSError):  # no route, no buffer: lost as well
+            sock.send(bytes(200))
 
 
 @contextmanager

@@ -64,13 +64,14 @@ async def run(directories: Sequence[Path], keep: Callable[[], bool]) -> None:
         passes = asyncio.create_task(manager.passes())
         watching = asyncio.create_task(_watch(watcher, manager))
         sampling = asyncio.create_task(manager.sampling())
+        probing = asyncio.create_task(manager.probing())
         stopping = asyncio.create_task(stop.wait())
         serving = [asyncio.create_task(_keep_serving(dbus))] if dbus else []
         await asyncio.wait({passes, watching, stopping}, return_when="FIRST_COMPLETED")
         notify.stopping()
-        for task in (passes, watching, sampling, stopping, *serving, *reloads):
+        for task in (passes, watching, sampling, probing, stopping, *serving, *reloads):
             task.cancel()
-        await asyncio.gather(sampling, *serving, return_exceptions=True)
+        await asyncio.gather(sampling, probing, *serving, return_exceptions=True)
         outcome = await asyncio.gather(passes, watching, return_exceptions=True)
         faults = [error for error in outcome if isinstance(error, Exception)]
         await manager.close(destroy=not faults and not keep())

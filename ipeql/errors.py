@@ -77,6 +77,8 @@ class Code(enum.StrEnum):
     NEXT_HOP_MISSING = "IPQ-E012"
     IS_PORT = "IPQ-E013"
     FILTER_REFUSED = "IPQ-E014"
+    NO_KEY = "IPQ-E015"
+    PORT_TAKEN = "IPQ-E016"
     APPLY_FAILED = "IPQ-A001"
     NOT_IN_SYNC = "IPQ-A002"
     UNDO_FAILED = "IPQ-A003"
@@ -89,6 +91,7 @@ class Code(enum.StrEnum):
     NO_SUCH_SLAVE = "IPQ-D005"
     TOO_MANY_REQUESTS = "IPQ-D006"
     AMBIGUOUS_SLAVE = "IPQ-D007"
+    NO_PROBE = "IPQ-D008"
 
 
 @dataclass(frozen=True, slots=True)

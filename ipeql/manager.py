@@ -30,6 +30,8 @@ from ipeql.errors import (
 )
 from ipeql.observe import snapshot
 from ipeql.plan import Action
+from ipeql.probe.channel.client import ProbeClient
+from ipeql.probe.channel.tasks import tasks
 from ipeql.reconcile import TURN_S, PassResult, Reconciler
 from ipeql.service import journal, notify
 from ipeql.state import BundleStatistics, DesiredState
@@ -57,7 +59,10 @@ class BundleManager:
         self.telling = Telling()
         self._layers = Layers(directories, runtime)
         self._backends: Mapping[str, Backend] = make(runtime, self._backend_changed)
-        self._reconciler = Reconciler(self._backends, snapshot, runtime, notify.working)
+        self._probes = ProbeClient(self.wake, self._prober_ended)
+        self._reconciler = Reconciler(
+            self._backends, snapshot, runtime, notify.working, lambda: self._probes.paths
+        )
         self._refused: tuple[Problem, ...] = ()
         self._problems: tuple[Problem, ...] = ()
         self._waiting: frozenset[str] = frozenset()
@@ -108,6 +113,16 @@ class BundleManager:
         """Measure rates, until cancelled."""
         await keep_sampling(self._backends.values())
 
+    async def probing(self) -> None:
+        """Keep a prober running where there is something to probe, until cancelled."""
+        await self._probes.run()
+
+    async def ping(self, bundle: str) -> dict[str, Any]:
+        """Send one probe over each probed slave of a bundle now; return what became of each."""
+        if bundle not in self._desired.bundles:
+            raise NotFoundError(no_such_bundle(bundle, self._desired.bundles))
+        return {"bundle": bundle, "slaves": await self._probes.ping(bundle)}
+
     async def close(self, *, destroy: bool) -> None:
         """Let go of the bundles; ``destroy``: remove them first."""
         try:
@@ -129,7 +144,7 @@ class BundleManager:
                 unclear += (each for each in error.problems if each.code is Code.INTERNAL)
             except Exception as error:
                 unclear.append(internal(error, "reading the counters", name))
-        problems = (*self._refused, *self._problems, *unclear)
+        problems = (*self._refused, *self._problems, *self._probes.problems, *unclear)
         status = describe(
             self._desired,
             observed,
@@ -237,13 +252,15 @@ class BundleManager:
             desired = self._desired
             result = await self._reconciler.run(desired, TURN_S)
             self._problems = result.problems
-            problems = (*self._refused, *self._problems)
+            problems = (*self._refused, *self._problems, *self._probes.problems)
             self._waiting = frozenset(result.left) - result.observed.bundles.keys()
             status = describe(desired, result.observed, {}, problems, daemon=True)
             status["bundles"] = [
                 bundle for bundle in status["bundles"] if bundle["name"] not in self._waiting
             ]
-            self.telling.passed(desired, result, status)
+            told = replace(result, problems=(*result.problems, *self._probes.problems))
+            self.telling.passed(desired, told, status)
+            self._probes.assign(tasks(desired, result.observed), again=bool(result.actions))
             actions += result.actions
             if not result.left:
                 return replace(result, actions=actions)
@@ -251,6 +268,9 @@ class BundleManager:
     def _backend_changed(self, bundle: str, what: str) -> None:
         self.telling.backend(bundle, what)
         self._wake.set()
+
+    def _prober_ended(self, how: str) -> None:
+        self.telling.backend("", how)
 
     def _ready(self) -> None:
         notify.ready(self._summary())

@@ -17,7 +17,7 @@ from ipeql.errors import ApplyError, Code, Problem
 from ipeql.health import SOURCES, Health, Judgement, Seen
 from ipeql.observe.kernel import Snapshot
 from ipeql.plan import Action, Plan, members, plan
-from ipeql.state import DesiredState, ObservedBundle, ObservedState
+from ipeql.state import Capabilities, DesiredState, ObservedBundle, ObservedState, PathReport
 
 PAUSES_S = (0.0, 0.02, 0.1, 0.5)
 """The pause before each observation of a pass; the last observation only verifies. Some changes are
@@ -63,9 +63,10 @@ class Reconciler:
     """Bring the machine to the desired state and keep it there, bundle by bundle.
 
     ``snapshot`` reads the kernel: ``observe.snapshot``, or a watcher's. ``directory`` is
-    RUNTIME_DIRECTORY; ``progress`` is called for every bundle that was worked on. Belongs to one
-    event loop and network namespace; what is called meanwhile waits for its turn. Every method
-    raises IpeqlError where the machine cannot be observed.
+    RUNTIME_DIRECTORY; ``progress`` is called for every bundle that was worked on; ``paths`` returns
+    what is known of the slaves' paths, by (bundle, ifindex). Belongs to one event loop and network
+    namespace; what is called meanwhile waits for its turn. Every method raises IpeqlError where the
+    machine cannot be observed.
     """
 
     def __init__(
@@ -74,9 +75,11 @@ class Reconciler:
         snapshot: Callable[[], Awaitable[Snapshot]],
         directory: Path,
         progress: Callable[[], None] = lambda: None,
+        paths: Callable[[], Mapping[tuple[str, int], PathReport]] = dict,
     ) -> None:
         self._backends = backends
         self._progress = progress
+        self._paths = paths
         self._snapshot = snapshot
         self._saved = SavedSlaves(directory)
         self._applier = Applier(backends, self._saved)
@@ -171,16 +174,23 @@ class Reconciler:
             bundle: [member.link for member in found]
             for bundle, found in members(desired, links, prepared).items()
         }
-        judgement = self._health.judge(time.monotonic_ns(), Seen(slaves))
+        paths = dict(self._paths())
+        judgement = self._health.judge(time.monotonic_ns(), Seen(slaves, paths))
         observed = ObservedState(
             links=links,
             routes=routes,
             bundles=bundles,
-            capabilities={name: able.capabilities() for name, able in self._backends.items()},
+            capabilities=await asyncio.to_thread(self._capabilities),
             prepared=prepared,
+            loosened=self._saved.loosened(),
+            paths=paths,
             verdicts=judgement.verdicts,
         )
         return observed, judgement
+
+    def _capabilities(self) -> dict[str, Capabilities]:
+        """Ask every backend what it can do: the first time the kernel verifies programs for it."""
+        return {name: backend.capabilities() for name, backend in self._backends.items()}
 
     def _pending(self, wanted: Plan, rolled_back: set[str]) -> dict[str, list[Action]]:
         """Return the actions that are due, by bundle.

@@ -57,7 +57,7 @@ struct ipeql_parameters {
 	__u32 every;             /* the set of them all */
 	__u32 packets_per_slave; /* round_robin */
 	__u32 count_packets;     /* bw_load, bw_poll: packets rather than bytes */
-	__u32 padding;
+	__u32 adjusted;          /* how often the paths have been adjusted, modulo 2^32 */
 	__u64 poll_interval;     /* bw_poll */
 	__u64 queue_limit;       /* bw_lag_eq */
 	__u64 max_hold;          /* bw_lag_eq */
@@ -76,6 +76,7 @@ struct ipeql_state {
 	__u32 sum;                        /* bw_load, bw_poll: of the usable slaves' weights */
 	__u32 last;                       /* round_robin: the slave picked last */
 	__u32 left;                       /* and how many packets it still gets */
+	__u32 adjusted;                   /* bw_load, bw_poll, bw_lag_eq: what sum, longest are of */
 };
 
 /* A packet to be placed, and the decision. */
@@ -93,7 +94,7 @@ struct ipeql_packet {
 	volatile __u64 least;
 	volatile __u64 finish;
 	volatile __u32 best;
-	__u32 padding;
+	__u32 pure_ack; /* bw_lag_eq: a TCP segment without payload, SYN, FIN and RST */
 	__u32 queued[IPEQL_MAX_SLAVES]; /* auto_bw: packets each slave has not sent yet */
 };
 
@@ -291,6 +292,30 @@ static __always_inline __u32 ipeql_auto_bw(const struct ipeql_parameters *table,
 	return packet->best;
 }
 
+/* A pure acknowledgement takes the slave over which it arrives first if it does not wait. */
+static __always_inline __u32 ipeql_acknowledge(const struct ipeql_parameters *table,
+					       struct ipeql_state *state,
+					       struct ipeql_packet *packet)
+{
+	packet->least = ~0ULL;
+	packet->best = IPEQL_QUEUE_FULL;
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
+		__u64 arrival;
+
+		if (!(state->paths >> i & 1) ||
+		    state->busy[i] > packet->now + table->queue_limit)
+			continue;
+		arrival = packet->now + ipeql_tx(table, i, packet) + table->path[i].lag;
+		if (arrival < packet->least) {
+			packet->least = arrival;
+			packet->best = i;
+		}
+	}
+	if (packet->best != IPEQL_QUEUE_FULL)
+		ipeql_queue(table, state, packet->best, packet);
+	return packet->best;
+}
+
 static __always_inline __u32 ipeql_bw_lag_eq(const struct ipeql_parameters *table,
 					     struct ipeql_state *state,
 					     struct ipeql_packet *packet)
@@ -298,6 +323,8 @@ static __always_inline __u32 ipeql_bw_lag_eq(const struct ipeql_parameters *tabl
 	__u64 start;
 	__u32 best;
 
+	if (packet->pure_ack)
+		return ipeql_acknowledge(table, state, packet);
 	packet->least = ~0ULL;
 	packet->best = 0;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
@@ -320,14 +347,28 @@ static __always_inline __u32 ipeql_bw_lag_eq(const struct ipeql_parameters *tabl
 	return best;
 }
 
-/* bw_load, bw_poll: start the priorities anew for another usable set. */
+/* Say whether what is kept of a usable set is of another one, or of other paths. */
+static __always_inline int ipeql_is_outdated(const struct ipeql_parameters *table,
+					     const struct ipeql_state *state, __u32 usable)
+{
+	return usable != state->usable || table->adjusted != state->adjusted;
+}
+
+/*
+ * bw_load, bw_poll: start the priorities anew for another usable set. They stay where the paths have
+ * been adjusted.
+ */
 static __always_inline void ipeql_share(const struct ipeql_parameters *table,
 					struct ipeql_state *state, __u32 usable)
 {
+	int anew = table->adjusted == state->adjusted;
+
 	state->usable = usable;
+	state->adjusted = table->adjusted;
 	state->sum = 0;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
-		state->priority[i] = 0;
+		if (anew)
+			state->priority[i] = 0;
 		if (usable >> i & 1)
 			state->sum += table->path[i].weight;
 	}
@@ -337,7 +378,7 @@ static __always_inline __u32 ipeql_weighted(const struct ipeql_parameters *table
 					    struct ipeql_state *state, __u32 usable,
 					    struct ipeql_packet *packet)
 {
-	if (usable != state->usable)
+	if (ipeql_is_outdated(table, state, usable))
 		ipeql_share(table, state, usable);
 	if (!usable)
 		return IPEQL_NO_SLAVE;
@@ -353,6 +394,7 @@ static __always_inline void ipeql_equalise(const struct ipeql_parameters *table,
 	__u64 bound = ~0ULL;
 
 	state->usable = usable;
+	state->adjusted = table->adjusted;
 	state->expected = expected;
 	state->longest = state->paths = 0;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++)
@@ -369,6 +411,17 @@ static __always_inline void ipeql_equalise(const struct ipeql_parameters *table,
 	}
 }
 
+static __always_inline __u32 ipeql_equalised(const struct ipeql_parameters *table,
+					     struct ipeql_state *state, __u32 usable,
+					     struct ipeql_packet *packet)
+{
+	__u32 expected = packet->expected & ~usable;
+
+	if (ipeql_is_outdated(table, state, usable) || expected != state->expected)
+		ipeql_equalise(table, state, usable, expected);
+	return usable ? ipeql_bw_lag_eq(table, state, packet) : IPEQL_NO_SLAVE;
+}
+
 /*
  * Place one packet on one of the usable slaves (bit i: slave i) and account for it. Returns its
  * index, IPEQL_NO_SLAVE or IPEQL_QUEUE_FULL.
@@ -377,8 +430,6 @@ static __always_inline __u32 ipeql_pick(const struct ipeql_parameters *table,
 					struct ipeql_state *state, __u32 usable,
 					struct ipeql_packet *packet)
 {
-	__u32 expected;
-
 	usable &= (1ULL << table->count) - 1;
 	packet->release = packet->now;
 	switch (table->method) {
@@ -391,10 +442,7 @@ static __always_inline __u32 ipeql_pick(const struct ipeql_parameters *table,
 	case IPEQL_AUTO_BW:
 		return usable ? ipeql_auto_bw(table, usable, packet) : IPEQL_NO_SLAVE;
 	case IPEQL_BW_LAG_EQ:
-		expected = packet->expected & ~usable;
-		if (usable != state->usable || expected != state->expected)
-			ipeql_equalise(table, state, usable, expected);
-		return usable ? ipeql_bw_lag_eq(table, state, packet) : IPEQL_NO_SLAVE;
+		return ipeql_equalised(table, state, usable, packet);
 	}
 	return ipeql_weighted(table, state, usable, packet);
 }
@@ -409,6 +457,7 @@ static __always_inline void ipeql_begin(struct ipeql_state *state)
 {
 	state->polled = state->longest = 0;
 	state->usable = state->expected = state->paths = state->sum = state->left = 0;
+	state->adjusted = 0;
 }
 
 /*

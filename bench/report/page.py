@@ -44,13 +44,27 @@ Segmentation offload is off. There are three flows where chance has a part, and 
 the clock gives the same result again. Least and most are shown where they differ by a hundredth.
 TCP delivers in order: data that wait behind a hole when counting begins are counted, so a share may
 be a hundredth above 1.""",
+    "congestion": """\
+As above over lines, with CUBIC or BBR. *Steady*: 8 s without the first 2; *with its start*: 12 s.
+*Both ends*: acknowledgements come back by a bundle too; elsewhere over the first link.""",
     "failover": """\
 UDP at 1000 datagrams a second over two links, of which the first fails: *set down* by the sender,
 *carrier lost* since the far end is set down, *silent* where both ends drop what comes in and the
 carrier stays. Lost until the end, 3.5 s later: about 1750 is half of them. Three tries
 each: the median, and in brackets least and most. `bonding` has `miimon 100`, `bonding-arp`
 `arp_interval 100`. The slaves of `eql` are tunnels here, which stay up when the link below goes.
-An ECMP route loses all or nothing: it keeps the flow on one of the links.""",
+An ECMP route loses all or nothing: it keeps the flow on one of the links. `-probe`: IPEQL's daemon
+at both ends, with `probe`; elsewhere nothing asks whether IPEQL's far end is still there.""",
+    "probes": """\
+Processor time of the prober at the sending end, while 1000 datagrams a second go over the bundle,
+so that every slave is probed as often as it ever is. Both ends probe; the far end, which sends
+nothing, seldom. A second of a processor is some 10^9 to 3 x 10^9 instructions.""",
+    "silence": """\
+Two emulated links of 20 Mbit/s, of which the first, with a delay of 5 ms, is silent for 2 s in both
+directions. *out*: until the last datagram was sent over it; *back*: from its return to the first
+one; *lost* of 1000 a second; *stall*: the longest time between two reads of a TCP receiver since it
+was silent. IPEQL's daemon at both ends, with `probe`; MPTCP by its in-kernel path manager, TCP
+alone. Twenty tries each: the median, and in brackets least and most.""",
     "serial": """\
 One TCP flow (CUBIC) after the other, over pseudo-terminals paced at ten bits a byte
 (`lab/network/serial_line.py`), the kernel's own queueing discipline (fq_codel) on every line; 45 s
@@ -171,7 +185,10 @@ def _plain(row: Row, rows: Rows) -> str:
 CELLS: dict[str, Callable[[Row, Rows], str]] = {
     "packet-cost": _cost,
     "goodput": _share,
+    "congestion": _share,
     "failover": _counts,
+    "probes": _plain,
+    "silence": _counts,
     "serial": _kbit,
     "unshaped": _ratio,
     "packet-rate": _beside,

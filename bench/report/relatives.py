@@ -15,7 +15,14 @@ PEERS = {
     "ecmp": "ECMP route",
     "mptcp": "MPTCP",
 }
-OURS = {"bpf": "IPEQL, bpf", "kmod": "IPEQL, kmod", "tun": "IPEQL, tun"}
+OURS = {
+    "bpf": "IPEQL, bpf",
+    "bpf-probe": "IPEQL, bpf, with a probe",
+    "kmod": "IPEQL, kmod",
+    "kmod-probe": "IPEQL, kmod, with a probe",
+    "tun": "IPEQL, tun",
+    "tun-probe": "IPEQL, tun, with a probe",
+}
 
 METHODS = {
     "20+20 Mbit/s": ("round_robin", "bw_lag_eq"),

@@ -42,6 +42,7 @@ def _peers(*kinds: str) -> tuple[Candidate, ...]:
 
 _OURS = ("bpf", "kmod", "tun")
 _TURNS = tuple(Candidate(kind, "round_robin") for kind in _OURS)
+_PROBED = tuple(Candidate(f"{kind}-probe", "round_robin") for kind in _OURS)
 
 _TABLE = (
     Scenario(
@@ -65,17 +66,38 @@ _TABLE = (
         (
             PLAIN,
             *_peers("bonding", "team", "teql", "ecmp", "mptcp", "eql"),
-            *sweep("bpf", ("round_robin", "bw_load", "bw_lag_val"), (2,)),
+            *sweep("bpf", ("round_robin", "bw_load", "bw_lag_val", "bw_lag_eq"), (2,)),
             *sweep("kmod", ("round_robin", "bw_load", "bw_lag_val", "bw_lag_eq"), (2,)),
             *sweep("tun", ("bw_lag_eq",), (2,)),
         ),
+    ),
+    Scenario(
+        "congestion",
+        "What one TCP flow brings over lines that lag each other",
+        "share of all links' payload capacity",
+        True,
+        (PLAIN, *sweep("kmod", ("bw_lag_eq",), (2,)), *sweep("tun", ("bw_lag_eq",), (2,))),
     ),
     Scenario(
         "failover",
         "What is lost when one of two links fails",
         "datagrams lost, of 1000 a second",
         True,
-        (*_peers("bonding", "bonding-arp", "team", "teql", "ecmp", "eql"), *_TURNS),
+        (*_peers("bonding", "bonding-arp", "team", "teql", "ecmp", "eql"), *_TURNS, *_PROBED),
+    ),
+    Scenario(
+        "probes",
+        "What probing costs",
+        "million instructions a second",
+        True,
+        tuple(Candidate("bpf-probe", "round_robin", slaves) for slaves in (2, 8, 32)),
+    ),
+    Scenario(
+        "silence",
+        "A path that dies silently and comes back",
+        "ms; datagrams lost, of 1000 a second",
+        False,
+        (*_peers("mptcp"), Candidate("tun", "bw_lag_eq"), Candidate("bpf", "round_robin")),
     ),
     Scenario(
         "serial",
@@ -84,7 +106,7 @@ _TABLE = (
         True,
         (
             Candidate("eql", slaves=0),
-            *sweep("bpf", ("bw_load", "bw_lag_val"), (0,)),
+            *sweep("bpf", ("bw_load", "bw_lag_val", "bw_lag_eq"), (0,)),
             *sweep("kmod", ("bw_load", "bw_lag", "bw_lag_eq"), (0,)),
             *sweep("tun", ("bw_lag_eq",), (0,)),
         ),

@@ -1,6 +1,5 @@
 """Datagrams lost when the first of two links fails, at 1000 a second."""
 
-import contextlib
 import socket
 import threading
 import time
@@ -12,10 +11,9 @@ from bench.bundle import candidate_over
 from bench.candidates import Candidate
 from bench.host import Host
 from bench.report.results import Row, attempt
-from bench.site import RECEIVER, Site, inside, pairs, prepare, receiver
+from bench.site import RECEIVER, Site, inside, pairs, prepare, receiver, send
 
 ROUNDS = 3
-INTERVAL_NS = 10**6
 BEFORE, AFTER = 1500, 3500
 """Datagrams sent before the link fails, and after."""
 SETTLE_S = 3
@@ -34,11 +32,20 @@ def _carrier_lost(site: Site) -> None:
 
 
 def _silent(site: Site) -> None:
-    """Have both ends of the link drop what comes in, carrier and all."""
+    """Have both ends of the link drop what comes in and goes out, and keep the carrier.
+
+    Packet sockets see what comes in before it is dropped, and what teql sends is not dropped: so
+    both. The qdisc is there where IPEQL receives.
+    """
+    link = site.links[0]
     for host, _ in site.ends:
+        if "clsact" not in host.run("tc", "qdisc", "show", "dev", link):
+            host.tc(f"qdisc add dev {link} clsact")
         host.tc(
-            f"qdisc add dev {site.links[0]} clsact",
-            f"filter add dev {site.links[0]} ingress protocol all matchall action drop",
+            *(
+                f"filter add dev {link} {way} pref 1 protocol all matchall action drop"
+                for way in ("egress", "ingress")
+            )
         )
 
 
@@ -74,10 +81,10 @@ def _lost(a: Host, b: Host, candidate: Candidate, kill: Callable[[Site], None], 
     ):
         near.connect((RECEIVER, PORT))
         time.sleep(SETTLE_S)  # bonding's miimon and the neighbours settle
-        _send(near, BEFORE)
+        send(near, BEFORE)
         killer = threading.Thread(target=kill, args=(site,))
         killer.start()
-        _send(near, AFTER)
+        send(near, AFTER)
         killer.join()
         time.sleep(1)
         return BEFORE + AFTER - _received(far)
@@ -88,15 +95,6 @@ def _receiver() -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
     found.bind(("", PORT))
     return found
-
-
-def _send(sock: socket.socket, datagrams: int) -> None:
-    due = time.monotonic_ns()
-    for _ in range(datagrams):
-        time.sleep(max(0, due - time.monotonic_ns()) / 1e9)
-        due += INTERVAL_NS
-        with contextlib.suppress(OSError):  # no route, no buffer: lost as well
-            sock.send(bytes(200))
 
 
 def _received(sock: socket.socket) -> int:

@@ -76,25 +76,34 @@ def _shares(a: Host, b: Host, case: Case, candidate: Candidate, tools: Path) -> 
     chance = candidate.kind in CHANCE or any(path.delay for path in case.paths)
     with shaped(a, b, case.paths, case.rate) as site, candidate_over(site, candidate, tools):
         return [
-            round(_goodput(site, candidate.kind == "mptcp") / capacity(*case.paths), 4)
+            round(Flow(mptcp=candidate.kind == "mptcp").goodput(site) / capacity(*case.paths), 4)
             for _ in range(FLOWS if chance else 1)
         ]
 
 
-def _goodput(site: Site, mptcp: bool) -> float:
-    """Return the bit/s of payload of one flow after its first seconds."""
-    assert site.b
-    wrapper = ("mptcpize", "run") if mptcp else ()
-    server = site.b.start(*wrapper, "iperf3", "--server", "--one-off", "--json")
-    try:
-        _wait_listening(site.b)
-        duration = ("--time", str(SECONDS), "--congestion", "cubic")
-        site.a.run(*wrapper, "iperf3", "--client", RECEIVER, *duration)
-        told, _ = server.communicate(timeout=600)
-    finally:
-        server.kill()
-        server.communicate()
-    return received(json.loads(told), WARM_UP_S)
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A TCP flow of ``seconds`` with a congestion control; it counts from ``since`` s on."""
+
+    seconds: int = SECONDS
+    since: float = WARM_UP_S
+    congestion: str = "cubic"
+    mptcp: bool = False
+
+    def goodput(self, site: Site) -> float:
+        """Return the bit/s of payload that it brings from a to b of ``site``."""
+        assert site.b
+        wrapper = ("mptcpize", "run") if self.mptcp else ()
+        server = site.b.start(*wrapper, "iperf3", "--server", "--one-off", "--json")
+        try:
+            _wait_listening(site.b)
+            flow = ("--time", str(self.seconds), "--congestion", self.congestion)
+            site.a.run(*wrapper, "iperf3", "--client", RECEIVER, *flow)
+            told, _ = server.communicate(timeout=600)
+        finally:
+            server.kill()
+            server.communicate()
+        return received(json.loads(told), self.since)
 
 
 def _wait_listening(host: Host) -> None:

@@ -41,6 +41,15 @@ class Manager(Protocol):
         """Remove all transient changes, or those of one bundle."""
         ...
 
+    async def ping(self, bundle: str) -> dict[str, Any]:
+        """Send one probe over each probed slave now, and return what became of each.
+
+        ``bundle``, and of each of ``slaves``: ``name``, ``ifindex``, ``to``, ``rung``,
+        ``round_trip_ns``, and ``reason`` why there is none. NotFoundError when there is no such
+        bundle, ApplyError where none of its slaves is probed.
+        """
+        ...
+
     def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
         """Return the events that happen from now on, until it is closed."""
         ...

@@ -10,6 +10,7 @@ from ipeql.apply.refusal import UNDO_FAILED_HELP, explain
 from ipeql.apply.slaves import SavedSlaves
 from ipeql.backends import owned
 from ipeql.backends.base import Backend
+from ipeql.backends.receive import receiver
 from ipeql.errors import Code, Problem
 from ipeql.plan import (
     Action,
@@ -19,11 +20,13 @@ from ipeql.plan import (
     CreateBundle,
     DestroyBundle,
     PrepareSlave,
+    Receive,
     ReleaseSlave,
     RemoveAddress,
     RemoveRoute,
     RenameDevice,
     ReplaceRoute,
+    RestoreFilter,
     SetCarrier,
     SetFilter,
     SetMtu,
@@ -93,6 +96,7 @@ class Applier:
                 await self._backends[action.backend].create(action.bundle)
             case DestroyBundle(backend=None):
                 await owned.remove(action.bundle)
+                await receiver.remove(action.bundle)
             case DestroyBundle(backend=str(backend)):
                 await self._backends[backend].destroy(action.bundle)
             case ConfigureBundle():
@@ -101,6 +105,10 @@ class Applier:
                 await slaves.prepare(kernel, self._saved, action)
             case SetFilter():
                 slaves.set_filter(self._saved, action)
+            case RestoreFilter():
+                slaves.restore_filter(self._saved, action)
+            case Receive():
+                await self._backends[action.backend].receive(action.bundle, action.after)
             case ReleaseSlave():
                 slaves.release(self._saved, action)
             case RenameDevice():

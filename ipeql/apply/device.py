@@ -16,7 +16,7 @@ from pyroute2.netlink.rtnl import RTM_SETLINK
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from ipeql.apply import ipv4
-from ipeql.backends import owned
+from ipeql.backends import owned, upper
 from ipeql.state import PROTOCOL, Interface, RouteSpec
 
 _RT_SCOPE_LINK = 253
@@ -58,9 +58,9 @@ async def rename(kernel: AsyncIPRoute, bundle: str) -> None:
 
 
 async def set_carrier(kernel: AsyncIPRoute, bundle: str, carrier: bool) -> None:
-    """Give the device a carrier, or take it."""
+    """Give the device a carrier, or take it: through the one that it stands on, if it does."""
     message = ifinfmsg()
-    message["index"] = await _own(kernel, bundle)
+    message["index"] = upper.lower(bundle) or await _own(kernel, bundle)
     message["attrs"] = [("IFLA_CARRIER", int(carrier))]  # link("set") leaves it out
     request = NetlinkRequest(
         kernel, message, msg_type=RTM_SETLINK, msg_flags=NLM_F_REQUEST | NLM_F_ACK

@@ -17,7 +17,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from ipeql import runtime
 from ipeql.apply import ipv4
-from ipeql.plan import PrepareSlave, ReleaseSlave, SetFilter
+from ipeql.plan import PrepareSlave, ReleaseSlave, RestoreFilter, SetFilter
 from ipeql.state import Link
 
 FILE_NAME = "saved-slaves.json"
@@ -73,6 +73,17 @@ class SavedSlaves:
 
     def _is_same(self, key: tuple[str, int], before: str, now: str) -> bool:
         return key not in self._read_from_file or before in ("", now)
+
+    def loosened(self) -> frozenset[tuple[str, int]]:
+        """Return those of the enslaved links whose filter was changed."""
+        return frozenset(key for key, slave in self._slaves.items() if slave.changed)
+
+    def restored(self, bundle: str, ifindex: int) -> Changed | None:
+        """Note that a slave gets its earlier filter, and return that."""
+        slave = self._slaves.get((bundle, ifindex), _Slave())
+        self._slaves[bundle, ifindex] = replace(slave, changed=None)
+        self._write()
+        return slave.changed
 
     def remember(self, bundle: str, ifindex: int, changed: Changed | None = None) -> None:
         """Note that a slave is enslaved; an earlier value that is already known is kept."""
@@ -148,10 +159,18 @@ def set_filter(saved: SavedSlaves, action: SetFilter) -> None:
 
 def release(saved: SavedSlaves, action: ReleaseSlave) -> None:
     """Free: restore the filter, unless somebody has changed it since or the link has vanished."""
-    changed = saved.forget(action.bundle, action.ifindex)
+    _restore(action.ifindex, saved.forget(action.bundle, action.ifindex))
+
+
+def restore_filter(saved: SavedSlaves, action: RestoreFilter) -> None:
+    """Restore the filter in the same way, of a slave that stays."""
+    _restore(action.ifindex, saved.restored(action.bundle, action.ifindex))
+
+
+def _restore(ifindex: int, changed: Changed | None) -> None:
     try:
-        if changed and _rp_filter(action.ifindex) == changed.ours:
-            ipv4.change(action.ifindex, ipv4.Setting.RP_FILTER, changed.earlier)
+        if changed and _rp_filter(ifindex) == changed.ours:
+            ipv4.change(ifindex, ipv4.Setting.RP_FILTER, changed.earlier)
     except OSError as error:
         if error.errno not in _GONE:
             raise

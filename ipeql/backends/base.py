@@ -7,7 +7,8 @@ settings are set by the reconciler. Every call is idempotent. Errors leave as ``
 from collections.abc import Callable
 from typing import Protocol
 
-from ipeql.state import BundleStatistics, BundleTable, Capabilities, ObservedBundle
+from ipeql.state import BundleStatistics, BundleTable, Capabilities, ObservedBundle, Receiver
+from ipeql.state.path import Adjustments
 
 OnChange = Callable[[str, str], None]
 """Called with (bundle, what happened) when a dataplane changes by itself, e.g. its worker died."""
@@ -36,6 +37,27 @@ class Backend(Protocol):
 
     async def configure(self, bundle: str, table: BundleTable) -> None:
         """Replace the slave table in one step: no packet lost, staying slaves keep state."""
+        ...
+
+    async def adjust(self, bundle: str, adjustments: Adjustments) -> None:
+        """Replace all earlier adjustments at once: rates, lags and who is usable, while running.
+
+        Nothing is reset (docs/methods.md, Adjusting), and the table is observed as it was
+        configured. An adjustment outlives ``configure`` for the slaves that stay; one of an
+        ifindex that is no slave is ignored. What is held for a slave that is not usable any more
+        is placed again, oldest first. Where no slave is usable any more, so be it.
+
+        Another process may call this while the daemon configures. It may be called tens of times
+        a second. ApplyError: there is no such bundle, a rate below 1000 bit/s, or a lag below 0;
+        nothing has changed then.
+        """
+        ...
+
+    async def receive(self, bundle: str, receiver: Receiver | None) -> None:
+        """Tell the receiving program what belongs to the bundle; None: remove it.
+
+        Asked only of backends whose ``Capabilities.receiver`` says that they have such a program.
+        """
         ...
 
     async def destroy(self, bundle: str) -> None:

@@ -1,11 +1,13 @@
-"""The slave table as JSON, and the table's method in Python, for several dataplanes."""
+"""The slave table as JSON, adjusted, and its method in Python, for several dataplanes."""
 
-from dataclasses import asdict, fields
+from collections.abc import Iterable
+from dataclasses import asdict, fields, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from ipeql.methods import METHODS, Scheduler, SlaveParameters, create
+from ipeql.methods import METHODS, MIN_BANDWIDTH, Scheduler, SlaveParameters, create
 from ipeql.state import BundleTable, SlaveRow
+from ipeql.state.path import Adjusted, Adjustments
 
 _PARAMETERS = tuple(field.name for field in fields(SlaveParameters))
 
@@ -22,6 +24,7 @@ def from_json(data: dict[str, Any]) -> BundleTable:
         parameters=tuple((name, value) for name, value in data["parameters"]),
         stripe_unit=data["stripe_unit"],
         poll_interval=data["poll_interval"],
+        receive=data.get("receive", "slave"),
         slaves=tuple(_row(slave) for slave in data["slaves"]),
     )
 
@@ -30,6 +33,46 @@ def _row(data: dict[str, Any]) -> SlaveRow:
     via = IPv4Address(data["via"]) if data["via"] else None
     via6 = IPv6Address(data["via6"]) if data["via6"] else None
     return SlaveRow(**{**data, "via": via, "via6": via6})
+
+
+def adjustments_to_json(adjustments: Adjustments) -> dict[str, Any]:
+    """Return adjustments as JSON types."""
+    return {str(ifindex): asdict(each) for ifindex, each in adjustments.items()}
+
+
+def adjustments_from_json(data: dict[str, Any]) -> dict[int, Adjusted]:
+    """Return the adjustments that ``adjustments_to_json`` wrote."""
+    return {int(ifindex): Adjusted(**each) for ifindex, each in data.items()}
+
+
+def kept(adjustments: Adjustments, ifindices: Iterable[int]) -> dict[int, Adjusted]:
+    """Return the adjustments of these slaves; ValueError where a rate or a lag cannot be."""
+    found = {ifindex: adjustments[ifindex] for ifindex in ifindices if ifindex in adjustments}
+    for each in found.values():
+        if each.bandwidth is not None and each.bandwidth < MIN_BANDWIDTH:
+            raise ValueError(f"{each.bandwidth} bit/s; the least is {MIN_BANDWIDTH}")
+        if each.lag is not None and each.lag < 0:
+            raise ValueError(f"a lag of {each.lag} ns; the least is 0")
+    return found
+
+
+def adjusted(table: BundleTable, adjustments: Adjustments) -> BundleTable:
+    """Return the table with its slaves adjusted."""
+    rows = table.slaves
+    slaves = tuple(
+        row if each is None else _adjusted(row, each)
+        for row, each in ((row, adjustments.get(row.ifindex)) for row in rows)
+    )
+    return replace(table, slaves=slaves)
+
+
+def _adjusted(row: SlaveRow, by: Adjusted) -> SlaveRow:
+    return replace(
+        row,
+        usable=row.usable and by.usable,
+        bandwidth=row.bandwidth if by.bandwidth is None else by.bandwidth,
+        lag=row.lag if by.lag is None else by.lag,
+    )
 
 
 def slave_parameters(row: SlaveRow) -> SlaveParameters:

@@ -14,6 +14,8 @@ from ipeql.cli.changing.set import set_
 from ipeql.cli.output import report_fault
 from ipeql.cli.reading.check import check
 from ipeql.cli.reading.monitor import monitor
+from ipeql.cli.reading.paths import paths
+from ipeql.cli.reading.ping import ping
 from ipeql.cli.reading.plan import plan
 from ipeql.cli.reading.schema import schema
 from ipeql.cli.reading.show import show
@@ -48,7 +50,7 @@ def ipeql() -> None:
     """
 
 
-_READING = (status, check, plan, show, monitor, schema, wait_online, version)
+_READING = (status, paths, ping, check, plan, show, monitor, schema, wait_online, version)
 _CHANGING = (apply, reload, enslave, free, set_, revert)
 
 for verb in (*_READING, *_CHANGING):

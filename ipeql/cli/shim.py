@@ -98,7 +98,7 @@ def _run(called: str, options: dict[str, Any], names: Sequence[str]) -> int:
         return _make([_enslave(master, slaves[0], f"{slaves[1]}bit")], options)
     if called == "eql_enslave":
         raise click.UsageError(f"expected bits per second, such as 28800, found {slaves[1]}")
-    return _make([_enslave(master, slave, "auto") for slave in slaves], options)
+    return _make([_enslave(master, slave, "device") for slave in slaves], options)
 
 
 def _enslave(master: str, slave: str, bandwidth: str) -> dict[str, Any]:
@@ -155,6 +155,7 @@ def _show(names: Sequence[str]) -> int:
 
 def describe(bundle: dict[str, Any]) -> Iterator[str]:
     """Yield the lines that show one bundle of the status document."""
+    from ipeql.cli.reading.figures import rate
     from ipeql.units import format_rate, format_time
 
     usable = f"{bundle['usable_slaves']} of {len(bundle['slaves'])} slaves usable"
@@ -162,7 +163,9 @@ def describe(bundle: dict[str, Any]) -> Iterator[str]:
     yield " ".join((f"  method {bundle['method']}", *map(_parameter, bundle["parameters"].items())))
     for slave in bundle["slaves"]:
         words = [f"  {slave['name'] or slave['label']}: {slave['state']}"]
-        words += [f"bandwidth {format_rate(slave['bandwidth_bps'])}"] * bool(slave["bandwidth_bps"])
+        if bandwidth := slave["bandwidth_bps"]:
+            write = rate if slave["bandwidth_measured"] else format_rate
+            words.append(f"bandwidth {write(bandwidth)}")
         words += [] if slave["lag_ns"] is None else [f"lag {format_time(slave['lag_ns'])}"]
         yield ", ".join(filter(None, (*words, slave["reason"])))
 

@@ -107,8 +107,10 @@ def _content(yaml_file: YamlFile) -> tuple[list[BundleSpec], list[Located]]:
     specs = [bundle_spec(yaml_file, ("bundles", name), bundles[name]) for name in bundles]
     for spec in specs:
         for fault in check(spec):
-            path = ("bundles", spec.name, *fault.path)
-            if not yaml_file.faulty(path):
+            bundle = ("bundles", spec.name)
+            path = (*bundle, *fault.path)
+            earlier = (path, *((*bundle, *followed) for followed in fault.follows))
+            if not any(map(yaml_file.faulty, earlier)):
                 yaml_file.report(path, fault.code, fault.message, fault.advice)
     return specs, changes
 
@@ -143,6 +145,4 @@ def _without(keys: dict[str, object], wrong: list[KeyPath]) -> dict[str, object]
                 slave.pop(path[2], None)
         else:
             rest.pop(str(path[0]), None)
-            if path[0] == "addresses":
-                rest.pop("routes", None)  # whether a gateway is reachable depends on them
     return rest

@@ -8,7 +8,8 @@ from ipeql.config.schema.convert import METHOD_KEYS, write
 from ipeql.config.schema.kinds import ADDRESS
 from ipeql.config.schema.model import Bundle, Match, Route, Slave
 from ipeql.methods import METHODS
-from ipeql.state import BundleSpec, SlaveSpec
+from ipeql.plan.members import measured_bandwidth, measures_lag
+from ipeql.state import AUTO, BundleSpec, SlaveSpec
 
 
 def parameters(spec: BundleSpec) -> dict[str, int | str]:
@@ -30,7 +31,7 @@ def configuration(spec: BundleSpec) -> dict[str, Any]:
         **write(Bundle, asdict(spec) | parameters(spec)),
         "addresses": [ADDRESS.write(address) for address in spec.addresses],
         "routes": [write(Route, asdict(route)) for route in spec.routes],
-        "slaves": [_slave(slave) for slave in spec.slaves],
+        "slaves": [_slave(spec, slave) for slave in spec.slaves],
     }
     return {
         "schema": "ipeql-bundle/1",
@@ -45,6 +46,11 @@ def configuration(spec: BundleSpec) -> dict[str, Any]:
     }
 
 
-def _slave(slave: SlaveSpec) -> dict[str, Any]:
+def _slave(spec: BundleSpec, slave: SlaveSpec) -> dict[str, Any]:
     match = {"match": write(Match, asdict(slave.match))} if slave.match else {}
-    return match | write(Slave, asdict(slave))
+    measured = {
+        "bandwidth": measured_bandwidth(spec, slave),
+        "lag": AUTO if measures_lag(spec, slave) else None,
+    }
+    given = asdict(slave)
+    return match | write(Slave, given | {key: each for key, each in measured.items() if each})

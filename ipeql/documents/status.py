@@ -8,11 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ipeql.documents.configuration import parameters
+from ipeql.documents.path import path_document
 from ipeql.errors import Problem
 from ipeql.health.carrier import objection
+from ipeql.health.path import PATH_DOWN
 from ipeql.methods import TIMES
 from ipeql.plan import Member, choose_backend, members, traffic
-from ipeql.plan.members import comes_back, enslave
+from ipeql.plan.members import comes_back, enslave, measured_bandwidth, measures_lag
 from ipeql.state import (
     AUTO,
     TRANSIENT,
@@ -20,8 +22,11 @@ from ipeql.state import (
     BundleStatistics,
     Changed,
     DesiredState,
+    Learning,
     Link,
+    ObservedBundle,
     ObservedState,
+    PathReport,
     SlaveRow,
     SlaveSpec,
     SlaveStatistics,
@@ -101,8 +106,11 @@ def _bundle(
         },
         "backend": running.backend if running else chosen,
         "backend_reason": why,
+        "device": _kind(device, observed) if device and running else "",
         "stripe_unit": spec.stripe_unit,
         "poll_interval_ns": spec.poll_interval,
+        "receive": table.receive if table else spec.receive,
+        "receive_reason": _no_receiving(spec, observed, running),
         "mtu_bytes": device.mtu if device and running else (None if spec.mtu == AUTO else spec.mtu),
         "addresses": [str(address) for address in spec.addresses],
         "min_slaves": spec.min_slaves,
@@ -116,6 +124,21 @@ def _bundle(
         "problems": [problem.to_json() for problem in problems],
         "slaves": slaves,
     }
+
+
+def _kind(device: Link, observed: ObservedState) -> str:
+    """Say of what kind a bundle's device is, and the one that it stands on."""
+    below = observed.links.get(device.lower)
+    return f"{device.kind} on {below.kind}" if below and below.part_of else device.kind
+
+
+def _no_receiving(spec: BundleSpec, observed: ObservedState, running: ObservedBundle | None) -> str:
+    """Return why packets arrive on the slaves although the bundle is to receive them, or ""."""
+    able = observed.capabilities.get(running.backend) if running else None
+    if able is None or spec.receive in able.receives:
+        return ""
+    lack = able.lacks.get(spec.receive)
+    return f"{able.backend} cannot receive for the bundle" + (f": {lack}" if lack else "")
 
 
 def _state(
@@ -153,12 +176,36 @@ def _slaves(
             state, reason = _slave_state(observed, spec.name, link, row, link.ifindex in carried)
             counted = counters.get(link.ifindex, SlaveStatistics(link.ifindex, link.name))
             share = counted.bytes / total if total else 0.0
-            shown.append(_slave(entry, row, counted, share) | {"state": state, "reason": reason})
+            report = observed.paths.get((spec.name, link.ifindex))
+            if state == PATH_DOWN and (probe := spec.probe_of(entry)):
+                reason = f"{reason} (asked: {probe.to})"
+            shown.append(
+                _slave(entry, row, counted, share)
+                | _path(spec, entry, report)
+                | {"state": state, "reason": reason}
+            )
         if not links:
             state, reason = _missing(entry, observed)
             none = SlaveStatistics(0, entry.name)
-            shown.append(_slave(entry, None, none, 0.0) | {"state": state, "reason": reason})
+            shown.append(
+                _slave(entry, None, none, 0.0)
+                | _path(spec, entry, None)
+                | {"state": state, "reason": reason}
+            )
     return shown
+
+
+def _path(spec: BundleSpec, entry: SlaveSpec, report: PathReport | None) -> dict[str, Any]:
+    """Return the path of a slave, None where it has no probe, and what is measured of it."""
+    probe, measured = spec.probe_of(entry), measures_lag(spec, entry)
+    given = None if entry.lag == AUTO else entry.lag
+    is_known = report and report.bandwidth and report.learning is not Learning.STARTUP
+    return ({"bandwidth_bps": report.bandwidth} if report and is_known else {}) | {
+        "bandwidth_measured": measured_bandwidth(spec, entry) is not None,
+        "lag_ns": (report.lag if report else None) if measured else given,
+        "lag_measured": measured,
+        "path": path_document(probe, report) if probe else None,
+    }
 
 
 def _slave_state(
@@ -186,7 +233,7 @@ def _missing(entry: SlaveSpec, observed: ObservedState) -> tuple[str, str]:
 def _slave(
     entry: SlaveSpec, row: SlaveRow | None, counted: SlaveStatistics, share: float
 ) -> dict[str, Any]:
-    given = 0 if entry.bandwidth in (None, AUTO) else entry.bandwidth
+    given = entry.bandwidth if isinstance(entry.bandwidth, int) else 0
     return {
         "name": counted.name,
         "label": entry.label,
@@ -195,7 +242,9 @@ def _slave(
         "ifindex": counted.ifindex,
         "transient": _transient(entry.changed),
         "bandwidth_bps": row.bandwidth if row else given,
-        "lag_ns": entry.lag,
+        "bandwidth_measured": False,
+        "lag_ns": None,
+        "lag_measured": False,
         "share": round(share, 4),
         "rate_bps": counted.rate,
         "picks": counted.picks,
@@ -203,7 +252,10 @@ def _slave(
         "bytes": counted.bytes,
         "queued_packets": counted.queued_packets,
         "queued_bytes": counted.queued_bytes,
+        "received_packets": counted.received_packets,
+        "received_bytes": counted.received_bytes,
         "dropped": dict(counted.dropped),
+        "path": None,
     }
 
 

@@ -5,10 +5,10 @@ nothing, so a dry run judges and discards the result.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
-from ipeql.state import Link
+from ipeql.state import Link, PathReport
 
 Slave = tuple[str, int]
 """A slave by its bundle and its ifindex."""
@@ -16,9 +16,13 @@ Slave = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the sources judge. ``slaves``: the links that each bundle has now, in its order."""
+    """What the sources judge. ``slaves``: the links that each bundle has now, in its order.
+
+    ``paths``: what probes have shown last of the slaves that have one.
+    """
 
     slaves: Mapping[str, Sequence[Link]]
+    paths: Mapping[Slave, PathReport] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ from ipeql.methods.base import (
     SlaveParameters,
 )
 from ipeql.methods.bw_lag import BwLag
-from ipeql.methods.bw_lag_eq import QUEUE_LIMIT_NS, BwLagEq
+from ipeql.methods.bw_lag_eq import MAX_HOLD_NS, QUEUE_LIMIT_NS, BwLagEq, default_queue_limit
 from ipeql.methods.bw_lag_val import BwLagVal
 from ipeql.methods.bw_load import BwLoad
 from ipeql.methods.bw_poll import BwPoll
 from ipeql.methods.round_robin import RoundRobin
 
 __all__ = [
+    "MAX_HOLD_NS",
     "MAX_SLAVES",
     "METHODS",
     "MIN_BANDWIDTH",
@@ -29,6 +30,7 @@ __all__ = [
     "Scheduler",
     "SlaveParameters",
     "create",
+    "default_queue_limit",
 ]
 
 METHODS: dict[str, type[Scheduler]] = {

@@ -34,7 +34,8 @@ class Arrival(NamedTuple):
 
     ``now`` CLOCK_MONOTONIC in ns; ``length`` of the IP packet in bytes; ``segments`` wire packets
     it becomes, each after the first repeating ``header`` bytes of IP and transport header;
-    ``queued`` the packets each slave has not yet sent, where the method reads the queues.
+    ``queued`` the packets each slave has not yet sent, where the method reads the queues;
+    ``pure_ack`` it is a TCP segment without payload and without SYN, FIN or RST.
     """
 
     now: int
@@ -42,6 +43,7 @@ class Arrival(NamedTuple):
     segments: int = 1
     header: int = 0
     queued: Sequence[int] | None = None
+    pure_ack: bool = False
 
 
 class Decision(NamedTuple):
@@ -75,6 +77,12 @@ class Scheduler(ABC):
     def __init__(self, slaves: Sequence[SlaveParameters]) -> None:
         if len(slaves) > MAX_SLAVES:
             raise ValueError(f"{len(slaves)} slaves; a bundle has at most {MAX_SLAVES}")
+        self._check(slaves)
+        self._slaves = tuple(slaves)
+        self._mask = ALL
+        self._expected = 0
+
+    def _check(self, slaves: Sequence[SlaveParameters]) -> None:
         for i, slave in enumerate(slaves):
             if "bandwidth" in self.needs and slave.bandwidth < MIN_BANDWIDTH:
                 raise ValueError(
@@ -82,9 +90,6 @@ class Scheduler(ABC):
                 )
             if "lag" in self.needs and slave.lag is None:
                 raise ValueError(f"{self.name}: slave {i} needs a lag")
-        self._slaves = tuple(slaves)
-        self._mask = ALL
-        self._expected = 0
 
     def set_usable(self, mask: int, expected: int = 0) -> None:
         """Stripe from now on over the slaves whose bit is set: bit i is slave i.
@@ -96,11 +101,30 @@ class Scheduler(ABC):
         mask, expected = mask & every, expected & every & ~mask
         if (mask, expected) != (self._mask, self._expected):
             self._mask, self._expected = mask, expected
-            self._use([i for i in range(len(self._slaves)) if mask >> i & 1])
+            self._use(self._usable_slaves())
+
+    def adjust(self, slaves: Sequence[SlaveParameters]) -> None:
+        """Take over other rates and lags of the same slaves; the state stays.
+
+        So do the priorities of bw_load and bw_poll, whatever set the next packet is placed over.
+        ValueError, and nothing has changed: as ``create``, or their number is another.
+        """
+        if len(slaves) != len(self._slaves):
+            raise ValueError(f"{len(slaves)} slaves; the table has {len(self._slaves)}")
+        self._check(slaves)
+        self._slaves = tuple(slaves)
+        self._derive()
+        self._use(self._usable_slaves())
+
+    def _usable_slaves(self) -> list[int]:
+        return [i for i in range(len(self._slaves)) if self._mask >> i & 1]
+
+    def _derive(self) -> None:  # noqa: B027  most methods have nothing to derive
+        """Find what follows from the slaves' parameters by division."""
 
     @abstractmethod
     def _use(self, usable: list[int]) -> None:
-        """Prepare for ``usable``, ascending: called at the start and when the set has changed."""
+        """Prepare for ``usable``, ascending: at the start, and for another set or parameters."""
 
     @abstractmethod
     def pick(self, arrival: Arrival) -> Decision:

@@ -16,7 +16,7 @@ class BwLag(VirtualQueues):
 
     def pick(self, arrival: Arrival) -> Decision:
         """Take the slave whose virtual queue drains first; of idle ones the first by lag."""
-        now, length, segments, header, _ = arrival
+        now, length, segments, header, *_ = arrival
         if not self._order:
             return Decision(None, now, "no_slave")
         busy = self._busy

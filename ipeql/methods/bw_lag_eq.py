@@ -3,11 +3,38 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ipeql.methods.base import Arrival, Decision, SlaveParameters
+from ipeql.methods.base import MIN_BANDWIDTH, Arrival, Decision, SlaveParameters
 from ipeql.methods.virtual_queue import NSPB_SHIFT, VirtualQueues
 
 QUEUE_LIMIT_NS = 100 * 10**6
-"""``queue_limit`` where none is given."""
+"""The least ``queue_limit`` that ``default_queue_limit`` gives."""
+
+MAX_HOLD_NS = 500 * 10**6
+"""``max_hold`` where none is given."""
+
+QUEUED_PACKETS = 4
+"""The virtual queues have room for so many of the largest packets of the slowest slave."""
+
+
+def default_queue_limit(
+    slaves: Sequence[SlaveParameters], packet: int, max_hold: int = MAX_HOLD_NS
+) -> int:
+    """Return the ``queue_limit``, ns, for slaves whose largest packet has ``packet`` bytes.
+
+    It has room for four packets on the slowest slave (docs/adr/0014-slow-lines.md), and for one
+    round trip: data that arrive as late as the longest lag in use, and an acknowledgement over the
+    shortest. BBR has two bandwidth-delay products under way: one in the paths, one here.
+    """
+    slowest = min((slave.bandwidth for slave in slaves), default=MIN_BANDWIDTH)
+    lags = [slave.lag or 0 for slave in slaves]
+    least = min(lags, default=0)
+    longest = max((lag for lag in lags if lag <= least + max_hold), default=0)
+    queued = QUEUED_PACKETS * 8 * packet * 10**9 // slowest
+    return max(QUEUE_LIMIT_NS, queued, longest + least)
+
+
+MAX_HOLD_NS = 500 * 10**6
+"""``max_hold`` where none is given."""
 
 
 class BwLagEq(VirtualQueues):
@@ -28,7 +55,7 @@ class BwLagEq(VirtualQueues):
         slaves: Sequence[SlaveParameters],
         *,
         queue_limit: int = QUEUE_LIMIT_NS,
-        max_hold: int = 500 * 10**6,
+        max_hold: int = MAX_HOLD_NS,
     ) -> None:
         if queue_limit < 0 or max_hold < 0:
             raise ValueError("queue_limit and max_hold are times in ns, 0 or more")
@@ -48,9 +75,11 @@ class BwLagEq(VirtualQueues):
 
     def pick(self, arrival: Arrival) -> Decision:
         """Take the slave that has sent the packet first; hold it to match the largest lag."""
-        now, length, segments, header, _ = arrival
+        now, length, segments, header, _, pure_ack = arrival
         if not self._paths:
             return Decision(None, now, "no_slave")
+        if pure_ack:
+            return self._acknowledge(now, length)
         busy = self._busy
         size = length + (segments - 1) * header
         best = finish = -1
@@ -66,3 +95,18 @@ class BwLagEq(VirtualQueues):
             return Decision(None, now, "queue_full")
         busy[best] = finish
         return Decision(best, start + self._hold[best])
+
+    def _acknowledge(self, now: int, length: int) -> Decision:
+        """Take the slave over which a packet that does not wait arrives first."""
+        best = earliest = sending = -1
+        for i, nspb, overhead in self._paths:
+            if self._busy[i] - now > self._queue_limit:
+                continue
+            tx = (length + overhead) * nspb >> NSPB_SHIFT
+            arrival = now + tx + (self._slaves[i].lag or 0)
+            if best < 0 or arrival < earliest:
+                best, earliest, sending = i, arrival, tx
+        if best < 0:
+            return Decision(None, now, "queue_full")
+        self._busy[best] = max(self._busy[best], now) + sending
+        return Decision(best, now)

@@ -18,7 +18,7 @@ class BwLagVal(VirtualQueues):
 
     def pick(self, arrival: Arrival) -> Decision:
         """Take the slave with the earliest arrival: queue, transmission and lag added up."""
-        now, length, segments, header, _ = arrival
+        now, length, segments, header, *_ = arrival
         if not self._paths:
             return Decision(None, now, "no_slave")
         busy = self._busy

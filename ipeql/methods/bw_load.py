@@ -24,18 +24,32 @@ class BwLoad(Scheduler):
         if count not in ("bytes", "packets"):
             raise ValueError(f"count is {count!r}; expected 'bytes' or 'packets'")
         self._bytes = count == "bytes"
-        total = sum(slave.bandwidth for slave in slaves)
-        self._weights = [max(1, (slave.bandwidth << WEIGHT_SHIFT) // total) for slave in slaves]
+        self._priority = [0] * len(slaves)
+        self._kept = False
+        self._derive()
         self.set_usable(ALL)
 
+    def adjust(self, slaves: Sequence[SlaveParameters]) -> None:
+        """Take over other rates; keep the priorities until a packet has been placed."""
+        priority = self._priority
+        super().adjust(slaves)
+        self._priority, self._kept = priority, True
+
+    def _derive(self) -> None:
+        rates = [slave.bandwidth for slave in self._slaves]
+        total = sum(rates)
+        self._weights = [max(1, (rate << WEIGHT_SHIFT) // total) for rate in rates]
+
     def _use(self, usable: list[int]) -> None:
-        self._priority = [0] * len(self._slaves)
+        if not self._kept:
+            self._priority = [0] * len(self._slaves)
         self._shares = [(i, self._weights[i]) for i in usable]
         self._sum = sum(weight for _, weight in self._shares)
 
     def pick(self, arrival: Arrival) -> Decision:
         """Take the slave that is furthest behind its share."""
-        now, length, segments, header, _ = arrival
+        now, length, segments, header, *_ = arrival
+        self._kept = False
         if not self._shares:
             return Decision(None, now, "no_slave")
         unit = length + (segments - 1) * header if self._bytes else 1

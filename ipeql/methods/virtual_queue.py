@@ -23,9 +23,12 @@ class VirtualQueues(Scheduler):
 
     def __init__(self, slaves: Sequence[SlaveParameters]) -> None:
         super().__init__(slaves)
-        self._nspb = [nanoseconds_per_byte(slave.bandwidth) for slave in slaves]
+        self._derive()
         self._busy = [0] * len(slaves)
         self.set_usable(ALL)
+
+    def _derive(self) -> None:
+        self._nspb = [nanoseconds_per_byte(slave.bandwidth) for slave in self._slaves]
 
     def inherit(self, previous: Scheduler, origins: Sequence[int | None]) -> None:
         """Keep the virtual queues of the slaves that stay."""

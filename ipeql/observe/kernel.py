@@ -21,7 +21,7 @@ from ipeql.names import shown
 from ipeql.observe import ethtool
 from ipeql.observe.dump import Message, attributes, dump, repeated
 from ipeql.observe.tunnel import far_end, leaves_by
-from ipeql.state import MAX_TRAIN, PROTOCOL, Address, Interface, Link, ObservedRoute
+from ipeql.state import MAX_TRAIN, PROTOCOL, Address, Interface, Link, Network, ObservedRoute
 
 # include/uapi/linux/if_link.h, if.h, ip.h, if_addr.h, rtnetlink.h
 _IFINFOMSG = Struct("=BxHiII")  # family, type, index, flags, change mask
@@ -44,6 +44,9 @@ _STRICT, _LOOSE = 1, 2  # Documentation/networking/ip-sysctl.rst, rp_filter
 
 _KEEPS_ADDRESS_PROTOCOL = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (5, 18)
 
+_ASKED_ONE_BY_ONE = 8
+"""So many devices have their routes picked by the kernel; for more all routes are read once."""
+
 _TIMEOUT = 10  # seconds; 900 links take less than 0.1
 
 Snapshot = tuple[dict[int, Link], frozenset[ObservedRoute]]
@@ -58,6 +61,7 @@ async def snapshot() -> Snapshot:
     try:
         async with asyncio.timeout(_TIMEOUT), AsyncIPRoute(strict_check=True) as kernel:
             links, routes = await _links(kernel), await _routes(kernel)
+            links = await _with_routed(kernel, links)
             return await _with_ways(kernel, links, routes), routes
     except OSError as error:
         reason = error.strerror or f"no consistent answer in {_TIMEOUT} s"
@@ -125,6 +129,35 @@ async def _with_ways(
     }
 
 
+async def _with_routed(kernel: AsyncIPRoute, links: dict[int, Link]) -> dict[int, Link]:
+    """Return the links; of the bundles' devices, with the networks that are routed there.
+
+    The kernel picks the routes of each device, as long as there are not too many devices.
+    """
+    devices = [ifindex for ifindex, link in links.items() if link.owner]
+    wanted = devices if len(devices) <= _ASKED_ONE_BY_ONE else [0]
+    found: dict[int, set[Network]] = {}
+    for asked in wanted:
+        request = rtmsg()
+        request["family"] = socket.AF_UNSPEC
+        if asked:
+            request["attrs"] = [("RTA_OIF", asked)]
+        for message in await dump(kernel, RTM_GETROUTE, request, _RTMSG.size):
+            family, length, _, _, table, _, _, kind, _ = _RTMSG.unpack(message.fixed)
+            ifindex = _number(message, _RTA_OIF) or 0
+            if (table, kind) == (_RT_TABLE_MAIN, _RTN_UNICAST) and ifindex in devices:
+                found.setdefault(ifindex, set()).add(_destination(message, family, length))
+    return links | {
+        ifindex: replace(links[ifindex], routed=frozenset(networks))
+        for ifindex, networks in found.items()
+    }
+
+
+def _destination(message: Message, family: int, length: int) -> Network:
+    default = bytes(4 if family == socket.AF_INET else 16)
+    return ipaddress.ip_network((message.attributes.get(_RTA_DST, default), length))
+
+
 async def _addresses(kernel: AsyncIPRoute) -> dict[int, dict[Interface, bool]]:
     """Return every link's addresses, and of each whether it is ours."""
     addresses: dict[int, dict[Interface, bool]] = {}
@@ -159,11 +192,9 @@ async def _routes(kernel: AsyncIPRoute) -> frozenset[ObservedRoute]:
         ifindex = _number(message, _RTA_OIF)
         if (table, protocol, kind) != (_RT_TABLE_MAIN, PROTOCOL, _RTN_UNICAST) or not ifindex:
             continue
-        default = bytes(4 if family == socket.AF_INET else 16)
-        to = message.attributes.get(_RTA_DST, default)
         found.add(
             ObservedRoute(
-                to=ipaddress.ip_network((to, length)),
+                to=_destination(message, family, length),
                 via=_gateway(message),
                 ifindex=ifindex,
                 metric=_number(message, _RTA_PRIORITY),

@@ -5,11 +5,12 @@ action on a slave names it by ifindex. ``str(action)`` is one line for people; i
 ``-`` or ``~``.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import ClassVar
 
 from ipeql.plan.table import describe_change
-from ipeql.state import MAX_TRAIN, BundleTable, Interface, RouteSpec
+from ipeql.state import MAX_TRAIN, BundleTable, Interface, Receiver, RouteSpec
 
 
 def _plain(value: object) -> object:
@@ -115,6 +116,54 @@ class SetFilter(Action):
     def __str__(self) -> str:
         change = f"{self.before} -> {self.after}"
         return f"~ slave {self.name} of {self.bundle}: rp_filter {change}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreFilter(Action):
+    """Give a slave its earlier reverse path filter: what it receives goes on from the bundle."""
+
+    ifindex: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"~ slave {self.name} of {self.bundle}: rp_filter as before"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receive(Action):
+    """Tell the receiving program what belongs to the bundle; ``after`` None: remove it."""
+
+    backend: str
+    before: Receiver | None
+    after: Receiver | None
+
+    def __str__(self) -> str:
+        if self.after is None:
+            return f"- receive on {self.bundle}"
+        sign = "~" if self.before else "+"
+        return f"{sign} receive on {self.bundle}: {', '.join(_received(self.before, self.after))}"
+
+
+def _received(before: Receiver | None, after: Receiver) -> Iterator[str]:
+    """Yield what is different; all of it where there was nothing."""
+    slaves = ", ".join(slave.name for slave in after.slaves) or "no slave"
+    routed = ", ".join(map(str, after.routed)) or "nowhere"
+    if before is None or [slave.ifindex for slave in before.slaves] != [
+        slave.ifindex for slave in after.slaves
+    ]:
+        yield f"through {slaves}"
+    if before is None or before.routed != after.routed:
+        yield f"from {routed}"
+    if before is None:
+        return
+    if before.addresses != after.addresses:
+        yield f"addresses {', '.join(map(str, after.addresses)) or 'none'}"
+    if (before.device, before.mac, before.own) != (after.device, after.mac, after.own):
+        yield "another device"
+    known = {slave.ifindex: slave for slave in before.slaves}
+    for slave in after.slaves:
+        if slave.ifindex in known and slave != known[slave.ifindex]:
+            yield f"slave {slave.name} has changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,10 @@ _DEFAULT_METRIC = {4: 0, 6: 1024}
 
 
 _CARRIER_CAN_BE_SET = ("dummy", "tun")
-"""Drivers with ndo_change_carrier. ifb and bridge have none; the module sets its own."""
+"""Drivers with ndo_change_carrier. ifb and bridge have none; the module sets its own.
+
+A macvlan has the carrier of the device that it stands on.
+"""
 
 
 class Device(NamedTuple):
@@ -62,6 +65,8 @@ def observe_device(link: Link | None, observed: ObservedState) -> Device:
         if route.ifindex == link.ifindex
     )
     foreign = link.addresses - link.own_addresses
+    below = observed.links.get(link.lower, link)
+    can_be_set = (below if below.part_of else link).driver in _CARRIER_CAN_BE_SET
     return Device(
         mtu=link.mtu,
         train_limit=link.train_limit,
@@ -69,7 +74,7 @@ def observe_device(link: Link | None, observed: ObservedState) -> Device:
         addresses=tuple(addresses),
         foreign=foreign,
         routes=tuple(sorted(routes, key=str)),
-        carrier=link.carrier if link.up and link.driver in _CARRIER_CAN_BE_SET else None,
+        carrier=link.carrier if link.up and can_be_set else None,
     )
 
 

@@ -10,16 +10,19 @@ from ipeql.plan.actions import (
     CreateBundle,
     DestroyBundle,
     PrepareSlave,
+    Receive,
     ReleaseSlave,
     RenameDevice,
+    RestoreFilter,
     SetFilter,
 )
 from ipeql.plan.backend import Choice, choose_backend
 from ipeql.plan.device import ABSENT, Device, device_actions, observe_device, with_metric
 from ipeql.plan.members import Enslaved, Member, comes_back, enslave, members
+from ipeql.plan.receiving import receiver
 from ipeql.plan.traffic import hindrances, loose_rp_filter
 from ipeql.plan.trains import train_limit
-from ipeql.state import AUTO, BundleSpec, DesiredState, Link, ObservedState
+from ipeql.state import AUTO, BundleSpec, Capabilities, DesiredState, Link, ObservedState
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +68,39 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
         if choice.backend is None:
             problems.append(_no_backend(spec, choice))
         else:
-            enslaved = enslave(spec, present[bundle], observed)
+            able = observed.capabilities[choice.backend]
+            enslaved = enslave(spec, present[bundle], observed, able)
             if link and not named:
                 actions.append(RenameDevice(bundle=bundle, before=link.name))
-            actions += _bundle(spec, choice.backend, link, enslaved, observed)
+            actions += _bundle(spec, able, link, enslaved, observed)
             problems += enslaved.problems
-            problems += hindrances(spec, link, enslaved.slaves, observed.links.values())
+            everything = observed.links.values()
+            receives = enslaved.table.receive == "bundle"
+            problems += hindrances(spec, link, enslaved.slaves, everything, receives)
     return Plan(tuple(actions), tuple(problems))
 
 
 def _present(observed: ObservedState) -> set[str]:
     """Return the bundles of which a device, a dataplane or a slave is there."""
-    ours = {link.owner for link in observed.links.values() if link.owner}
+    ours = {link.owner or link.part_of for link in observed.links.values()} - {""}
     return ours | observed.bundles.keys() | {bundle for bundle, _ in observed.prepared}
 
 
 def _remove(bundle: str, observed: ObservedState, link: Link | None) -> Iterator[Action]:
-    if link or bundle in observed.bundles:
+    parts = any(other.part_of == bundle for other in observed.links.values())
+    if link or parts or bundle in observed.bundles:
         yield _destroy(bundle, observed, link)
     yield from _release(bundle, (), observed)
 
 
 def _bundle(
     spec: BundleSpec,
-    backend: str,
+    able: Capabilities,
     link: Link | None,
     enslaved: Enslaved,
     observed: ObservedState,
 ) -> Iterator[Action]:
-    table, slaves, _ = enslaved
+    backend, (table, slaves, _) = able.backend, enslaved
     running = observed.bundles.get(spec.name)
     if running and running.backend != backend:
         yield _destroy(spec.name, observed, link)
@@ -102,7 +109,7 @@ def _bundle(
         yield CreateBundle(bundle=spec.name, backend=backend, revive=link is not None)
         running = None
     for slave in slaves:
-        yield from _prepare(spec.name, slave, observed)
+        yield from _prepare(spec.name, slave, table.receive, observed)
     before = running.table if running else None
     if before != table:
         yield ConfigureBundle(bundle=spec.name, backend=backend, before=before, after=table)
@@ -119,15 +126,33 @@ def _bundle(
         or any(comes_back(slave.link, link) for slave in slaves),
     )
     yield from device_actions(spec.name, wanted, observe_device(link, observed))
+    if running and link and able.receiver:
+        found = receiver(spec, link, slaves, observed) if table.receive == "bundle" else None
+        if found != running.receiver:
+            receive = Receive(
+                bundle=spec.name, backend=backend, before=running.receiver, after=found
+            )
+            yield receive
+        elif found:
+            yield from _restore(spec.name, slaves, observed)
     yield from _release(spec.name, slaves, observed)
 
 
-def _prepare(bundle: str, slave: Member, observed: ObservedState) -> Iterator[Action]:
+def _restore(bundle: str, slaves: Iterable[Member], observed: ObservedState) -> Iterator[Action]:
+    for slave in slaves:
+        index, name = slave.link.ifindex, slave.link.name
+        if (bundle, index) in observed.loosened:
+            yield RestoreFilter(bundle=bundle, ifindex=index, name=name)
+
+
+def _prepare(bundle: str, slave: Member, receive: str, observed: ObservedState) -> Iterator[Action]:
     link = slave.link
     index, name = link.ifindex, link.name
     if (bundle, index) not in observed.prepared:
         up = slave.spec.up and not link.up
         yield PrepareSlave(bundle=bundle, ifindex=index, name=name, up=up)
+    if receive == "bundle":
+        return
     before, after = link.rp_filter, loose_rp_filter(link)
     if link.strict_rp_filter and before is not None and before != after:
         yield SetFilter(bundle=bundle, ifindex=index, name=name, before=before, after=after)

@@ -5,13 +5,25 @@ from dataclasses import fields
 from typing import NamedTuple
 
 from ipeql.errors import Code, Problem
-from ipeql.methods import MAX_SLAVES, METHODS, MIN_BANDWIDTH, QUEUE_LIMIT_NS
+from ipeql.methods import (
+    MAX_HOLD_NS,
+    MAX_SLAVES,
+    METHODS,
+    MIN_BANDWIDTH,
+    QUEUE_LIMIT_NS,
+    SlaveParameters,
+    default_queue_limit,
+)
+from ipeql.paths.rate.law import start
 from ipeql.state import (
     AUTO,
+    DEVICE,
     BundleSpec,
     BundleTable,
+    Capabilities,
     DesiredState,
     Link,
+    Measured,
     ObservedState,
     Parameters,
     SlaveRow,
@@ -21,9 +33,12 @@ from ipeql.state import (
 
 _ARPHRD_LOOPBACK = 772
 
-QUEUED_PACKETS = 4
-"""The virtual queues always have room for so many of the largest packets of the slowest slave."""
+MEASURED_QUEUE_LIMIT = 200 * 10**6
+"""The least ``queue-limit``, ns, where a lag is measured and not yet known, unless one is given.
 
+It has room for a round trip over paths that lag up to 190 ms more than a fast one, and does not
+change with what is measured (docs/methods.md, bw_lag_eq).
+"""
 
 _GIVEN = {field.name for field in fields(SlaveSpec)} & {field.name for field in fields(SlaveRow)}
 """What a slave's row has of its entry; of these, some are resolved."""
@@ -64,6 +79,7 @@ def members(
         link.name: link
         for link in sorted(links.values(), key=lambda link: link.name)
         if not link.owner
+        and not link.part_of
         and link.ifindex not in kept
         and link.name not in desired.bundles
         and link.arphrd != _ARPHRD_LOOPBACK
@@ -94,10 +110,17 @@ def members(
     return found
 
 
-def enslave(spec: BundleSpec, present: list[Member], observed: ObservedState) -> Enslaved:
+def enslave(
+    spec: BundleSpec,
+    present: list[Member],
+    observed: ObservedState,
+    able: Capabilities | None = None,
+) -> Enslaved:
     """Resolve everything about the members ``present`` to the numbers a dataplane works with.
 
-    If a driver reports no speed, for example without carrier, the present bandwidth is kept.
+    ``able``: what the dataplane supports. Where it cannot receive for the bundle, or is not known,
+    the slaves receive. If a driver reports no speed, for example without carrier, the present
+    bandwidth is kept.
     """
     running, device = observed.bundles.get(spec.name), observed.device(spec.name)
     carried = running.table.slaves if running and running.table else ()
@@ -107,13 +130,12 @@ def enslave(spec: BundleSpec, present: list[Member], observed: ObservedState) ->
     rows: list[SlaveRow] = []
     problems: list[Problem] = []
     for member in present:
-        auto = member.link.speed or last.get(member.link.ifindex)
-        bandwidth = (auto if member.spec.bandwidth == AUTO else member.spec.bandwidth) or 0
+        bandwidth = _bandwidth(spec, member, last.get(member.link.ifindex, 0))
         if bandwidth < needed:
             problems.append(_speed_unknown(spec, member))
         else:
             slaves.append(member)
-            rows.append(_row(spec.name, member, bandwidth, observed, device))
+            rows.append(_row(spec, member, bandwidth, observed, device))
     if len(slaves) > MAX_SLAVES:
         problems.append(_too_many(spec, slaves[MAX_SLAVES:]))
     slaves, rows = slaves[:MAX_SLAVES], rows[:MAX_SLAVES]
@@ -122,37 +144,62 @@ def enslave(spec: BundleSpec, present: list[Member], observed: ObservedState) ->
         parameters=_parameters(spec, slaves, rows),
         stripe_unit=spec.stripe_unit,
         poll_interval=spec.poll_interval,
+        receive=spec.receive if able and spec.receive in able.receives else "slave",
         slaves=tuple(rows),
     )
     return Enslaved(table, slaves, problems)
 
 
-def _parameters(spec: BundleSpec, slaves: list[Member], rows: list[SlaveRow]) -> Parameters:
-    """Return the method's parameters, ``queue-limit`` long enough for slow slaves unless given.
+def _bandwidth(spec: BundleSpec, member: Member, last: int) -> int:
+    """Return the bandwidth of a slave's row, bit/s; 0: not known. ``last``: of the row in force."""
+    slave, link = member
+    if measured := measured_bandwidth(spec, slave):
+        return start(measured)
+    if slave.bandwidth == DEVICE:
+        return link.speed or last
+    return slave.bandwidth if isinstance(slave.bandwidth, int) else 0
 
-    bw_lag_eq uses a slave only when every faster one has as much to send as this one needs for a
-    packet (docs/adr/0014-slow-lines.md).
-    """
+
+def measured_bandwidth(spec: BundleSpec, slave: SlaveSpec) -> Measured | None:
+    """Return the bounds of the slave's bandwidth if the one in force is the measured one."""
+    if "bandwidth" not in METHODS[spec.method].needs or spec.probe_of(slave) is None:
+        return None
+    if slave.bandwidth is None:
+        return Measured()
+    return slave.bandwidth if isinstance(slave.bandwidth, Measured) else None
+
+
+def measures_lag(spec: BundleSpec, slave: SlaveSpec) -> bool:
+    """Say whether the slave's lag in force is the measured one."""
+    needed = "lag" in METHODS[spec.method].needs
+    return needed and slave.lag in (AUTO, None) and spec.probe_of(slave) is not None
+
+
+def _parameters(spec: BundleSpec, slaves: list[Member], rows: list[SlaveRow]) -> Parameters:
+    """Return the method's parameters, with a ``queue-limit`` for these slaves unless given."""
     given = dict(spec.parameters)
     if "queue_limit" in METHODS[spec.method].parameters - given.keys():
         mtu = min((member.link.mtu for member in slaves), default=0)
-        bits = 8 * (mtu if spec.mtu == AUTO else min(mtu, spec.mtu))
-        slowest = min((row.bandwidth for row in rows), default=MIN_BANDWIDTH)
-        limit = QUEUED_PACKETS * bits * 10**9 // slowest
+        largest = mtu if spec.mtu == AUTO else min(mtu, spec.mtu)
+        known = [SlaveParameters(row.bandwidth, row.lag) for row in rows]
+        limit = default_queue_limit(known, largest, int(given.get("max_hold", MAX_HOLD_NS)))
+        if any(measures_lag(spec, member.spec) for member in slaves):
+            limit = max(limit, MEASURED_QUEUE_LIMIT)
         if limit > QUEUE_LIMIT_NS:
             given["queue_limit"] = limit
     return tuple(sorted(given.items()))
 
 
 def _row(
-    bundle: str, member: Member, bandwidth: int, observed: ObservedState, device: Link | None
+    spec: BundleSpec, member: Member, bandwidth: int, observed: ObservedState, device: Link | None
 ) -> SlaveRow:
     slave, link = member
-    verdict = observed.verdicts.get((bundle, link.ifindex), Verdict(link.up and link.carrier))
+    verdict = observed.verdicts.get((spec.name, link.ifindex), Verdict(link.up and link.carrier))
     as_given = {name: getattr(slave, name) for name in _GIVEN}
     resolved = {
         "name": link.name,
         "bandwidth": bandwidth,
+        "lag": 0 if slave.lag == AUTO or measures_lag(spec, slave) else slave.lag,
         "overhead": link.overhead if slave.overhead is None else slave.overhead,
         "usable": verdict.usable and not comes_back(link, device),
     }
@@ -172,7 +219,7 @@ def _speed_unknown(spec: BundleSpec, member: Member) -> Problem:
         Code.SPEED_UNKNOWN,
         f"{spec.name}: {member.link.name} is left out: its driver reports no speed, "
         f"and {spec.method} needs the bandwidth",
-        "write the slave's bandwidth, such as 'bandwidth: 20Mbit', instead of 'auto'",
+        "write the slave's bandwidth, such as 'bandwidth: 20Mbit', instead of 'device'",
         member.spec.mark or spec.mark,
         spec.name,
     )

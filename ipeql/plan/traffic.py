@@ -32,11 +32,19 @@ def loose_rp_filter(link: Link) -> int:
 
 
 def hindrances(
-    spec: BundleSpec, device: Link | None, slaves: Sequence[Member], links: Iterable[Link]
+    spec: BundleSpec,
+    device: Link | None,
+    slaves: Sequence[Member],
+    links: Iterable[Link],
+    receives: bool = False,
 ) -> list[Problem]:
-    """Return what keeps packets from passing; ``slaves``: those in the table, ``links``: all."""
+    """Return what keeps packets from passing; ``slaves``: those in the table, ``links``: all.
+
+    ``receives``: what arrives on the slaves goes on from the bundle's device. Then their own
+    settings do not count, and neighbours are answered under the bundle's name.
+    """
     found: list[Problem] = []
-    for check in _OF_A_SLAVE:
+    for check in _OF_A_SLAVE if receives else (*_WHERE_SLAVES_RECEIVE, *_OF_A_SLAVE):
         for slave in slaves:
             mark = slave.spec.mark or spec.mark
             found += (
@@ -151,13 +159,10 @@ def _has_version(spec: BundleSpec, version: int) -> bool:
     return any(network.version == version for network in networks)
 
 
-_OF_A_SLAVE: tuple[Callable[[BundleSpec, Link | None, Member], Iterator[Found]], ...] = (
-    _strict_everywhere,
-    _arp_ignored,
-    _subnet_shadowed,
-    _comes_back,
-    _no_next_hop6,
-)
+_Checks = tuple[Callable[[BundleSpec, Link | None, Member], Iterator[Found]], ...]
+
+_WHERE_SLAVES_RECEIVE: _Checks = (_strict_everywhere, _arp_ignored, _no_next_hop6)
+_OF_A_SLAVE: _Checks = (_subnet_shadowed, _comes_back)
 
 CODES = frozenset(
     {

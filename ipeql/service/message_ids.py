@@ -34,6 +34,8 @@ class MessageId(enum.StrEnum):
     SLAVE_INACTIVE = "4508fbf44ecf4932accbb7fe2a6b8b87"
     SLAVE_ABSENT = "e48c6b3258cd46ee882f3cda5cdc43f5"
     SLAVE_FREED = "40fb5e029f3945958ab7e9071e6dbc87"
+    PATH_DOWN = "f5af89553cb441a293f6975e17c39453"
+    PATH_BACK = "abcce74fe09f43aa95a25adb2f8f19a0"
     BUNDLE_READY = "899062cf500b48c38be84050900f87ff"
     BUNDLE_DEGRADED = "760beaeedb71431ead98870c0aa067ad"
     BUNDLE_DOWN = "eccaeb604c56425b9f772c6bc2c39d62"
@@ -44,6 +46,7 @@ class MessageId(enum.StrEnum):
 _SLAVES = {
     "active": MessageId.SLAVE_ACTIVE,
     "absent": MessageId.SLAVE_ABSENT,
+    "path-down": MessageId.PATH_DOWN,
     "": MessageId.SLAVE_FREED,
 }
 
@@ -79,6 +82,8 @@ def of_transition(change: Mapping[str, Any]) -> MessageId:
     """Return the kind of an event of ``ipeql.documents.transitions``."""
     if change["event"] == "bundle":
         return _BUNDLES[change["new"]]
+    if (change["old"], change["new"]) == ("path-down", "active"):
+        return MessageId.PATH_BACK
     return _SLAVES.get(change["new"], MessageId.SLAVE_INACTIVE)
 
 

@@ -3,15 +3,8 @@
 #ifndef IPEQL_BUNDLE_H
 #define IPEQL_BUNDLE_H
 
+#include "address.h"
 #include "ipeql_methods.h"
-
-/* An IPv4 address is mapped into IPv6 (::ffff:a.b.c.d). */
-struct address {
-	union {
-		__u32 word[4];
-		__u64 half[2];
-	};
-};
 
 enum link {
 	LINK_BARE,          /* no link header, and bpf_redirect() knows it (dev_is_mac_header_xmit) */
@@ -42,39 +35,66 @@ struct table {
 	struct ipeql_parameters parameters;
 	__u32 usable;  /* as the control plane decides */
 	__u32 watched; /* links and routes: what happens to them is a change */
+	__u32 device;  /* the interface at whose egress `stripe` runs */
+	__u32 holder;  /* the one whose queueing discipline holds packets, 0: none are held */
 	struct slave slave[IPEQL_MAX_SLAVES];
 };
 
 /*
- * Packets read the active table without a lock. User space gives them time to leave the other one
- * before it has `configure` write there.
+ * Packets read the active table without a lock. User space gives them time to leave the two tables
+ * of the other pair before it has `configure` write there. `adjust` changes to the other table of
+ * the same pair, whose slaves and state are the same. A packet that is still reading that one, since
+ * two adjustments before, takes some of its numbers from the one and some from the other.
  */
+#define TABLES 4
+
 struct bundle {
-	__u64 settled; /* the epoch in which every slave could be used */
-	__u32 active;  /* which of the two tables is in force */
-	__u32 padding;
-	struct table table[2];
-	struct ipeql_state state[2]; /* of the methods that all CPUs share without a lock */
+	__u64 settled;  /* the epoch in which every slave could be used */
+	__u32 active;   /* which of the tables is in force */
+	__u32 changing; /* `configure` or `adjust` is at work, on some CPU */
+	struct table table[TABLES];
+	struct ipeql_state state[2]; /* of the methods with virtual queues; bw_lag_eq has them locked */
 } bundle;
 
-struct polled {
+static __always_inline __u32 active_table(void)
+{
+	return *(volatile __u32 *)&bundle.active & (TABLES - 1);
+}
+
+/* Return which state goes with a table. */
+static __always_inline __u32 state_of(__u32 table)
+{
+	return table >> 1 & 1;
+}
+
+/* What is held for one slave. */
+struct held {
+	__u64 line_free; /* when the slave has sent all that was given to it, by its bandwidth */
+	__u64 due;       /* when the last packet leaves: none leaves before those that it follows */
+	__u32 put;       /* packets that have gone into the holder, */
+	__u32 taken;     /* and that have come out of it */
+};
+
+struct serialised {
 	struct bpf_spin_lock lock;
 	__u32 padding;
 	struct ipeql_state state[2]; /* of bw_poll */
+	struct held held[IPEQL_MAX_SLAVES]; /* in the places of the slaves' counters */
 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct polled);
-} polled SEC(".maps");
+	__type(value, struct serialised);
+} serialised SEC(".maps");
 
 struct counters {
 	__u64 picks;
 	__u64 packets;
 	__u64 bytes;
 	__u64 dropped; /* of the bundle: no slave was usable */
+	__u64 full;    /* of the bundle: beyond queue-limit; of a slave: too much is held */
 };
 
 /* Where the last packet to a slave went, and its link header's addresses. */
@@ -92,6 +112,7 @@ struct last_hop {
 struct lane {
 	struct ipeql_state state[2]; /* of round_robin and bw_load */
 	struct ipeql_packet packet;  /* the one being placed */
+	__u64 due;                   /* when that is to leave, 0: at once */
 	struct last_hop last_hop[IPEQL_MAX_SLAVES];
 	struct counters counters[IPEQL_MAX_SLAVES + 1]; /* the last are the bundle's own */
 };
@@ -103,12 +124,51 @@ struct {
 	__type(value, struct lane);
 } lanes SEC(".maps");
 
+/* What is given of a slave: as configured, or as adjusted. */
+struct given {
+	__u32 ifindex;
+	__u32 flags; /* layout.py: it is out, bandwidth is given, lag is given */
+	__u32 overhead;
+	__u32 padding;
+	__u64 bandwidth;
+	__u64 lag;
+};
+
+/* What user space takes to derive the paths anew. */
+struct origins {
+	__u64 revision; /* how often anything was put into force */
+	__u64 poll_interval;
+	__u32 count;
+	__u32 count_packets;
+	struct given configured[IPEQL_MAX_SLAVES];
+	struct given adjusted[IPEQL_MAX_SLAVES]; /* of the same slaves */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct origins);
+} origins SEC(".maps");
+
 /* What `configure` is to put into force. */
 struct incoming {
 	struct table table;
+	struct origins origins; /* its revision is the one that is to be replaced */
 	__u32 origin[IPEQL_MAX_SLAVES];
 	__u32 fresh; /* the counters to begin anew, a bit each */
 	__u32 cpus;
+};
+
+/* What `adjust` is given as its packet, behind a link header. */
+struct adjusting {
+	__u8 link[ETH_HLEN + 2];
+	__u64 revision; /* the one that is to be replaced */
+	__u32 usable;
+	__u32 padding;
+	__u32 order[IPEQL_MAX_SLAVES]; /* these two as in struct ipeql_parameters */
+	struct ipeql_path path[IPEQL_MAX_SLAVES];
+	struct given adjusted[IPEQL_MAX_SLAVES];
 };
 
 struct {
@@ -145,21 +205,6 @@ static __always_inline __u64 current_epoch(void)
 static __always_inline void note_change(void)
 {
 	__sync_fetch_and_add(&epoch, 1);
-}
-
-static __always_inline struct address mapped(__be32 ipv4)
-{
-	return (struct address){ { .word = { 0, 0, bpf_htonl(0xffff), ipv4 } } };
-}
-
-static __always_inline bool is_ipv4(const struct address *address)
-{
-	return address->half[0] == 0 && address->word[2] == bpf_htonl(0xffff);
-}
-
-static __always_inline bool is_same(const struct address *one, const struct address *other)
-{
-	return one->half[1] == other->half[1] && one->half[0] == other->half[0];
 }
 
 #endif

@@ -27,6 +27,22 @@ struct view {
 	volatile __u32 reachable;
 };
 
+/*
+ * Set for the differential test alone: the clock is the packet's tstamp, the set to choose from
+ * stands in cb, as does the choice afterwards, and the slaves' queues, 4 bits each. The time to leave
+ * stands in tstamp afterwards.
+ */
+const volatile bool injected = false;
+
+static __always_inline void inject(const struct __sk_buff *skb, struct ipeql_packet *packet)
+{
+	__u32 queues[] = { skb->cb[1], skb->cb[2], skb->cb[3], skb->cb[4] };
+
+	packet->now = skb->tstamp;
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES; i++)
+		packet->queued[i] = queues[i / 8] >> i % 8 * 4 & 15;
+}
+
 /* Say whether the link address follows from the destination, so that no neighbour is asked. */
 static __always_inline bool is_to_many(const struct view *view)
 {
@@ -69,6 +85,45 @@ static __always_inline int look_at_ipv6(struct __sk_buff *skb, const struct ipv6
 		packet->header =
 			sizeof(*ip) + transport_header(skb, ETH_HLEN + sizeof(*ip), ip->nexthdr);
 	return 0;
+}
+
+#define LONGEST_ACK 160 /* bytes: 60 of IPv4 and 60 of TCP, and what IPv6 adds */
+#define TCP_OFFSET 12   /* where a TCP header has its length and its flags */
+#define TCP_FIN_SYN_RST 7
+
+static __always_inline bool is_extension(__u8 next)
+{
+	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS;
+}
+
+/* Say whether a packet is a TCP segment that carries nothing (docs/methods.md, bw_lag_eq). */
+__noinline int is_pure_ack(struct __sk_buff *skb)
+{
+	__u32 length = skb->len - ETH_HLEN, at = sizeof(struct ipv6hdr);
+	struct iphdr ip;
+	__u8 next = IPPROTO_NONE, bytes[2];
+
+	if (length > LONGEST_ACK || skb->gso_segs > 1)
+		return 0;
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) ||
+		    ip.frag_off & bpf_htons(0x3fff))
+			return 0;
+		next = ip.protocol;
+		at = ip.ihl * 4;
+	} else {
+		bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, nexthdr), &next, 1);
+		for (__u32 i = 0; i < LONGEST_ACK / 8 && is_extension(next); i++) {
+			if (bpf_skb_load_bytes(skb, ETH_HLEN + at, bytes, sizeof(bytes)))
+				return 0;
+			next = bytes[0];
+			at += 8 + bytes[1] * 8;
+		}
+	}
+	if (next != IPPROTO_TCP || at + 20 > length ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN + at + TCP_OFFSET, bytes, sizeof(bytes)))
+		return 0;
+	return at + (bytes[0] >> 4) * 4 == length && !(bytes[1] & TCP_FIN_SYN_RST);
 }
 
 /* Fill in what a decision needs, but for the clock; -1: not an IP packet. */

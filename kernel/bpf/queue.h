@@ -51,7 +51,7 @@ __noinline __u32 queue_length(__u64 device)
 
 __noinline __u32 measure(struct ipeql_packet *packet, __u32 set)
 {
-	const struct table *table = &bundle.table[bundle.active & 1];
+	const struct table *table = &bundle.table[active_table()];
 
 	if (!packet)
 		return 0;

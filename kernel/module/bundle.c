@@ -5,6 +5,8 @@
 #include <net/ip.h>
 #include <net/sch_generic.h>
 
+#include "pressure.h"
+#include "receive.h"
 #include "transmit.h"
 
 static struct ipeql_slave *ipeql_bundle_find(struct ipeql_bundle *bundle,
@@ -117,10 +119,12 @@ static struct ipeql_table *ipeql_spare(const struct ipeql_table *table)
 int ipeql_bundle_set(struct ipeql_bundle *bundle, struct ipeql_table *table,
 		     struct netlink_ext_ack *extack)
 {
+	struct ipeql_slave *slave;
 	struct ipeql_table *spare;
 	LIST_HEAD(made);
 	int err;
 
+	ipeql_table_carry(table, rtnl_dereference(bundle->table));
 	err = ipeql_table_derive(table, extack);
 	if (err)
 		goto free_table;
@@ -139,6 +143,8 @@ int ipeql_bundle_set(struct ipeql_bundle *bundle, struct ipeql_table *table,
 	ipeql_table_free(bundle->spare);
 	bundle->spare = spare;
 	ipeql_table_free(ipeql_replace(bundle, table));
+	list_for_each_entry(slave, &bundle->slaves, list)
+		ipeql_receive_by(slave, table->receives);
 	return 0;
 
 free_spare:
@@ -146,6 +152,30 @@ free_spare:
 free_table:
 	ipeql_table_free(table);
 	return err;
+}
+
+/*
+ * Replace all that the slaves are adjusted by; adjusted[i] is of row i of the table in force. What
+ * slaves that are out now have held back is placed anew: packets on other CPUs that still read the
+ * older table may add to that for a moment, and ipeql_release() places those. RTNL.
+ */
+int ipeql_bundle_adjust(struct ipeql_bundle *bundle, const struct ipeql_adjusted *adjusted)
+{
+	struct ipeql_table *before = rtnl_dereference(bundle->table);
+	struct ipeql_table *table = ipeql_table_adjusted(before, adjusted);
+	u32 i;
+
+	if (!table)
+		return -ENOMEM;
+	rcu_assign_pointer(bundle->table, table);
+	ipeql_table_adjust(bundle->spare, adjusted);
+	if (table->usable != before->usable)
+		WRITE_ONCE(bundle->trouble, true);
+	for (i = 0; i < table->parameters.count; i++)
+		if (before->usable & ~table->usable & BIT(i))
+			ipeql_bundle_place_anew(bundle, table->row[i].dev);
+	kvfree_rcu(before, rcu);
+	return 0;
 }
 
 /* Enslave one more device, with the default of everything. RTNL. */
@@ -269,6 +299,7 @@ int ipeql_bundle_init(struct ipeql_bundle *bundle, struct net_device *dev)
 	bundle->dev = dev;
 	bundle->mtu_follows = dev->mtu == ETH_DATA_LEN; /* none was given */
 	INIT_LIST_HEAD(&bundle->slaves);
+	ipeql_pressure_init(bundle);
 	spin_lock_init(&bundle->lock);
 	bundle->counters = ipeql_counters_alloc();
 	if (!table || !bundle->counters) {
@@ -298,6 +329,7 @@ void ipeql_bundle_uninit(struct ipeql_bundle *bundle)
 {
 	ipeql_bundle_drop_held(bundle);
 	ipeql_free_others(bundle, NULL);
+	ipeql_pressure_end(bundle);
 	ipeql_table_free(rtnl_dereference(bundle->table));
 	RCU_INIT_POINTER(bundle->table, NULL);
 	ipeql_table_free(bundle->spare);

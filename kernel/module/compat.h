@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What differs between the kernels from 6.1 on: the only place that asks for a version. */
+/* What differs between the kernels from 6.1 on: the only place that asks for a version, with Kbuild. */
 #ifndef IPEQL_COMPAT_H
 #define IPEQL_COMPAT_H
 
@@ -31,7 +31,7 @@ static inline void ipeql_compat_setup(struct net_device *dev)
 #else
 	dev->features |= NETIF_F_LLTX;
 #endif
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+#ifdef IPEQL_HAS_NETNS_IMMUTABLE
 	dev->netns_immutable = true;
 #elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
 	dev->netns_local = true;

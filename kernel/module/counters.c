@@ -27,12 +27,16 @@ void ipeql_counters_add(const struct ipeql_counters __percpu *counters, struct i
 			part.picks = u64_stats_read(&one->picks);
 			part.packets = u64_stats_read(&one->packets);
 			part.bytes = u64_stats_read(&one->bytes);
+			part.received_packets = u64_stats_read(&one->received_packets);
+			part.received_bytes = u64_stats_read(&one->received_bytes);
 			for (reason = 0; reason < IPEQL_REASONS; reason++)
 				part.dropped[reason] = u64_stats_read(&one->dropped[reason]);
 		} while (u64_stats_fetch_retry(&one->syncp, start));
 		sums->picks += part.picks;
 		sums->packets += part.packets;
 		sums->bytes += part.bytes;
+		sums->received_packets += part.received_packets;
+		sums->received_bytes += part.received_bytes;
 		for (reason = 0; reason < IPEQL_REASONS; reason++)
 			sums->dropped[reason] += part.dropped[reason];
 	}

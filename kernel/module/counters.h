@@ -21,6 +21,8 @@ struct ipeql_counters {
 	u64_stats_t picks;
 	u64_stats_t packets;
 	u64_stats_t bytes;
+	u64_stats_t received_packets;
+	u64_stats_t received_bytes;
 	u64_stats_t dropped[IPEQL_REASONS];
 	struct u64_stats_sync syncp;
 };
@@ -29,6 +31,8 @@ struct ipeql_sums {
 	u64 picks;
 	u64 packets;
 	u64 bytes;
+	u64 received_packets;
+	u64 received_bytes;
 	u64 dropped[IPEQL_REASONS];
 };
 
@@ -45,6 +49,17 @@ static inline void ipeql_count_sent(struct ipeql_counters __percpu *counters, u3
 	u64_stats_inc(&own->picks);
 	u64_stats_add(&own->packets, packets);
 	u64_stats_add(&own->bytes, bytes);
+	u64_stats_update_end(&own->syncp);
+}
+
+static inline void ipeql_count_received(struct ipeql_counters __percpu *counters, u32 packets,
+					u32 bytes)
+{
+	struct ipeql_counters *own = this_cpu_ptr(counters);
+
+	u64_stats_update_begin(&own->syncp);
+	u64_stats_add(&own->received_packets, packets);
+	u64_stats_add(&own->received_bytes, bytes);
 	u64_stats_update_end(&own->syncp);
 }
 

@@ -6,6 +6,7 @@
 
 #include "compat.h"
 #include "output.h"
+#include "pressure.h"
 #include "transmit.h"
 
 /*
@@ -35,6 +36,7 @@ static int ipeql_device_open(struct net_device *dev)
 
 static int ipeql_device_stop(struct net_device *dev)
 {
+	ipeql_pressure_end(netdev_priv(dev));
 	netif_tx_stop_all_queues(dev); /* for packet sockets that pass by the queue */
 	ipeql_bundle_drop_held(netdev_priv(dev));
 	return 0;
@@ -65,6 +67,8 @@ static void ipeql_device_get_stats64(struct net_device *dev, struct rtnl_link_st
 	ipeql_bundle_sum(netdev_priv(dev), &sums);
 	stats->tx_packets = sums.packets;
 	stats->tx_bytes = sums.bytes;
+	stats->rx_packets = sums.received_packets;
+	stats->rx_bytes = sums.received_bytes;
 	stats->tx_dropped = ipeql_sums_dropped(&sums);
 }
 
@@ -114,7 +118,7 @@ static void ipeql_device_setup(struct net_device *dev)
 	dev->mtu = ETH_DATA_LEN;
 	dev->min_mtu = IPV4_MIN_MTU;
 	dev->max_mtu = IP_MAX_MTU;
-	/* It receives nothing; but what an upper device lacks of LRO its lower ones lose. */
+	/* It puts nothing together; but what an upper device lacks of LRO its lower ones lose. */
 	dev->features |= IPEQL_FEATURES | NETIF_F_LRO;
 	dev->hw_features |= IPEQL_FEATURES | NETIF_F_LRO;
 	dev->hw_enc_features |= IPEQL_FEATURES;

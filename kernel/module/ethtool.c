@@ -5,7 +5,8 @@
 #include "device.h"
 
 static const char *const ipeql_slave_counts[] = {
-	"picks", "packets", "bytes", "queue_full", "link_full", "no_neighbour", "no_memory",
+	"picks",      "packets",   "bytes",	   "received_packets", "received_bytes",
+	"queue_full", "link_full", "no_neighbour", "no_memory",
 };
 
 static const char *const ipeql_bundle_counts[] = {
@@ -57,6 +58,8 @@ static void ipeql_get_ethtool_stats(struct net_device *dev, struct ethtool_stats
 		*data++ = sums.picks;
 		*data++ = sums.packets;
 		*data++ = sums.bytes;
+		*data++ = sums.received_packets;
+		*data++ = sums.received_bytes;
 		*data++ = sums.dropped[IPEQL_DROP_QUEUE_FULL];
 		*data++ = sums.dropped[IPEQL_DROP_LINK_FULL];
 		*data++ = sums.dropped[IPEQL_DROP_NO_NEIGHBOUR];

@@ -13,6 +13,13 @@
  *	IFNAME, METHOD, parameters, and SLAVE once for each slave, in order. What is left out has
  *	its default, whatever it was before.
  *
+ * IPEQL_CMD_BUNDLE_ADJUST (CAP_NET_ADMIN as above)
+ *	Replaces all earlier adjustments: IFINDEX or IFNAME, and SLAVE for each slave that is
+ *	adjusted, with IFINDEX and BANDWIDTH, LAG, USABLE, of which what is left out has the
+ *	table's value. USABLE 1 does not make a slave usable that is not by the table. Nothing is
+ *	reset. It outlives BUNDLE_SET for slaves that stay, and BUNDLE_GET does not show it. What
+ *	is no slave of the bundle is ignored.
+ *
  * IPEQL_CMD_BUNDLE_GET (anybody)
  *	Returns one bundle, by IFINDEX or IFNAME, or as a dump all of the network namespace: the
  *	attributes that were set, and the counters. Parameters that were not given are left out.
@@ -27,7 +34,7 @@
 
 #define IPEQL_FAMILY_NAME "ipeql"
 /* To be raised when an older daemon or module would misunderstand the other. */
-#define IPEQL_FAMILY_VERSION 1
+#define IPEQL_FAMILY_VERSION 3
 
 /* The methods are those of enum ipeql_method, ipeql_methods.h. */
 
@@ -41,9 +48,16 @@ enum ipeql_stripe_unit {
 	IPEQL_STRIPE_UNIT_PACKET, /* every wire packet is placed by itself */
 };
 
+/* Where packets of the bundle that arrive on a slave go on. */
+enum ipeql_receive {
+	IPEQL_RECEIVE_BUNDLE, /* as if they had arrived on the bundle */
+	IPEQL_RECEIVE_SLAVE, /* on the slave */
+};
+
 enum {
 	IPEQL_CMD_BUNDLE_GET = 1,
 	IPEQL_CMD_BUNDLE_SET,
+	IPEQL_CMD_BUNDLE_ADJUST,
 
 	__IPEQL_CMD_MAX
 };
@@ -59,6 +73,7 @@ enum {
 	IPEQL_A_BUNDLE_QUEUE_LIMIT, /* u64, default 100 ms; bw_lag_eq */
 	IPEQL_A_BUNDLE_MAX_HOLD, /* u64, default 500 ms; bw_lag_eq */
 	IPEQL_A_BUNDLE_STRIPE_UNIT, /* u32, enum ipeql_stripe_unit */
+	IPEQL_A_BUNDLE_RECEIVE, /* u32, enum ipeql_receive */
 	IPEQL_A_BUNDLE_SLAVE, /* nest of IPEQL_A_SLAVE_*, once for each slave */
 	/* Packets that were dropped, u64, read only: */
 	IPEQL_A_BUNDLE_NO_SLAVE, /* no slave was usable */
@@ -85,6 +100,9 @@ enum {
 	IPEQL_A_SLAVE_PICKS, /* u64, packets or trains that the method gave it */
 	IPEQL_A_SLAVE_PACKETS, /* u64, wire packets that it took */
 	IPEQL_A_SLAVE_BYTES, /* u64, of IP, of these */
+	IPEQL_A_SLAVE_RECEIVES, /* u8, for the bundle; 0 too where another device takes it all */
+	IPEQL_A_SLAVE_RECEIVED_PACKETS, /* u64, that arrived here and were the bundle's */
+	IPEQL_A_SLAVE_RECEIVED_BYTES, /* u64, of IP, of these */
 	IPEQL_A_SLAVE_HELD_PACKETS, /* u32, bw_lag_eq: packets or trains held back */
 	IPEQL_A_SLAVE_HELD_BYTES, /* u32, memory they take */
 	/* Packets that were dropped, u64: */

@@ -40,6 +40,7 @@ static const struct nla_policy ipeql_bundle_policy[IPEQL_A_BUNDLE_MAX + 1] = {
 	[IPEQL_A_BUNDLE_QUEUE_LIMIT] = NLA_POLICY_FULL_RANGE(NLA_U64, &ipeql_times),
 	[IPEQL_A_BUNDLE_MAX_HOLD] = NLA_POLICY_FULL_RANGE(NLA_U64, &ipeql_times),
 	[IPEQL_A_BUNDLE_STRIPE_UNIT] = NLA_POLICY_MAX(NLA_U32, IPEQL_STRIPE_UNIT_PACKET),
+	[IPEQL_A_BUNDLE_RECEIVE] = NLA_POLICY_MAX(NLA_U32, IPEQL_RECEIVE_SLAVE),
 	[IPEQL_A_BUNDLE_SLAVE] = NLA_POLICY_NESTED(ipeql_slave_policy),
 };
 
@@ -155,6 +156,9 @@ static void ipeql_parse_parameters(struct ipeql_table *table, struct nlattr **at
 		parameters->max_hold = nla_get_u64(attrs[IPEQL_A_BUNDLE_MAX_HOLD]);
 	if (attrs[IPEQL_A_BUNDLE_STRIPE_UNIT])
 		table->by_packet = nla_get_u32(attrs[IPEQL_A_BUNDLE_STRIPE_UNIT]);
+	if (attrs[IPEQL_A_BUNDLE_RECEIVE])
+		table->receives =
+			nla_get_u32(attrs[IPEQL_A_BUNDLE_RECEIVE]) == IPEQL_RECEIVE_BUNDLE;
 }
 
 static int ipeql_set_table(struct ipeql_bundle *bundle, struct genl_info *info)
@@ -190,6 +194,65 @@ static int ipeql_cmd_bundle_set(struct sk_buff *skb, struct genl_info *info)
 	return err;
 }
 
+/* Read what one slave is adjusted by; what is no slave of the bundle is ignored. */
+static int ipeql_parse_adjusted(const struct ipeql_table *table, struct ipeql_adjusted *adjusted,
+				const struct nlattr *nest, struct genl_info *info)
+{
+	struct nlattr *attrs[IPEQL_A_SLAVE_MAX + 1];
+	u32 i;
+	int err;
+
+	err = nla_parse_nested(attrs, IPEQL_A_SLAVE_MAX, nest, ipeql_slave_policy, info->extack);
+	if (err)
+		return err;
+	if (!attrs[IPEQL_A_SLAVE_IFINDEX]) {
+		NL_SET_ERR_MSG_ATTR(info->extack, nest, "a slave without its ifindex");
+		return -EINVAL;
+	}
+	for (i = 0; i < table->parameters.count; i++)
+		if (table->row[i].dev->ifindex == nla_get_u32(attrs[IPEQL_A_SLAVE_IFINDEX]))
+			break;
+	if (i == table->parameters.count)
+		return 0;
+	if (attrs[IPEQL_A_SLAVE_BANDWIDTH])
+		adjusted[i].bandwidth = nla_get_u64(attrs[IPEQL_A_SLAVE_BANDWIDTH]);
+	adjusted[i].has_lag = attrs[IPEQL_A_SLAVE_LAG];
+	if (adjusted[i].has_lag)
+		adjusted[i].lag = nla_get_u64(attrs[IPEQL_A_SLAVE_LAG]);
+	if (attrs[IPEQL_A_SLAVE_USABLE])
+		adjusted[i].out = !nla_get_u8(attrs[IPEQL_A_SLAVE_USABLE]);
+	return 0;
+}
+
+static int ipeql_adjust(struct ipeql_bundle *bundle, struct genl_info *info)
+{
+	const struct ipeql_table *table = rtnl_dereference(bundle->table);
+	struct ipeql_adjusted adjusted[IPEQL_MAX_SLAVES] = {};
+	const struct nlattr *attr;
+	int rest, err;
+
+	nlmsg_for_each_attr(attr, info->nlhdr, GENL_HDRLEN, rest) {
+		if (nla_type(attr) != IPEQL_A_BUNDLE_SLAVE)
+			continue;
+		err = ipeql_parse_adjusted(table, adjusted, attr, info);
+		if (err)
+			return err;
+	}
+	return ipeql_bundle_adjust(bundle, adjusted);
+}
+
+static int ipeql_cmd_bundle_adjust(struct sk_buff *skb, struct genl_info *info)
+{
+	struct ipeql_bundle *bundle;
+	int err;
+
+	rtnl_lock();
+	bundle = ipeql_find_bundle(info);
+	err = IS_ERR(bundle) ? PTR_ERR(bundle) : ipeql_adjust(bundle, info);
+	rtnl_unlock();
+	return err;
+}
+
 static bool ipeql_put_u64(struct sk_buff *skb, int attr, u64 value)
 {
 	return nla_put_u64_64bit(skb, attr, value, IPEQL_A_SLAVE_PAD);
@@ -218,6 +281,9 @@ static int ipeql_fill_slave(struct sk_buff *skb, const struct ipeql_row *row,
 	    ipeql_put_u64(skb, IPEQL_A_SLAVE_PICKS, sums.picks) ||
 	    ipeql_put_u64(skb, IPEQL_A_SLAVE_PACKETS, sums.packets) ||
 	    ipeql_put_u64(skb, IPEQL_A_SLAVE_BYTES, sums.bytes) ||
+	    nla_put_u8(skb, IPEQL_A_SLAVE_RECEIVES, row->slave->receives) ||
+	    ipeql_put_u64(skb, IPEQL_A_SLAVE_RECEIVED_PACKETS, sums.received_packets) ||
+	    ipeql_put_u64(skb, IPEQL_A_SLAVE_RECEIVED_BYTES, sums.received_bytes) ||
 	    nla_put_u32(skb, IPEQL_A_SLAVE_HELD_PACKETS, skb_queue_len_lockless(&queue->packets)) ||
 	    nla_put_u32(skb, IPEQL_A_SLAVE_HELD_BYTES, READ_ONCE(queue->bytes)) ||
 	    ipeql_put_u64(skb, IPEQL_A_SLAVE_QUEUE_FULL, sums.dropped[IPEQL_DROP_QUEUE_FULL]) ||
@@ -250,7 +316,9 @@ static int ipeql_fill_parameters(struct sk_buff *skb, const struct ipeql_table *
 	     nla_put_u64_64bit(skb, IPEQL_A_BUNDLE_MAX_HOLD, parameters->max_hold,
 			       IPEQL_A_BUNDLE_PAD)) ||
 	    (given & BIT(IPEQL_A_BUNDLE_STRIPE_UNIT) &&
-	     nla_put_u32(skb, IPEQL_A_BUNDLE_STRIPE_UNIT, table->by_packet)))
+	     nla_put_u32(skb, IPEQL_A_BUNDLE_STRIPE_UNIT, table->by_packet)) ||
+	    nla_put_u32(skb, IPEQL_A_BUNDLE_RECEIVE,
+			table->receives ? IPEQL_RECEIVE_BUNDLE : IPEQL_RECEIVE_SLAVE))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -352,6 +420,11 @@ static const struct genl_ops ipeql_ops[] = {
 	{
 		.cmd = IPEQL_CMD_BUNDLE_SET,
 		.doit = ipeql_cmd_bundle_set,
+		.flags = GENL_UNS_ADMIN_PERM,
+	},
+	{
+		.cmd = IPEQL_CMD_BUNDLE_ADJUST,
+		.doit = ipeql_cmd_bundle_adjust,
 		.flags = GENL_UNS_ADMIN_PERM,
 	},
 };

@@ -11,6 +11,7 @@
 #include <net/sch_generic.h>
 
 #include "compat.h"
+#include "pressure.h"
 #include "transmit.h"
 
 /* Packets of this CPU that are on their way through a bundle by the short way. */
@@ -19,10 +20,16 @@ static DEFINE_PER_CPU(unsigned int, ipeql_under_way);
 /* Say whether nobody looks at what leaves by a bundle; a bundle that is down has a no-op queue. */
 static bool ipeql_is_unobserved(struct net_device *dev)
 {
-	const struct netdev_queue *queue = netdev_get_tx_queue(dev, 0);
-
-	return !rcu_dereference_bh(queue->qdisc)->enqueue && !ipeql_looks_at_egress(dev) &&
+	return !ipeql_has_queue(dev) && !ipeql_looks_at_egress(dev) &&
 	       !dev_nit_active(dev);
+}
+
+static noinline int ipeql_output_the_long_way(struct net_device *dev, struct sk_buff *skb)
+{
+	/* Its discipline was taken away while the queue was stopped. */
+	if (unlikely(netif_queue_stopped(dev) && !ipeql_has_queue(dev)))
+		netif_tx_wake_all_queues(dev);
+	return dev_queue_xmit(skb);
 }
 
 /*
@@ -41,7 +48,7 @@ static int ipeql_output(struct neighbour *neighbour, struct sk_buff *skb)
 		result = ipeql_xmit(skb, dev);
 		__this_cpu_dec(ipeql_under_way);
 	} else {
-		result = dev_queue_xmit(skb);
+		result = ipeql_output_the_long_way(dev, skb);
 	}
 	rcu_read_unlock_bh();
 	return result;

@@ -4,6 +4,7 @@
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
+#include <net/ip.h>
 #include <net/ip6_route.h>
 #include <net/ipv6.h>
 
@@ -40,4 +41,38 @@ bool ipeql_look_at_ipv6(struct sk_buff *skb, struct ipeql_view *view)
 	if (route)
 		view->hop6 = rt6_nexthop(container_of(route, struct rt6_info, dst), view->hop6);
 	return true;
+}
+
+/* Return where an IPv6 packet's TCP header begins, 0 where there is none or it is not found. */
+static int ipeql_find_tcp6(const struct sk_buff *skb)
+{
+	u8 next = ipv6_hdr(skb)->nexthdr;
+	int at = sizeof(struct ipv6hdr);
+
+	while (next == NEXTHDR_HOP || next == NEXTHDR_ROUTING || next == NEXTHDR_DEST) {
+		const struct ipv6_opt_hdr *option;
+		struct ipv6_opt_hdr copy;
+
+		option = skb_header_pointer(skb, at, sizeof(copy), &copy);
+		if (!option)
+			return 0;
+		next = option->nexthdr;
+		at += ipv6_optlen(option);
+	}
+	return next == NEXTHDR_TCP ? at : 0;
+}
+
+/* Say whether a short packet that is IPv6 or has TCP in it is a pure acknowledgement. */
+bool ipeql_acknowledges(const struct sk_buff *skb, const struct ipeql_view *view)
+{
+	const struct tcphdr *tcp;
+	struct tcphdr copy;
+	int at;
+
+	if (view->ipv6)
+		at = ipeql_find_tcp6(skb);
+	else
+		at = ip_is_fragment(ip_hdr(skb)) ? 0 : ip_hdrlen(skb);
+	tcp = at ? skb_header_pointer(skb, at, sizeof(copy), &copy) : NULL;
+	return tcp && at + tcp->doff * 4 == view->length && !tcp->syn && !tcp->fin && !tcp->rst;
 }

@@ -9,6 +9,9 @@
 #include <net/neighbour.h>
 #include <net/route.h>
 
+/* The headers of IPv4 and TCP have 60 bytes each at most; 40 are left for what IPv6 adds. */
+#define IPEQL_LONGEST_ACK 160
+
 struct ipeql_view {
 	bool multicast; /* to a group or to all: the method does not place it */
 	bool ipv6;
@@ -20,13 +23,18 @@ struct ipeql_view {
 	u32 segments; /* wire packets it becomes */
 	u32 header; /* bytes each of them after the first repeats */
 	u32 expected; /* slaves about to be usable */
-	u64 now; /* where the method holds packets: when it was placed, */
+	/* Where the method holds packets: */
+	bool pure_ack; /* a TCP segment without payload, SYN, FIN and RST */
+	bool queued; /* in the bundle's queueing discipline, before it came here */
+	u64 now; /* when it was placed, */
 	u64 release; /* when it is due, */
-	u64 tx; /* and how long it takes the line, ns */
+	u64 tx; /* how long it takes the line, ns, */
+	u64 wait; /* and how long the next one like it would wait for a line, where it is queued */
 };
 
 bool ipeql_look_at_ipv6(struct sk_buff *skb, struct ipeql_view *view);
 void ipeql_look_at_train(const struct sk_buff *skb, struct ipeql_view *view);
+bool ipeql_acknowledges(const struct sk_buff *skb, const struct ipeql_view *view);
 
 /* Return the bytes of IP that go over the wire. */
 static inline u32 ipeql_wire_bytes(const struct ipeql_view *view)
@@ -83,6 +91,19 @@ static inline bool ipeql_look(struct sk_buff *skb, struct ipeql_view *view)
 	if (skb_is_gso(skb))
 		ipeql_look_at_train(skb, view);
 	return true;
+}
+
+/*
+ * Say whether a packet that was looked at is a TCP segment without payload and without SYN, FIN or
+ * RST. A fragment is none, nor is a segment behind other IPv6 headers than options and routing.
+ */
+static inline bool ipeql_is_pure_ack(const struct sk_buff *skb, const struct ipeql_view *view)
+{
+	if (view->length > IPEQL_LONGEST_ACK || view->segments > 1)
+		return false;
+	if (!view->ipv6 && ((const struct iphdr *)skb->data)->protocol != IPPROTO_TCP)
+		return false;
+	return ipeql_acknowledges(skb, view);
 }
 
 #endif

@@ -5,6 +5,9 @@
 #include <linux/rtnetlink.h>
 #include <net/sch_generic.h>
 
+#include "receive.h"
+#include "verdict.h"
+
 /*
  * Enslave a device: it becomes the bundle's lower device, and nothing else of it is changed.
  * release sends a packet that was held back. RTNL. Returns an ERR_PTR where it cannot be.
@@ -27,7 +30,8 @@ struct ipeql_slave *ipeql_slave_new(struct net_device *bundle, struct net_device
 	slave->dev = dev;
 	slave->bundle = bundle;
 	slave->counters = ipeql_counters_alloc();
-	if (!slave->counters) {
+	slave->verdicts = alloc_percpu(struct ipeql_verdicts);
+	if (!slave->counters || !slave->verdicts) {
 		err = -ENOMEM;
 		goto free;
 	}
@@ -38,6 +42,7 @@ struct ipeql_slave *ipeql_slave_new(struct net_device *bundle, struct net_device
 	return slave;
 
 free:
+	free_percpu(slave->verdicts);
 	free_percpu(slave->counters);
 	kfree(slave);
 	return ERR_PTR(err);
@@ -47,7 +52,9 @@ free:
 void ipeql_slave_free(struct ipeql_slave *slave)
 {
 	ASSERT_RTNL();
+	ipeql_receive_by(slave, false);
 	netdev_upper_dev_unlink(slave->dev, slave->bundle);
+	free_percpu(slave->verdicts);
 	free_percpu(slave->counters);
 	kfree(slave);
 }

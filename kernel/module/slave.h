@@ -8,11 +8,16 @@
 #include "counters.h"
 #include "queue.h"
 
+struct ipeql_verdicts;
+
 struct ipeql_slave {
 	struct net_device *dev;
 	struct net_device *bundle;
 	struct list_head list; /* ipeql_bundle.slaves */
 	struct ipeql_counters __percpu *counters;
+	struct ipeql_verdicts __percpu *verdicts; /* whose the last packets were */
+	bool receives; /* for the bundle */
+	bool hears_all; /* groups */
 	struct ipeql_queue queue;
 };
 

@@ -30,7 +30,13 @@ struct ipeql_table *ipeql_table_new(void)
 
 	if (!table)
 		return NULL;
-	spin_lock_init(&table->lock);
+	table->account = kzalloc(sizeof(*table->account), GFP_KERNEL);
+	if (!table->account) {
+		kvfree(table);
+		return NULL;
+	}
+	spin_lock_init(&table->account->lock);
+	table->receives = true;
 	table->parameters.method = IPEQL_ROUND_ROBIN;
 	table->parameters.packets_per_slave = 1;
 	table->parameters.poll_interval = NSEC_PER_SEC;
@@ -49,15 +55,19 @@ struct ipeql_table *ipeql_table_copy(const struct ipeql_table *table)
 	copy->parameters = table->parameters;
 	copy->attributes = table->attributes;
 	copy->by_packet = table->by_packet;
+	copy->receives = table->receives;
 	memcpy(copy->row, table->row, sizeof(copy->row));
 	memcpy(copy->given, table->given, sizeof(copy->given));
+	memcpy(copy->adjusted, table->adjusted, sizeof(copy->adjusted));
 	return copy;
 }
 
 void ipeql_table_free(struct ipeql_table *table)
 {
-	if (table)
-		free_percpu(table->states);
+	if (!table)
+		return;
+	free_percpu(table->states);
+	kfree(table->account);
 	kvfree(table);
 }
 
@@ -69,6 +79,7 @@ int ipeql_table_add(struct ipeql_table *table, struct net_device *dev)
 	if (i == IPEQL_MAX_SLAVES)
 		return -E2BIG;
 	table->row[i] = (struct ipeql_row){ .dev = dev, .usable = true };
+	table->adjusted[i] = (struct ipeql_adjusted){};
 	table->given[i] = (struct ipeql_given){
 		.path.overhead = dev->type == ARPHRD_ETHER ? ETH_HLEN : 0,
 	};
@@ -105,19 +116,39 @@ static int ipeql_check(const struct ipeql_table *table, const struct ipeql_needs
 	return 0;
 }
 
-/* Find all that follows from the rows of a table. */
-static void ipeql_table_complete(struct ipeql_table *table)
+/* Find the paths, and who is usable, from what is given and what that is adjusted by. */
+static void ipeql_table_derive_paths(struct ipeql_table *table)
 {
 	u32 i;
 
 	table->usable = 0;
 	for (i = 0; i < table->parameters.count; i++) {
+		const struct ipeql_adjusted *adjusted = &table->adjusted[i];
+		struct ipeql_given *given = &table->in_force[i];
+
+		*given = table->given[i];
+		if (adjusted->bandwidth)
+			given->bandwidth = adjusted->bandwidth;
+		if (adjusted->has_lag) {
+			given->has_lag = true;
+			given->path.lag = adjusted->lag;
+		}
+		table->usable |= (u32)(table->row[i].usable && !adjusted->out) << i;
+	}
+	ipeql_derive(&table->parameters, table->in_force);
+}
+
+/* Find all that follows from the rows of a table. */
+static void ipeql_table_complete(struct ipeql_table *table)
+{
+	u32 i;
+
+	for (i = 0; i < table->parameters.count; i++) {
 		const struct header_ops *header = table->row[i].dev->header_ops;
 
 		table->row[i].resolves = header && header->create;
-		table->usable |= (u32)table->row[i].usable << i;
 	}
-	ipeql_derive(&table->parameters, table->given);
+	ipeql_table_derive_paths(table);
 }
 
 /*
@@ -155,8 +186,46 @@ void ipeql_table_remove(struct ipeql_table *table, const struct net_device *dev)
 	for (i = found - table->row; i < table->parameters.count; i++) {
 		table->row[i] = table->row[i + 1];
 		table->given[i] = table->given[i + 1];
+		table->adjusted[i] = table->adjusted[i + 1];
 	}
 	ipeql_table_complete(table);
+}
+
+/* Let the slaves that stay be adjusted as they are in the table before. */
+void ipeql_table_carry(struct ipeql_table *table, const struct ipeql_table *before)
+{
+	u32 i;
+
+	for (i = 0; i < table->parameters.count; i++) {
+		const struct ipeql_row *row = ipeql_table_find(before, table->row[i].dev);
+
+		if (row)
+			table->adjusted[i] = before->adjusted[row - before->row];
+	}
+}
+
+/* Adjust a complete table that is not in force, which stays complete. */
+void ipeql_table_adjust(struct ipeql_table *table, const struct ipeql_adjusted *adjusted)
+{
+	memcpy(table->adjusted, adjusted, sizeof(table->adjusted));
+	ipeql_table_derive_paths(table);
+	table->parameters.adjusted++;
+}
+
+/*
+ * Return the table that is to take the place of the one in force, adjusted, or NULL. They share all
+ * state: of the older one only the table itself is to be freed.
+ */
+struct ipeql_table *ipeql_table_adjusted(const struct ipeql_table *table,
+					 const struct ipeql_adjusted *adjusted)
+{
+	struct ipeql_table *copy = kvmalloc(sizeof(*copy), GFP_KERNEL);
+
+	if (!copy)
+		return NULL;
+	memcpy(copy, table, sizeof(*copy));
+	ipeql_table_adjust(copy, adjusted);
+	return copy;
 }
 
 /*
@@ -166,6 +235,7 @@ void ipeql_table_remove(struct ipeql_table *table, const struct net_device *dev)
  */
 void ipeql_table_inherit(struct ipeql_table *table, struct ipeql_table *before)
 {
+	struct ipeql_state *shared = &table->account->state, *old = &before->account->state;
 	u32 origin[IPEQL_MAX_SLAVES];
 	int cpu;
 	u32 i;
@@ -177,11 +247,10 @@ void ipeql_table_inherit(struct ipeql_table *table, struct ipeql_table *before)
 			row = ipeql_table_find(before, table->row[i].dev);
 		origin[i] = row ? row - before->row : IPEQL_NO_SLAVE;
 	}
-	memset(&table->state, 0, sizeof(table->state)); /* it may have been in force before */
-	spin_lock_bh(&before->lock);
-	ipeql_inherit(&table->parameters, &table->state, &before->parameters, &before->state,
-		      origin);
-	spin_unlock_bh(&before->lock);
+	memset(shared, 0, sizeof(*shared)); /* it may have been in force before */
+	spin_lock_bh(&before->account->lock);
+	ipeql_inherit(&table->parameters, shared, &before->parameters, old, origin);
+	spin_unlock_bh(&before->account->lock);
 	if (!table->states)
 		return;
 	for_each_possible_cpu(cpu) {
@@ -189,7 +258,7 @@ void ipeql_table_inherit(struct ipeql_table *table, struct ipeql_table *before)
 
 		memset(state, 0, sizeof(*state));
 		ipeql_inherit(&table->parameters, state, &before->parameters,
-			      before->states ? per_cpu_ptr(before->states, cpu) : &before->state,
+			      before->states ? per_cpu_ptr(before->states, cpu) : old,
 			      origin);
 	}
 }

@@ -20,20 +20,36 @@ struct ipeql_row {
 	struct in6_addr via6;
 };
 
+/* What a slave is adjusted by; all 0: by nothing. */
+struct ipeql_adjusted {
+	bool out; /* it is not usable, whatever row[i].usable says */
+	bool has_lag;
+	u64 bandwidth; /* 0: as given */
+	u64 lag;
+};
+
+/* The state that all CPUs share; outlives the tables of a configuration that is adjusted. */
+struct ipeql_account {
+	spinlock_t lock;
+	struct ipeql_state state;
+};
+
 struct ipeql_table {
-	u32 usable; /* bit i: row[i].usable */
+	u32 usable; /* bit i: row[i].usable, and not adjusted[i].out */
 	u32 attributes; /* bit a: parameter IPEQL_A_BUNDLE_a was given */
 	bool timed; /* the method looks at the clock */
-	bool serialised; /* the method's state is under `lock` */
+	bool serialised; /* the method's state is under account->lock */
 	bool holds; /* the method holds packets back */
 	bool by_packet; /* stripe-unit: packet */
+	bool receives; /* receive: bundle */
 	struct ipeql_state __percpu *states; /* where every CPU has its own */
+	struct ipeql_account *account;
 	struct ipeql_parameters parameters;
+	struct rcu_head rcu;
 	struct ipeql_row row[IPEQL_MAX_SLAVES];
 	struct ipeql_given given[IPEQL_MAX_SLAVES]; /* of row[i] */
-
-	spinlock_t lock ____cacheline_aligned_in_smp;
-	struct ipeql_state state; /* where all CPUs share one */
+	struct ipeql_adjusted adjusted[IPEQL_MAX_SLAVES]; /* of row[i] */
+	struct ipeql_given in_force[IPEQL_MAX_SLAVES]; /* of row[i]: the one by the other */
 };
 
 struct ipeql_table *ipeql_table_new(void);
@@ -42,6 +58,10 @@ void ipeql_table_free(struct ipeql_table *table);
 int ipeql_table_derive(struct ipeql_table *table, struct netlink_ext_ack *extack);
 int ipeql_table_add(struct ipeql_table *table, struct net_device *dev);
 void ipeql_table_remove(struct ipeql_table *table, const struct net_device *dev);
+void ipeql_table_carry(struct ipeql_table *table, const struct ipeql_table *before);
+void ipeql_table_adjust(struct ipeql_table *table, const struct ipeql_adjusted *adjusted);
+struct ipeql_table *ipeql_table_adjusted(const struct ipeql_table *table,
+					 const struct ipeql_adjusted *adjusted);
 void ipeql_table_inherit(struct ipeql_table *table, struct ipeql_table *before);
 const struct ipeql_row *ipeql_table_find(const struct ipeql_table *table,
 					 const struct net_device *dev);

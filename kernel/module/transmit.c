@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * No queue of the bundle is ever stopped: a packet keeps its socket until it has left the slave, so
- * that a full slave slows the sender down by itself, and one slave's word (NET_XMIT_DROP) goes back
- * to the protocol that sent the packet. Packets that are forwarded meet the slaves' own queues.
+ * No queue of the bundle is stopped because a slave is full: a packet keeps its socket until it has
+ * left the slave, so that a full slave slows the sender down by itself, and one slave's word
+ * (NET_XMIT_DROP) goes back to the protocol that sent the packet. Packets that are forwarded meet
+ * the slaves' own queues. What is held back has lost its socket: pressure.h is about that.
  */
 #include "transmit.h"
 
@@ -13,6 +14,7 @@
 #include "compat.h"
 #include "neighbour.h"
 #include "packet.h"
+#include "pressure.h"
 
 static noinline netdev_tx_t ipeql_drop(struct ipeql_bundle *bundle, struct sk_buff *skb,
 				       enum ipeql_reason reason, const struct ipeql_view *view)
@@ -29,6 +31,28 @@ static noinline u32 ipeql_pick_any(const struct ipeql_table *table, struct ipeql
 	return ipeql_pick(&table->parameters, state, set, packet);
 }
 
+/* Return how long the next packet like this one would wait for the slave that bw_lag_eq gives it. */
+static noinline u64 ipeql_next_wait(const struct ipeql_table *table,
+				    const struct ipeql_packet *packet)
+{
+	const struct ipeql_state *state = &table->account->state;
+	u64 least = U64_MAX, wait = 0;
+	u32 i;
+
+	for (i = 0; i < table->parameters.count; i++) {
+		u64 sent;
+
+		if (!(state->paths & BIT(i)))
+			continue;
+		sent = ipeql_sent(&table->parameters, state, i, packet);
+		if (sent >= least)
+			continue;
+		least = sent;
+		wait = state->busy[i] > packet->now ? state->busy[i] - packet->now : 0;
+	}
+	return wait;
+}
+
 static noinline u32 ipeql_decide_any(struct ipeql_table *table, u32 set, struct ipeql_view *view)
 {
 	struct ipeql_packet packet;
@@ -38,6 +62,7 @@ static noinline u32 ipeql_decide_any(struct ipeql_table *table, u32 set, struct 
 	packet.segments = view->segments;
 	packet.header = view->header;
 	packet.expected = view->expected;
+	packet.pure_ack = table->holds && view->pure_ack;
 	packet.now = table->timed ? ktime_get_ns() : 0;
 	if (table->parameters.method == IPEQL_AUTO_BW)
 		for (i = 0; i < table->parameters.count; i++)
@@ -45,10 +70,12 @@ static noinline u32 ipeql_decide_any(struct ipeql_table *table, u32 set, struct 
 	if (table->states)
 		return ipeql_pick_any(table, this_cpu_ptr(table->states), set, &packet);
 	if (!table->serialised)
-		return ipeql_pick_any(table, &table->state, set, &packet);
-	spin_lock(&table->lock);
-	index = ipeql_pick_any(table, &table->state, set, &packet);
-	spin_unlock(&table->lock);
+		return ipeql_pick_any(table, &table->account->state, set, &packet);
+	spin_lock(&table->account->lock);
+	index = ipeql_pick_any(table, &table->account->state, set, &packet);
+	if (table->holds && view->queued)
+		view->wait = ipeql_next_wait(table, &packet);
+	spin_unlock(&table->account->lock);
 	if (table->holds && index < IPEQL_MAX_SLAVES) {
 		view->now = packet.now;
 		view->release = packet.release;
@@ -91,7 +118,8 @@ static noinline u32 ipeql_survey(struct ipeql_bundle *bundle, const struct ipeql
 	for (i = 0; i < table->parameters.count; i++) {
 		const struct ipeql_row *row = &table->row[i];
 
-		if (!row->usable || !ipeql_is_running(row->dev) || !ipeql_is_at_work(row->dev))
+		if (!(table->usable & BIT(i)) || !ipeql_is_running(row->dev) ||
+		    !ipeql_is_at_work(row->dev))
 			continue;
 		running |= BIT(i);
 		if (!row->resolves || view->multicast ||
@@ -196,6 +224,39 @@ static noinline bool ipeql_hold(const struct ipeql_row *row, struct sk_buff *skb
 	return ipeql_queue_hold(queue, skb, view->now, view->release, view->tx);
 }
 
+static __always_inline const struct ipeql_row *ipeql_place(struct ipeql_bundle *bundle,
+							   struct ipeql_table *table,
+							   struct ipeql_view *view,
+							   enum ipeql_reason *reason)
+{
+	const struct ipeql_row *row = ipeql_choose(bundle, table, view);
+
+	return likely(row) ? row : ipeql_choose_carefully(bundle, table, view, reason);
+}
+
+/* Place one packet or train by the method that holds some back. */
+static noinline netdev_tx_t ipeql_xmit_equalised(struct sk_buff *skb, struct net_device *dev,
+						 struct ipeql_table *table)
+{
+	struct ipeql_bundle *bundle = netdev_priv(dev);
+	enum ipeql_reason reason ipeql_filled_in;
+	struct ipeql_view view ipeql_filled_in;
+	const struct ipeql_row *row;
+
+	if (unlikely(!ipeql_look(skb, &view)))
+		return ipeql_drop(bundle, skb, IPEQL_DROP_MALFORMED, &view);
+	view.pure_ack = ipeql_is_pure_ack(skb, &view);
+	view.queued = !view.multicast && ipeql_has_queue(dev);
+	row = ipeql_place(bundle, table, &view, &reason);
+	if (unlikely(!row))
+		return ipeql_drop(bundle, skb, reason, &view);
+	if (view.queued)
+		ipeql_pressure(bundle, view.now, view.wait, table->parameters.queue_limit);
+	if (!view.multicast && !view.pure_ack && ipeql_hold(row, skb, &view))
+		return NETDEV_TX_OK;
+	return ipeql_send(row, skb, &view);
+}
+
 /* ndo_start_xmit: place one packet or train. */
 netdev_tx_t ipeql_xmit(struct sk_buff *skb, struct net_device *dev)
 {
@@ -205,16 +266,13 @@ netdev_tx_t ipeql_xmit(struct sk_buff *skb, struct net_device *dev)
 	struct ipeql_view view ipeql_filled_in;
 	const struct ipeql_row *row;
 
+	if (table->holds)
+		return ipeql_xmit_equalised(skb, dev, table);
 	if (unlikely(!ipeql_look(skb, &view)))
 		return ipeql_drop(bundle, skb, IPEQL_DROP_MALFORMED, &view);
-	row = ipeql_choose(bundle, table, &view);
-	if (unlikely(!row)) {
-		row = ipeql_choose_carefully(bundle, table, &view, &reason);
-		if (!row)
-			return ipeql_drop(bundle, skb, reason, &view);
-	}
-	if (table->holds && !view.multicast && ipeql_hold(row, skb, &view))
-		return NETDEV_TX_OK;
+	row = ipeql_place(bundle, table, &view, &reason);
+	if (unlikely(!row))
+		return ipeql_drop(bundle, skb, reason, &view);
 	return ipeql_send(row, skb, &view);
 }
 
@@ -232,6 +290,7 @@ void ipeql_release(struct ipeql_queue *queue, struct sk_buff *skb)
 {
 	struct ipeql_slave *slave = container_of(queue, struct ipeql_slave, queue);
 	struct ipeql_bundle *bundle = netdev_priv(slave->bundle);
+	const struct ipeql_table *table;
 	const struct ipeql_row *row;
 	struct ipeql_view view;
 
@@ -240,8 +299,9 @@ void ipeql_release(struct ipeql_queue *queue, struct sk_buff *skb)
 		return;
 	}
 	rcu_read_lock_bh();
-	row = ipeql_table_find(rcu_dereference_bh(bundle->table), slave->dev);
-	if (row && ipeql_is_running(row->dev) && ipeql_look(skb, &view)) {
+	table = rcu_dereference_bh(bundle->table);
+	row = ipeql_table_find(table, slave->dev);
+	if (row && (table->usable & BIT(row - table->row)) && ipeql_is_running(row->dev) && ipeql_look(skb, &view)) {
 		if (row->resolves)
 			view.neighbour = ipeql_neighbour(row, &view);
 		if (row->resolves && IS_ERR(view.neighbour))

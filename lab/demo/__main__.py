@@ -100,9 +100,9 @@ def run(stages: Stages, progress: LiveProgress, stop: Stop) -> Results:
         if failed:
             raise failed[0]
         for future in futures:
-            figures, failover = future.result()
+            figures, failovers = future.result()
             results.figures += figures
-            results.failovers += [failover] if failover else []
+            results.failovers += failovers
     return results
 
 
@@ -144,7 +144,7 @@ def demonstrate(arguments: argparse.Namespace, console: Console, stop: Stop) -> 
     figures, failovers = results.figures, results.failovers
     titles = [figure.scenario for figure in figures]
     drawn = LAG.title if LAG.title in titles else titles[0]
-    draw(arguments.output, [each for each in figures if each.scenario == drawn], failovers[0])
+    draw(arguments.output, [each for each in figures if each.scenario == drawn], failovers)
     if arguments.json:
         shown = {
             "figures": [figure.to_json() for figure in figures],
@@ -165,7 +165,7 @@ def main() -> int:
         prog="demo",
         description="Show, with figures, what IPEQL does for one TCP flow over several links.",
     )
-    parser.add_argument("--quick", action="store_true", help="equal links only, about 20 seconds")
+    parser.add_argument("--quick", action="store_true", help="equal links only, about 30 seconds")
     parser.add_argument(
         "--output", type=Path, default=OUTPUT, metavar="FILE", help="the picture [%(default)s]"
     )

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
+
+from lab.network.traffic import longest_pause
 
 SECOND = 10**9
 SINGLE = "best single link"
@@ -59,10 +60,12 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """A flow during which a link was cut at ``cut`` and returned at ``returned``, ns of its time.
+    """A flow during which a link failed at ``cut`` and returned at ``returned``, ns of its time.
 
-    ``parts``: the figures before, during and after.
+    ``title`` says how. ``parts``: the figures before, during and after.
     """
+
+    title: str
 
     parts: tuple[Figure, ...]
     samples: tuple[tuple[int, int], ...]
@@ -71,12 +74,13 @@ class Failover:
 
     @property
     def pause(self) -> int:
-        """Return the longest time without a byte delivered from the cut on, ns, to about 20 ms."""
+        """Return the longest time without a byte delivered from the cut on, ns."""
         return longest_pause([sample for sample in self.samples if sample[0] >= self.cut])
 
     def to_json(self) -> dict[str, Any]:
         """Return what the figures of the parts do not say; times in seconds."""
         return {
+            "title": self.title,
             "cut_s": self.cut / SECOND,
             "returned_s": self.returned / SECOND,
             "longest_pause_s": self.pause / SECOND,
@@ -96,27 +100,15 @@ def between(samples: Samples, start: int, end: int) -> Samples:
     return [sample for sample in samples if start <= sample[0] <= end]
 
 
-def longest_pause(samples: Samples) -> int:
-    """Return the longest time in which not a byte was added, ns."""
-    longest = 0
-    since = samples[0][0] if samples else 0
-    for (_, before), (time, total) in pairwise(samples):
-        if total == before:
-            longest = max(longest, time - since)
-        else:
-            since = time
-    return longest
-
-
 def over_time(samples: Samples, window: int) -> tuple[list[float], list[float]]:
     """Return times (s) and the mean rates (Mbit/s) of the ``window`` ns that end there."""
     times, rates = [], []
     first = 0
-    for last, (time, total) in enumerate(samples):
+    for time, total in samples:
         while samples[first + 1][0] <= time - window:
             first += 1
         start, before = samples[first]
-        if last > first and time >= window:
+        if time > start and time >= window:
             times.append(time / SECOND)
             rates.append((total - before) * 8e3 / (time - start))
     return times, rates

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from lab.demo.figure import SECOND, SINGLE, Failover, Figure, between, rate
-from lab.demo.scenarios import CUT_BAR, CUT_METHOD, CUT_PARTS, Path, Scenario, capacity
+from lab.demo.scenarios import ACTS, CUT_BAR, CUT_METHOD, Act, Path, Scenario, capacity
 from lab.network.hosts import Lab
 from lab.network.ipeqld import Ipeqld
 from lab.network.traffic import TcpFlow, TcpResult
@@ -17,7 +17,6 @@ WINDOW = SECOND // 2
 TRIES = 2
 """A processor that somebody else needed for a moment is no fault of the method."""
 
-CUT, RETURN, END = (round(seconds * SECOND) for seconds in (3, 5, 8))
 SETTLE = SECOND // 2
 """How long after a link has come or gone what follows counts."""
 HOLD_OFF = SECOND
@@ -36,7 +35,7 @@ class Watcher(Protocol):
         ...
 
 
-def measure(scenario: Scenario, watcher: Watcher) -> tuple[list[Figure], Failover | None]:
+def measure(scenario: Scenario, watcher: Watcher) -> tuple[list[Figure], list[Failover]]:
     """Measure all of ``scenario``; what was built is gone when this returns or raises.
 
     OSError, RuntimeError or SubprocessError: the lab or IPEQL in it does not work.
@@ -51,11 +50,12 @@ def measure(scenario: Scenario, watcher: Watcher) -> tuple[list[Figure], Failove
             for method in scenario.methods:
                 ipeqld.reload(scenario.configuration(method))
                 figures.append(run.bundle(lab, ipeqld, method))
-            if not scenario.cut:
-                return figures, None
-            ipeqld.reload(scenario.configuration(CUT_METHOD))
-            failover = run.failover(lab, ipeqld)
-            return [*figures, *failover.parts], failover
+            failovers = []
+            for act in ACTS if scenario.cut else ():
+                ipeqld.reload(scenario.configuration(CUT_METHOD, probe=act.silent))
+                failovers.append(failover := run.failover(lab, ipeqld, act))
+                figures += failover.parts
+            return figures, failovers
 
 
 class _Run:
@@ -88,40 +88,38 @@ class _Run:
         self._watcher.done(self._scenario, figure)
         return figure
 
-    def failover(self, lab: Lab, ipeqld: Ipeqld) -> Failover:
-        """Cut the last link during a flow and return it, once more when a bar is missed."""
+    def failover(self, lab: Lab, ipeqld: Ipeqld, act: Act) -> Failover:
+        """Have the last link fail during a flow and return, once more when a bar is missed."""
         for tries in range(1, TRIES + 1):
-            failover = self._failover(lab, tries, _backend(ipeqld))
+            failover = self._failover(lab, act, tries, _backend(ipeqld))
             if all(part.holds for part in failover.parts):
                 break
         for part in failover.parts:
             self._watcher.done(self._scenario, part)
         return failover
 
-    def _failover(self, lab: Lab, tries: int, backend: str) -> Failover:
-        changes = {CUT: False, RETURN: True}
+    def _failover(self, lab: Lab, act: Act, tries: int, backend: str) -> Failover:
+        changes = {act.begin: False, act.end: True}
         happened = []
 
-        def act(now: int) -> None:
+        def watch(now: int) -> None:
             due = next((when for when in changes if when <= now), None)
             if due is not None:
-                carrier = changes.pop(due)
+                _let(lab, act, carry=changes.pop(due))
                 happened.append(now)
-                for host in (lab.a, lab.b):
-                    lab.set_carrier(host, lab.names[-1], carrier)
 
-        flow = TcpFlow(lab, seconds=END / SECOND)
-        samples = self._follow(flow, f"{CUT_METHOD}, a link is cut and returned", act).samples
+        flow = TcpFlow(lab, seconds=act.flow / SECOND)
+        samples = self._follow(flow, f"{CUT_METHOD}, {act.parts[1]}", watch).samples
         cut, returned = happened
         every, rest = self._scenario.paths, self._scenario.paths[:-1]
         parts = (
-            (CUT // 2, cut, every),
+            (act.begin // 2, cut, every),
             (cut + SETTLE, returned, rest),
-            (returned + HOLD_OFF + SETTLE, END, every),
+            (returned + HOLD_OFF + SETTLE, act.flow, every),
         )
         figures = tuple(
             Figure(
-                f"cut and return, {CUT_METHOD}",
+                f"{act.title}, {CUT_METHOD}",
                 " + ".join(map(str, paths)),
                 what,
                 rate(between(samples, start, end)),
@@ -130,9 +128,9 @@ class _Run:
                 tries,
                 backend,
             )
-            for what, (start, end, paths) in zip(CUT_PARTS, parts, strict=True)
+            for what, (start, end, paths) in zip(act.parts, parts, strict=True)
         )
-        return Failover(figures, samples, cut, returned)
+        return Failover(act.title, figures, samples, cut, returned)
 
     def _follow(
         self, flow: TcpFlow, what: str, act: Callable[[int], None] = lambda now: None
@@ -155,6 +153,15 @@ class _Run:
             capacity(*paths),
             samples=result.samples,
         )
+
+
+def _let(lab: Lab, act: Act, carry: bool) -> None:
+    """Have the last link fail as ``act`` says, or carry again."""
+    if act.silent:
+        lab.shape(lab.names[-1], silent=not carry)
+        return
+    for host in (lab.a, lab.b):
+        lab.set_carrier(host, lab.names[-1], carry)
 
 
 def _backend(ipeqld: Ipeqld) -> str:

@@ -1,5 +1,6 @@
 """The demo's picture: throughput over time."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -23,17 +24,19 @@ FAILOVER_WINDOW = SECOND // 10
 METHODS_WINDOW = SECOND * 3 // 10
 
 
-def draw(path: Path, figures: list[Figure], failover: Failover) -> None:
-    """Write a PNG: above a flow whose link is cut, below the flows of one scenario by method.
+def draw(path: Path, figures: list[Figure], failovers: Sequence[Failover]) -> None:
+    """Write a PNG: above flows whose link fails, below the flows of one scenario by method.
 
     OSError where ``path`` cannot be written.
     """
     with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        canvas = Canvas(figsize=(10, 8.5), layout="constrained")
-        above, below = canvas.subplots(2, 1)
-        _draw_failover(above, failover)
+        count = len(failovers) + 1
+        canvas = Canvas(figsize=(10, 4.25 * count), layout="constrained")
+        *above, below = canvas.subplots(count, 1)
+        for axes, failover in zip(above, failovers, strict=True):
+            _draw_failover(axes, failover)
         _draw_methods(below, figures)
-        for axes in (above, below):
+        for axes in (*above, below):
             axes.set_xlabel("time since the flow began (s)")
             axes.set_ylabel("goodput (Mbit/s)")
             axes.set_xlim(left=0)
@@ -61,12 +64,13 @@ def _draw_failover(axes: Axes, failover: Failover) -> None:
     times, rates = over_time(failover.samples, FAILOVER_WINDOW)
     axes.plot(times, rates, color=COLOURS[CUT_METHOD], linewidth=1.6)
     top = 1.3 * both
-    for time, label in ((cut, "link cut"), (returned, "link returned")):
+    during = failover.parts[1].method
+    for time, label in ((cut, during), (returned, "link returned")):
         axes.axvline(time, color=BLACK, linewidth=1.2)
         axes.annotate(label, (time, top), xytext=(4, -12), textcoords="offset points", color=BLACK)
     axes.set_ylim(top=top)
     axes.set_title(
-        f"One TCP flow over two equal links with {CUT_METHOD}, one cut for {returned - cut:.1f} s",
+        f"One TCP flow over two equal links with {CUT_METHOD}, {during} for {returned - cut:.1f} s",
         loc="left",
     )
 

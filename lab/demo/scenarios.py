@@ -9,6 +9,7 @@ from lab.network.shaper import Shape
 
 MBIT = 10**6
 MS = 10**6
+SECOND = 10**9
 
 PAYLOAD = 1448 / 1514
 """TCP payload, timestamps on, of a full Ethernet frame as the emulator counts it."""
@@ -23,7 +24,38 @@ CUT_METHOD = "round_robin"
 """Takes the links in turn, so that it misses one that is gone at once."""
 
 
-CUT_PARTS = ("before", "one link cut", "after its return")
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What happens to the last link during a flow; ``parts``: before it, meanwhile, after it.
+
+    ``begin``, ``end``: of what happens meanwhile, and ``flow``: how long it lasts, ns. ``silent``:
+    the link carries nothing any more, but keeps its carrier; the bundle has probes.
+    """
+
+    title: str
+    parts: tuple[str, str, str]
+    begin: int
+    end: int
+    flow: int
+    silent: bool = False
+
+
+CUT = Act(
+    "cut and return",
+    ("before", "one link cut", "after its return"),
+    3 * SECOND,
+    5 * SECOND,
+    8 * SECOND,
+)
+SILENT = Act(
+    "silent and back",
+    ("before", "one link silent", "after its return"),
+    2 * SECOND,
+    4 * SECOND,
+    7 * SECOND,
+    silent=True,
+)
+ACTS = (CUT, SILENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +76,7 @@ class Scenario:
 
     ``bars``: the least share of payload capacity, by method. ``seconds`` a flow lasts, of which the
     first ``warmup`` do not count. ``single``: first one over the best link alone, without a bundle.
-    ``cut``: at last one during which the last link is cut and returned.
+    ``cut``: at last one for each of :data:`ACTS`, during which the last link fails and returns.
     """
 
     title: str
@@ -64,15 +96,18 @@ class Scenario:
     @property
     def figures(self) -> int:
         """Return how many figures there will be."""
-        return self.single + len(self.methods) + len(CUT_PARTS) * self.cut
+        return self.single + len(self.methods) + sum(len(act.parts) for act in ACTS) * self.cut
 
     @property
     def shapes(self) -> list[Shape]:
         """Return what the emulator does to each link."""
         return [Shape(rate=path.rate, delay=path.delay) for path in self.paths]
 
-    def configuration(self, method: str) -> str:
-        """Return a configuration file: bundle ipeql0 with ``method`` over all links."""
+    def configuration(self, method: str, probe: bool = False) -> str:
+        """Return a configuration file: bundle ipeql0 with ``method`` over all links.
+
+        ``probe``: the receiver, which has no IPEQL, is asked by ICMP echo over each of them.
+        """
         slaves = "".join(
             f"      - {{name: eth{number}, bandwidth: {format_rate(path.rate)}, "
             f"lag: {format_time(path.delay)}}}\n"
@@ -84,7 +119,8 @@ class Scenario:
             "  ipeql0:\n"
             f"    method: {method}\n"
             "    addresses: [10.9.0.1/24]\n"
-            f"    slaves:\n{slaves}"
+            + "    probe: {to: 10.9.0.2, by: icmp}\n" * probe
+            + f"    slaves:\n{slaves}"
         )
 
 

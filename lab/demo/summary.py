@@ -76,9 +76,9 @@ def sentences(figures: Sequence[Figure], failovers: Iterable[Failover]) -> list[
     for failover in failovers:
         before, during, after = (f"{part.goodput / 1e6:.1f}" for part in failover.parts)
         said.append(
-            f"When one of two links was cut under {CUT_METHOD}, the flow, at {before} Mbit/s,"
-            f" paused for {failover.pause / 1e6:.0f} ms and went on at {during};"
-            f" with the link back it ran at {after}."
+            f"With {failover.parts[1].method} of two under {CUT_METHOD} the flow, at {before}"
+            f" Mbit/s, paused for {failover.pause / 1e6:.0f} ms and went on at {during}; with the"
+            f" link back it ran at {after}."
         )
     missed = [figure for figure in figures if not figure.holds]
     if missed:

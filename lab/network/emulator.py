@@ -7,9 +7,10 @@ says so; see there for the model. Whoever sends sees a modem behind Ethernet: no
 Frames keep their virtio-net header, so partial checksums survive. The devices must deliver single
 wire frames: a GSO train would be shaped as one frame.
 
-SHAPE is a JSON object of :class:`~lab.network.shaper.Shape`'s fields. Each line on stdin is another
-one and changes those fields; the answer, a line on stdout, is the statistics of both directions as
-JSON, and so is the first line, printed once frames are carried. Ends with stdin.
+SHAPE is a JSON object of :class:`~lab.network.shaper.Shape`'s fields. Each line on stdin has the
+numbers of directions (0: left to right) and another one, ``[[0, 1], {...}]``, and changes those
+fields; the answer, a line on stdout, is the statistics of both directions as JSON, and so is the
+first line, printed once frames are carried. Ends with stdin.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ import os
 import select
 import socket
 import sys
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,7 +42,7 @@ BATCH = 32
 
 
 class Direction:
-    """Frames on their way from one socket to the other, first in, first out."""
+    """Frames on their way from one socket to the other, in the order in which they arrive."""
 
     def __init__(self, source: socket.socket, sink: socket.socket, shaper: Shaper) -> None:
         self.source = source
@@ -51,14 +53,19 @@ class Direction:
 
     def read(self) -> None:
         """Take in what has come, at most a batch."""
+        line = self._line
         for _ in range(BATCH):
             try:
                 frame = self._receive(LARGEST)
             except OSError:  # nothing more to read, or the device is down
                 return
             due = self.shaper.arrival(monotonic_ns(), len(frame) - VNET_HEADER)
-            if due is not None:
-                self._line.append((due, frame))
+            if due is None:
+                continue
+            if line and due < line[-1][0]:
+                insort(line, (due, frame), key=_due)
+            else:
+                line.append((due, frame))
 
     def deliver(self) -> int | None:
         """Send what is due; return when the next frame is, ns, None if the line is empty."""
@@ -67,6 +74,10 @@ class Direction:
             with contextlib.suppress(OSError):  # the device is down: the frame is gone
                 self._send(line.popleft()[1])
         return line[0][0] if line else None
+
+
+def _due(item: tuple[int, bytes]) -> int:
+    return item[0]
 
 
 def _open(device: str) -> socket.socket:
@@ -88,15 +99,22 @@ def _be_punctual() -> None:
     gc.disable()
 
 
+def _tell(shapers: list[Shaper]) -> None:
+    print(json.dumps([shaper.statistics() for shaper in shapers]), flush=True)
+
+
 def main(left: str, right: str, shape: str) -> None:
     """Carry frames until stdin ends; OSError if a device is not there."""
     ends = _open(left), _open(right)
-    there, back = (Shaper(Shape(**json.loads(shape)), seed=device) for device in (left, right))
-    directions = Direction(ends[0], ends[1], there), Direction(ends[1], ends[0], back)
+    shapers = [Shaper(Shape(**json.loads(shape)), seed=device) for device in (left, right)]
+    directions = [
+        Direction(source, sink, shaper)
+        for source, sink, shaper in zip(ends, reversed(ends), shapers, strict=True)
+    ]
     by_source = {direction.source.fileno(): direction for direction in directions}
     requests = sys.stdin.fileno()
     _be_punctual()
-    print(json.dumps([there.statistics(), back.statistics()]), flush=True)
+    _tell(shapers)
     while True:
         due = [time for direction in directions if (time := direction.deliver()) is not None]
         timeout = max(0, min(due) - monotonic_ns()) / 1e9 if due else None
@@ -104,8 +122,10 @@ def main(left: str, right: str, shape: str) -> None:
             if ready != requests:
                 by_source[ready].read()
             elif line := sys.stdin.readline():
-                there.shape = back.shape = replace(there.shape, **json.loads(line))
-                print(json.dumps([there.statistics(), back.statistics()]), flush=True)
+                numbers, changes = json.loads(line)
+                for number in numbers:
+                    shapers[number].shape = replace(shapers[number].shape, **changes)
+                _tell(shapers)
             else:
                 return
 

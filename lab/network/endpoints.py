@@ -24,16 +24,19 @@ STAMP = struct.Struct("!qq")  # sequence number from 0, CLOCK_MONOTONIC in ns wh
 SO_RCVBUFFORCE = 33
 
 
-def _socket(kind: socket.SocketKind, address: str) -> socket.socket:
+def _socket(kind: socket.SocketKind, address: str, protocol: int = 0) -> socket.socket:
     family = socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6
-    sock = socket.socket(family, kind)
+    sock = socket.socket(family, kind, protocol)
     sock.settimeout(PATIENCE / SECOND)
     return sock
 
 
-def tcp_send(source: str, destination: str, port: int, congestion: str) -> None:
-    """Send until the receiver has enough; an empty ``source`` leaves the choice to the kernel."""
-    with _socket(socket.SOCK_STREAM, destination) as sock:
+def tcp_send(source: str, destination: str, port: int, congestion: str, protocol: int = 0) -> None:
+    """Send until the receiver has enough; an empty ``source`` leaves the choice to the kernel.
+
+    ``protocol``: IPPROTO_MPTCP, 262, for a flow of several paths.
+    """
+    with _socket(socket.SOCK_STREAM, destination, protocol) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
         if source:
             sock.bind((source, 0))
@@ -45,20 +48,29 @@ def tcp_send(source: str, destination: str, port: int, congestion: str) -> None:
                 sock.send(data)
 
 
-def tcp_receive(address: str, nanoseconds: int) -> None:
-    """Read one connection for a time; print ``[ns, bytes]`` since its start, about every 20 ms."""
-    with _socket(socket.SOCK_STREAM, address) as listener:
-        listener.bind((address, 0))
+def tcp_receive(address: str, nanoseconds: int, protocol: int = 0) -> None:
+    """Read one connection for a time; print ``[ns, bytes]`` since its start, about every 20 ms.
+
+    A pause between two reads that is longer is told exactly: what there was, when it came to that,
+    and the first read after it.
+    """
+    with _socket(socket.SOCK_STREAM, address, protocol) as listener:
+        listener.bind(("" if protocol else address, 0))  # further paths end at other addresses
         listener.listen(1)
         print(json.dumps(listener.getsockname()[1]), flush=True)
-        connection = listener.accept()[0]
+        _read(listener.accept()[0], nanoseconds)  # MPTCP's further paths come by the listener too
+
+
+def _read(connection: socket.socket, nanoseconds: int) -> None:
     timeout = struct.pack("ll", 0, SAMPLE // 1000)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
     connection.setblocking(True)
     buffer = memoryview(bytearray(CHUNK))
-    print(json.dumps([0, 0]), flush=True)
     start = monotonic_ns()
     total = now = sampled = 0
+    last = (0, 0)
+    _tell(last)
+    told = last
     while now < nanoseconds:
         with contextlib.suppress(BlockingIOError):
             received = connection.recv_into(buffer)
@@ -66,10 +78,21 @@ def tcp_receive(address: str, nanoseconds: int) -> None:
                 break
             total += received
         now = monotonic_ns() - start
-        if now - sampled >= SAMPLE:
-            print(json.dumps([now, total]), flush=True)
+        paused = now - last[0] >= SAMPLE
+        if paused and told != last:
+            _tell(last)
+            told = last
+        if total > last[1]:
+            last = (now, total)
+        if paused or now - sampled >= SAMPLE:
+            _tell((now, total))
+            told = (now, total)
             sampled = now
-    print(json.dumps([now, total]))
+    _tell((now, total))
+
+
+def _tell(sample: tuple[int, int]) -> None:
+    print(json.dumps(sample), flush=True)
 
 
 def udp_send(source: str, destination: str, port: int, rate: int, size: int) -> None:

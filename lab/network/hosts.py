@@ -109,15 +109,18 @@ class Lab:
         _answer(process)
         return process
 
-    def shape(self, link: str, **changes: float | None) -> list[dict[str, int]]:
+    def shape(
+        self, link: str, *, towards: Host | None = None, **changes: float | str | None
+    ) -> list[dict[str, int]]:
         """Change fields of an emulated link's :class:`Shape`; without any, only look.
 
-        Return frames forwarded, dropped and lost so far, of a to b and of b to a. KeyError where
-        the link is a plain veth pair.
+        ``towards``: only of the direction to that host. Return frames forwarded, dropped and lost
+        so far, of a to b and of b to a. KeyError where the link is a plain veth pair.
         """
         process = self._emulators[link]
         assert process.stdin
-        process.stdin.write(json.dumps(changes) + "\n")
+        numbers = [n for n, host in enumerate((self.b, self.a)) if towards in (None, host)]
+        process.stdin.write(json.dumps([numbers, changes]) + "\n")
         process.stdin.flush()
         return _answer(process)
 

@@ -12,14 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ipeql.backends.bpf import pins
+from ipeql.backends.ebpf import pins
 from ipeql.backends.tun import client
 from ipeql.errors import ExitCode
 from lab.network import netns
 from lab.network.host import Host
 
-START_TIMEOUT_S = 15.0
-STOP_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 40.0
+"""The kernel may be verifying programs for it, which takes long on a busy machine."""
 
 
 class Ipeqld:

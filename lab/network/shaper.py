@@ -1,22 +1,40 @@
-"""What a link does to frames: rate, queue, delay, loss. Pure: the caller has the clock."""
+"""What a link does to frames: rate, queue, delay, loss, silence. Pure: the caller has the clock."""
 
 import random
+from collections import deque
 from dataclasses import dataclass
+
+from lab.network import trace
+from lab.network.trace import OPPORTUNITY, Trace
+
+ETHERNET = 14
+"""Bytes of header that a recorded link does not carry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A link as seen by one direction; both directions are alike and independent.
+    """A link as seen by one direction.
 
     ``rate`` bit/s of Ethernet frames (14 bytes of header, no FCS), None: no limit. ``delay``
     one-way, ns. ``queue`` the longest wait for the line, ns. ``loss`` the ratio of frames lost at
-    random, 0 to 1.
+    random, 0 to 1. ``jitter``: each frame takes up to that much longer, ns, evenly distributed;
+    frames keep their order unless ``overtaking``. ``silent``: nothing arrives, and nobody is told.
+
+    ``trace`` and ``delays`` are files (:mod:`lab.network.trace`) that are played over and over from
+    ``begin`` on, ns of the caller's clock: when the line carries something, instead of ``rate``,
+    and what comes on top of ``delay``. With a trace ``queue`` is in time of its mean rate.
     """
 
     rate: int | None = None
     delay: int = 0
     queue: int = 100_000_000
     loss: float = 0.0
+    jitter: int = 0
+    overtaking: bool = False
+    silent: bool = False
+    trace: str = ""
+    delays: str = ""
+    begin: int = 0
 
 
 class Shaper:
@@ -26,7 +44,10 @@ class Shaper:
     dropped if it would wait longer than the queue, ``start - now > queue`` (drop-tail: the queue
     holds ``queue * rate`` and the frame on the line). Otherwise it takes the line until
     ``busy = start + size * 8 / rate`` and arrives ``delay`` later, unless it is lost: a lost frame
-    has used the line. Frames never overtake each other. Times in ns on any one clock.
+    has used the line. Without ``overtaking`` frames keep their order. Times in ns on any one clock.
+
+    With a trace a frame takes what it needs of the next opportunities, and is on its way with the
+    last of them. It is dropped where more than ``queue * rate`` bytes wait before it.
     """
 
     def __init__(self, shape: Shape, seed: str) -> None:
@@ -37,6 +58,11 @@ class Shaper:
         self._busy = 0
         self._arrival = 0
         self._random = random.Random(seed).random
+        self._played = ("", 0)
+        self._opportunity = 0
+        self._left = 0
+        self._waiting: deque[tuple[int, int]] = deque()
+        self._backlog = 0
 
     def arrival(self, now: int, size: int) -> int | None:
         """Return when a frame that comes ``now`` arrives, None if it does not, and count it.
@@ -44,19 +70,63 @@ class Shaper:
         A new ``shape`` holds for the frames that come after it.
         """
         shape = self.shape
-        start = max(now, self._busy)
-        if start - now > shape.queue:
+        if shape.silent:
+            self.lost += 1
+            return None
+        end = self._over_trace(now, size) if shape.trace else self._over_line(now, size)
+        if end is None:
             self.dropped += 1
             return None
-        if shape.rate is not None:
-            start += size * 8_000_000_000 // shape.rate
-        self._busy = start
         if shape.loss and self._random() < shape.loss:
             self.lost += 1
             return None
         self.forwarded += 1
-        self._arrival = max(self._arrival, start + shape.delay)
-        return self._arrival
+        arrival = end + shape.delay
+        if shape.delays:
+            arrival += trace.delays(shape.delays).at(end, shape.begin)
+        if shape.jitter:
+            arrival += int(self._random() * shape.jitter)
+        if not shape.overtaking:
+            arrival = max(self._arrival, arrival)
+        self._arrival = max(self._arrival, arrival)
+        return arrival
+
+    def _over_line(self, now: int, size: int) -> int | None:
+        """Return when the frame has left a line of constant rate, None if it may not wait."""
+        start = max(now, self._busy)
+        if start - now > self.shape.queue:
+            return None
+        if self.shape.rate is not None:
+            start += size * 8_000_000_000 // self.shape.rate
+        self._busy = start
+        return start
+
+    def _over_trace(self, now: int, size: int) -> int | None:
+        """Return when the frame has left a recorded line, None if it may not wait."""
+        recorded, begin = trace.trace(self.shape.trace), self.shape.begin
+        played = self.shape.trace, begin
+        if played != self._played or recorded.time(self._opportunity, begin) < now:
+            self._played = played
+            self._opportunity = recorded.first(now, begin)
+            self._left = OPPORTUNITY
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= now:
+            self._backlog -= waiting.popleft()[1]
+        if self._backlog > self.shape.queue * recorded.rate / 8e9:
+            return None
+        end = self._take(recorded, begin, max(0, size - ETHERNET))
+        waiting.append((end, size))
+        self._backlog += size
+        return end
+
+    def _take(self, recorded: Trace, begin: int, size: int) -> int:
+        """Take ``size`` bytes of the next opportunities; return the time of the last."""
+        while size > self._left:
+            size -= self._left
+            self._opportunity += 1
+            self._left = OPPORTUNITY
+        self._left -= size
+        return recorded.time(self._opportunity, begin)
 
     def statistics(self) -> dict[str, int]:
         """Return the frames so far: forwarded, dropped (queue full) and lost."""

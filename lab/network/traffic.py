@@ -15,6 +15,7 @@ from lab.network.reordering import extents, first_copies
 
 SECOND = 10**9
 RECEIVER = "10.9.0.2"
+IPPROTO_MPTCP = 262
 UNANSWERED = "the other end of a test flow did not answer"
 
 
@@ -47,7 +48,10 @@ def measure_tcp(
 
 
 class TcpFlow:
-    """A TCP flow that has been started, for measurements during which something happens."""
+    """A TCP flow that has been started, for measurements during which something happens.
+
+    ``multipath``: of MPTCP.
+    """
 
     def __init__(
         self,
@@ -57,10 +61,13 @@ class TcpFlow:
         seconds: float = 5,
         congestion: str = "cubic",
         source: str = "",
+        multipath: bool = False,
     ) -> None:
-        self._receiver = _start(lab.b, "tcp_receive", destination, int(seconds * SECOND))
+        protocol = IPPROTO_MPTCP if multipath else 0
+        nanoseconds = int(seconds * SECOND)
+        self._receiver = _start(lab.b, "tcp_receive", destination, nanoseconds, protocol)
         port = _line(self._receiver)
-        self._sender = _start(lab.a, "tcp_send", source, destination, port, congestion)
+        self._sender = _start(lab.a, "tcp_send", source, destination, port, congestion, protocol)
         self._samples: list[tuple[int, int]] = []
 
     def watch(self) -> Iterator[tuple[int, int]]:
@@ -94,6 +101,20 @@ def goodput(samples: Sequence[tuple[int, int]], warmup: int) -> float:
     return (end_total - total) * 8 * SECOND / (end - time) if end > time else 0.0
 
 
+def longest_pause(samples: Sequence[tuple[int, int]]) -> int:
+    """Return the longest time until a byte was added to ``samples`` (ns, bytes), or none, ns.
+
+    Samples of a flow are about 20 ms apart: it is never less, and above that exact.
+    """
+    longest = 0
+    since = samples[0][0] if samples else 0
+    for (_, before), (time, total) in pairwise(samples):
+        longest = max(longest, time - since)
+        if total > before:
+            since = time
+    return longest
+
+
 @dataclass(frozen=True, slots=True)
 class UdpResult:
     """What became of a stream of datagrams.
@@ -101,7 +122,8 @@ class UdpResult:
     ``received`` counts different datagrams, ``duplicated`` further copies. ``extents`` has the
     RFC 4737 reordering extent of every reordered one. ``longest_gap`` is the longest time between
     successive arrivals, or from the last one to the end of sending; ``delays`` the one-way delay of
-    each arrival; ns.
+    each arrival; ns. ``lost_at``: when those that never came were due to be sent, ns of
+    CLOCK_MONOTONIC.
     """
 
     sent: int
@@ -110,6 +132,7 @@ class UdpResult:
     extents: tuple[int, ...]
     longest_gap: int
     delays: tuple[int, ...]
+    lost_at: tuple[int, ...] = ()
 
     @property
     def lost(self) -> int:
@@ -130,7 +153,7 @@ class UdpResult:
 class UdpStream:
     """Datagrams at a constant rate from a to ``destination`` in b, from now until :meth:`finish`.
 
-    ``rate`` datagrams a second with ``size`` bytes of payload, 16 or more.
+    ``rate`` datagrams a second with ``size`` bytes of payload, 16 or more. ``back``: from b to a.
     """
 
     def __init__(
@@ -141,17 +164,21 @@ class UdpStream:
         rate: int = 1000,
         size: int = 100,
         source: str = "",
+        back: bool = False,
     ) -> None:
-        self._receiver = _start(lab.b, "udp_receive", destination)
-        port = _line(self._receiver)
-        self._sender = _start(lab.a, "udp_send", source, destination, port, rate, size)
-        self._start = _line(self._sender)
+        sender, receiver = (lab.b, lab.a) if back else (lab.a, lab.b)
+        self._rate = rate
+        self._receiver = _start(receiver, "udp_receive", destination)
+        self.port: int = _line(self._receiver)
+        self._sender = _start(sender, "udp_send", source, destination, self.port, rate, size)
+        self._start: int = _line(self._sender)
 
     def finish(self) -> UdpResult:
         """Stop sending, wait for what is under way and return the account."""
         sent, end = json.loads(self._sender.communicate()[0])
         numbers, sent_at, received_at = json.loads(self._receiver.communicate(f"{sent}\n")[0])
         received = len(first_copies(numbers))
+        lost = sorted(set(range(sent)).difference(numbers))
         arrivals = received_at or [self._start]
         if arrivals[-1] < end:
             arrivals = [*arrivals, end]
@@ -162,6 +189,7 @@ class UdpStream:
             extents=tuple(extents(numbers)),
             longest_gap=max((after - before for before, after in pairwise(arrivals)), default=0),
             delays=tuple(there - here for here, there in zip(sent_at, received_at, strict=True)),
+            lost_at=tuple(self._start + number * SECOND // self._rate for number in lost),
         )
 
 

@@ -55,7 +55,17 @@ RESIDENT = "resident.tar"
 """What a guest on the instruction clock has in memory, in the exchange directory."""
 
 PROGRAMS_INSIDE = ("ip", "tc", "nsenter", "ethtool", "modprobe", "pppd")
-MODULES_INSIDE = ("veth", "tun", "dummy", "slip", "ppp_async", "eql", "sch_netem")
+MODULES_INSIDE = (
+    "veth",
+    "tun",
+    "dummy",
+    "slip",
+    "ppp_async",
+    "eql",
+    "sch_netem",
+    "sch_fq",
+    "macvlan",
+)
 """What tests use in a guest, and what it reads once before that, on the instruction clock."""
 
 _TAG = "ipeql"

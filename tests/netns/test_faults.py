@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from ipeql.backends.bpf import dataplane, layout, libbpf, pins
+from ipeql.backends.bpf import dataplane, layout
 from ipeql.backends.bpf.backend import BpfBackend
 from ipeql.backends.bpf.dataplane import Dataplane
+from ipeql.backends.ebpf import libbpf, pins
 from ipeql.errors import ApplyError, Code, IpeqlError
 from ipeql.manager import BundleManager
 from tests.netns.conftest import Namespace

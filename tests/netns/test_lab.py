@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.network import netns
+from lab.network import netns, trace
 from lab.network.emulator import (
     ETH_P_ALL,
     PACKET_IGNORE_OUTGOING,
@@ -21,6 +21,7 @@ from lab.network.emulator import (
 from lab.network.host import IFF_RUNNING, Host
 from lab.network.hosts import Lab
 from lab.network.shaper import Shape
+from lab.network.trace import TRACES
 from lab.network.traffic import UdpStream, measure_tcp
 
 pytestmark = pytest.mark.netns
@@ -162,6 +163,37 @@ def test_loss_is_random_and_a_path_can_be_dead_behind_a_live_carrier() -> None:
         result = stream.finish()
         assert result.longest_gap > 250 * MS
         assert 0.1 < (result.lost - 300) / (result.sent - 300) < 0.3
+
+
+def test_a_link_is_silent_in_one_direction_and_nobody_is_told() -> None:
+    with Lab([Shape()]) as lab:
+        stream = UdpStream(lab, "10.77.1.2")
+        time.sleep(0.2)  # the neighbour is known
+        lab.shape("eth1", silent=True, towards=lab.b)
+        time.sleep(0.2)
+        there, back = lab.shape("eth1", silent=False, towards=lab.b)
+        time.sleep(0.2)
+        result = stream.finish()
+        assert flags(lab.a, "eth1") & IFF_RUNNING
+        assert 50 < there["lost"] == pytest.approx(result.lost, abs=5)  # neighbours chatter too
+        assert not back["lost"]
+        assert 0 < result.received < result.sent
+
+
+def test_a_recorded_link_carries_what_it_did() -> None:
+    """Twice what it can; 80 ms of queue at 13 Mbit/s, and ten of its own delay."""
+    file, delays = str(TRACES / "starlink.up"), str(TRACES / "starlink.owd.csv")
+    shape = Shape(delay=5 * MS, queue=80 * MS, trace=file, delays=delays)
+    with Lab([shape]) as lab:
+        lab.shape("eth1", begin=time.monotonic_ns())
+        stream = UdpStream(lab, "10.77.1.2", rate=2400, size=1400)
+        time.sleep(2)
+        result = stream.finish()
+        brought = result.received * 1428 * 8 * 2400 / result.sent
+        # A busy machine sends in bursts, which fill the queue.
+        assert 0 < brought < 1.25 * trace.trace(file).rate
+        assert min(result.delays) > 13 * MS
+        assert max(result.delays) > 60 * MS
 
 
 # --- only single wire frames get to the emulator

@@ -12,6 +12,7 @@ from ipeql.backends.bpf import dataplane
 from ipeql.backends.bpf.backend import BpfBackend
 from ipeql.backends.tun.backend import TunBackend
 from ipeql.observe import snapshot
+from ipeql.plan import Receive
 from ipeql.reconcile import Reconciler
 from ipeql.state import BundleSpec, DesiredState, Link, SlaveSpec
 from tests.netns.conftest import Namespace
@@ -167,7 +168,8 @@ def test_addresses_of_the_same_subnet_outlive_the_first(
             await passes.run(wanted(replace(BUNDLE, addresses=two)))
             await asyncio.to_thread(namespace.ip, "address add 10.9.0.77/24 dev ipeql0")
             result = await passes.run(wanted(replace(BUNDLE, addresses=two[1:])))
-            assert [str(each) for each in result.actions] == ["- address 10.9.0.1/24 on ipeql0"]
+            changes = [str(each) for each in result.actions if not isinstance(each, Receive)]
+            assert changes == ["- address 10.9.0.1/24 on ipeql0"]
             assert ipv4(await link("ipeql0")) == {"10.9.0.5/24", "10.9.0.77/24"}
             other = (ip_interface("10.9.0.5/16"), ip_interface("fd00:9::1/48"))
             assert not (await passes.run(wanted(replace(BUNDLE, addresses=other)))).problems

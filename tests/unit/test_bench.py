@@ -11,6 +11,7 @@ import pytest
 
 from bench.candidates import PLAIN, Candidate, chosen, sweep
 from bench.peers import PEERS
+from bench.probed import PROBED
 from bench.report import relatives
 from bench.report.lines import CASES, COLUMNS, beside_1995
 from bench.report.page import CELLS, NOTES, added, report
@@ -43,10 +44,11 @@ def test_a_scenario_is_complete(scenario: Scenario) -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 def test_every_candidate_can_be_set_up(scenario: Scenario) -> None:
     for candidate in scenario.candidates:
-        assert candidate.kind in (PEERS if scenario.emulated else ()) or candidate.method
+        assert candidate.kind in PEERS or candidate.method
         if candidate.method:
-            assert candidate.kind in BUNDLES
-            assert candidate.kind != "bpf" or candidate.method in BPF_METHODS
+            kind = candidate.kind.removesuffix(PROBED)
+            assert kind in BUNDLES
+            assert kind != "bpf" or candidate.method in BPF_METHODS
 
 
 def test_only_names_kinds_methods_and_single_candidates() -> None:

@@ -16,9 +16,11 @@ EXACT = {"exact_room": True, "module_room": False, "room": False}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the unit tests while the guests run: they alone measure no time."""
-    order = ("netns", "system", "guests", "unit", "vm")
+    order = ("netns", "system", "alone", "guests", "unit", "vm")
 
     def turn(item: pytest.Item) -> int:
+        if "alone" in item.keywords:
+            return order.index("alone")
         asks = isinstance(item, pytest.Function) and "guests" in signature(item.obj).parameters
         return order.index("guests" if asks else item.nodeid.split("/")[1])
 

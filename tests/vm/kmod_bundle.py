@@ -77,3 +77,24 @@ def traffic(lab: Lab, *receivers: str, rate: int = RATE) -> Iterator[list[UdpRes
         results += [stream.finish() for stream in streams]
     for result in results:
         assert (result.lost, result.duplicated) == (0, 0), f"of {result.sent}"
+
+
+@contextmanager
+def flood(lab: Lab) -> Iterator[None]:
+    """Send as fast as can be to where no route may lead."""
+    script = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    while True:
+        try:
+            sock.sendto(bytes(1000), ("10.9.0.2", 9))
+        except OSError:
+            pass
+"""
+    process = lab.a.popen("python3", "-c", script)
+    try:
+        yield
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -21,7 +21,17 @@ from lab.network import netns
 from lab.network.hosts import Lab
 from lab.network.traffic import UdpStream
 from tests.netns.bundle import RECEIVERS, wait_for
-from tests.vm.kmod_bundle import BY_HAND, asked, carries, configure, ip, row, statistics, traffic
+from tests.vm.kmod_bundle import (
+    BY_HAND,
+    asked,
+    carries,
+    configure,
+    flood,
+    ip,
+    row,
+    statistics,
+    traffic,
+)
 from tests.vm.recorder import MODULE
 
 pytestmark = pytest.mark.netns
@@ -194,24 +204,3 @@ def test_the_module_comes_and_goes_under_traffic(lab: Lab) -> None:
             ip(lab, *BY_HAND)
             subprocess.run(["rmmod", "ipeql"], check=True, timeout=60)
             subprocess.run(["insmod", MODULE], check=True, timeout=60)
-
-
-@contextmanager
-def flood(lab: Lab) -> Iterator[None]:
-    """Send as fast as can be to where no route may lead."""
-    script = """
-import socket
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-    while True:
-        try:
-            sock.sendto(bytes(1000), ("10.9.0.2", 9))
-        except OSError:
-            pass
-"""
-    process = lab.a.popen("python3", "-c", script)
-    try:
-        yield
-        assert process.poll() is None
-    finally:
-        process.kill()
-        process.wait()

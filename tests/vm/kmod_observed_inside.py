@@ -1,7 +1,10 @@
 """What looks at a bundle's packets sees them, though they go past the device layer without it."""
 
 import json
+import re
 import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -9,11 +12,12 @@ import pytest
 
 from lab.network import netns
 from lab.network.hosts import Lab
-from tests.vm.kmod_bundle import BY_HAND, ip, statistics
+from tests.vm.kmod_bundle import BY_HAND, flood, ip, statistics
 
 pytestmark = pytest.mark.netns
 
 DATAGRAMS = 10
+SHAPED_S = 3
 PAYLOAD = b"seen by whoever looks"
 ETH_P_ALL = 3  # include/uapi/linux/if_ether.h
 
@@ -56,6 +60,10 @@ def picked(lab: Lab) -> int:
     return sum(slave.picks for slave in statistics(lab).slaves)
 
 
+def sent(lab: Lab) -> int:
+    return sum(slave.bytes for slave in statistics(lab).slaves)
+
+
 def test_a_tap_sees_every_packet(lab: Lab) -> None:
     send(lab)  # unseen: the tap comes under way
     with closing(tap(lab)) as sock:
@@ -70,6 +78,41 @@ def test_a_queueing_discipline_gets_every_packet(lab: Lab) -> None:
     send(lab)
     (shown,) = json.loads(lab.a.run("tc", "-s", "-j", "qdisc", "show", "dev", "ipeql0"))
     assert shown["packets"] >= DATAGRAMS
+
+
+def test_a_shaper_holds_its_rate(lab: Lab) -> None:
+    shaper = ("tbf", "rate", "4mbit", "burst", "5kb", "latency", "50ms")
+    lab.a.run("tc", "qdisc", "add", "dev", "ipeql0", "root", *shaper)
+    send(lab)
+    before, began = sent(lab), time.monotonic()
+    with flood(lab):
+        time.sleep(SHAPED_S)
+        rate = (sent(lab) - before) * 8 / (time.monotonic() - began)
+    assert 1e6 < rate <= 4.1e6
+
+
+def test_mark_and_priority_reach_the_slave(lab: Lab) -> None:
+    table = "".join(
+        f"table netdev marked {{\nchain {slave} {{\ntype filter hook egress device {slave} "
+        "priority 0\nmeta mark 7 meta priority 0:5 counter\n}\n}\n"
+        for slave in ("eth1", "eth2")
+    )
+    lab.a.call(lambda: subprocess.run(["nft", "-f", "-"], input=table, text=True, check=True))
+    try:
+
+        def body() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 7)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 5)
+                for _ in range(DATAGRAMS):
+                    sock.sendto(PAYLOAD, ("10.9.0.2", 9))
+
+        netns.inside(lab.a.netns, body)
+        shown = lab.a.run("nft", "list", "table", "netdev", "marked")
+        counted = re.findall(r"packets (\d+) ", shown)
+        assert sum(map(int, counted)) == DATAGRAMS
+    finally:
+        lab.a.run("nft", "delete", "table", "netdev", "marked")
 
 
 def test_a_filter_may_drop_every_packet(lab: Lab) -> None:

@@ -14,7 +14,7 @@ from lab.vm import machine as vm
 from tests.vm.recorder import RECORDS
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT_S = 1200.0
+TIMEOUT_S = 2000.0
 """Seconds of real time for the boot and all tests inside."""
 
 DECISIONS = 1000

@@ -30,11 +30,33 @@ _DEVICES = (
     "a_route_that_changes_takes_its_packets_along[{}-ipv4_by_ipv6]",
 )
 
+_INTERFACE = (
+    "packet_sockets_and_counters_see_every_packet[{}]",
+    "a_shaper_shapes[{}]",
+    "every_queueing_discipline_can_be_attached[{}-fq_codel]",
+    "netfilter_sees_and_drops[{}]",
+)
+
+
+_ADJUST = (
+    "a_slave_leaves_and_returns_at_once_and_nothing_is_lost",
+    "rates_and_lags_count_from_the_next_packet_on",
+    "an_adjustment_outlives_a_table_for_the_slaves_that_stay",
+    "no_slave_is_left_where_all_are_out",
+    "what_cannot_be_adjusted_is_refused",
+)
+
 
 def contract(backend: str) -> tuple[str, ...]:
     """Return the contract's tests of one backend."""
     file = "tests/netns/backends/test_backend_contract.py"
     return tuple(f"{file}::test_{name}[{backend}]" for name in _CONTRACT)
+
+
+def adjusting(backend: str) -> tuple[str, ...]:
+    """Return the tests of one backend that is adjusted."""
+    file = "tests/netns/backends/test_adjust.py"
+    return tuple(f"{file}::test_{name}[{backend}]" for name in _ADJUST)
 
 
 def devices(backend: str) -> tuple[str, ...]:
@@ -43,15 +65,51 @@ def devices(backend: str) -> tuple[str, ...]:
     return tuple(f"{file}::test_{name.format(backend)}" for name in _DEVICES)
 
 
-TUN = contract("tun")
+def interface(backend: str) -> tuple[str, ...]:
+    """Return the tests of the bundle's device of one backend."""
+    file = "tests/netns/backends/test_interface.py"
+    return tuple(f"{file}::test_{name.format(backend)}" for name in _INTERFACE)
+
+
+TUN = (*contract("tun"), *interface("tun"))
 BPF = (
     *contract("bpf"),
+    *adjusting("bpf"),
     *devices("bpf"),
+    *interface("bpf"),
+    "tests/netns/backends/test_interface.py::test_mark_and_priority_are_kept[bpf]",
     "tests/netns/backends/test_bpf_devices.py::test_every_kind_of_device_will_do",
     "tests/netns/backends/test_bpf_methods.py::test_every_decision_is_the_reference_s",
+    "tests/netns/backends/test_holding.py::test_a_pure_acknowledgement_overtakes_what_is_held",
+    "tests/netns/backends/test_holding.py::test_what_is_held_for_a_slave_that_is_out_takes_another",
 )
+
+HOLDING = (
+    "tests/vm/shaper_inside.py::test_a_call_beside_a_download_has_its_turn",
+    "tests/vm/bpf_held_inside.py::test_nothing_that_is_held_is_lost_and_the_end_leaves_nothing",
+    *(
+        f"tests/netns/backends/bpf_holding_inside.py::test_{name}"
+        for name in (
+            "a_packet_is_held_until_it_is_due",
+            "the_devices_are_there_while_the_method_holds",
+            "devices_that_others_have_deleted_are_made_anew",
+            "a_new_table_loses_nothing_that_is_held",
+            "what_is_held_for_a_link_that_goes_down_takes_another",
+            "the_first_packet_asks_for_its_next_hop_on_every_slave",
+        )
+    ),
+)
+"""What takes fq, which the kernel that runs the other tests may not have.
+
+Done on the instruction clock, which skips the time in which all wait.
+"""
 
 
 @pytest.mark.parametrize("node", TUN + BPF, ids=lambda node: node.rpartition("/")[2])
 def test_inside(node: str, room: Room) -> None:
     room.check(node)
+
+
+@pytest.mark.parametrize("node", HOLDING, ids=lambda node: node.rpartition("/")[2])
+def test_inside_on_the_instruction_clock(node: str, exact_room: Room) -> None:
+    exact_room.check(node)

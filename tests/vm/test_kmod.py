@@ -8,7 +8,7 @@ import pytest
 from lab.vm import machine as vm
 from tests.vm.recorder import MODULE, is_built_for
 from tests.vm.room import TIMEOUT_S, Room
-from tests.vm.test_dataplanes import contract, devices
+from tests.vm.test_dataplanes import adjusting, contract, devices
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(TIMEOUT_S + 60)]
 
@@ -28,8 +28,24 @@ TESTS = {
     "kmod_observed_inside": (
         "a_tap_sees_every_packet",
         "a_queueing_discipline_gets_every_packet",
+        "a_shaper_holds_its_rate",
+        "mark_and_priority_reach_the_slave",
         "a_filter_may_drop_every_packet",
         "a_bundle_that_is_down_sends_nothing",
+    ),
+    "kmod_receive_inside": (
+        "a_tap_and_the_counters_see_both_directions",
+        "a_socket_bound_to_the_bundle_hears",
+        "link_local_addresses_of_the_bundles_reach_each_other",
+        "a_broadcast_of_the_bundles_subnet_is_heard",
+        "a_group_is_heard",
+        "a_firewall_matches_the_bundle_s_name",
+        "a_slave_s_own_traffic_stays_its_own",
+        "trains_stay_whole",
+        "it_may_stay_with_the_slave",
+        "a_slave_that_another_device_hears_by_keeps_what_it_receives",
+        "a_bundle_may_be_in_a_vrf_and_in_no_bridge",
+        "a_vlan_may_be_a_slave",
     ),
     "kmod_trains_inside": (
         "the_stripe_unit_is_a_train_or_a_packet",
@@ -44,6 +60,7 @@ TESTS = {
 
 EXACT = {
     "kmod_inside": ("a_slave_fails_and_nothing_is_lost",),
+    "kmod_pressure_inside": ("a_call_beside_a_download_has_its_turn",),
     "kmod_daemon_inside": (
         "auto_takes_the_module_a_killed_daemon_is_not_missed_and_the_end_leaves_nothing",
         "a_reload_with_another_method_and_other_slaves_loses_nothing",
@@ -59,7 +76,7 @@ def nodes(tests: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"tests/vm/{file}.py::test_{name}" for file, names in tests.items() for name in names]
 
 
-NODES = (*contract("kmod"), *devices("kmod"), *nodes(TESTS))
+NODES = (*contract("kmod"), *adjusting("kmod"), *devices("kmod"), *nodes(TESTS))
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,26 @@ def _slave(bundle: str, slave: Mapping[str, Any]) -> Properties:
         "Bandwidth": slave["bandwidth_bps"],
         "Lag": -1 if slave["lag_ns"] is None else slave["lag_ns"],
         "Transient": slave["transient"],
+        **_path(slave.get("path") or {}),
     }
+
+
+def _path(path: Mapping[str, Any]) -> Properties:
+    """Return the properties of a slave's path; without a probe nothing is known of it."""
+    round_trip, loss = path.get("round_trip_ns"), path.get("loss")
+    return {
+        "PathTo": path.get("to", ""),
+        "Path": path.get("standing", ""),
+        "PathReason": path.get("reason", ""),
+        "PathBy": path.get("rung", ""),
+        "RoundTrip": -1 if round_trip is None else round_trip,
+        "Loss": -1.0 if loss is None else loss,
+        "Suspensions": path.get("suspensions", 0),
+    }
+
+
+_MEASURED = frozenset({"RoundTrip", "Loss", "Suspensions"})
+"""Properties that change all the time and are not signalled."""
 
 
 def _problems(shown: Mapping[str, Any]) -> list[str]:
@@ -108,7 +127,11 @@ def signals_between(old: Objects, new: Objects) -> Iterator[Signal]:
                 yield Signal(ROOT, MANAGER, "BundleAdded", [properties["Name"], path])
             continue
         before = old[path][1]
-        changed = {key: value for key, value in properties.items() if before[key] != value}
+        changed = {
+            key: value
+            for key, value in properties.items()
+            if before[key] != value and key not in _MEASURED
+        }
         if changed:
             yield Signal(path, PROPERTIES, "PropertiesChanged", [interface, changed, []])
         if "State" in changed:

@@ -3,48 +3,50 @@
 import asyncio
 import contextlib
 import errno
-import json
 import os
 import time
 from collections.abc import Sequence
 from ctypes import c_uint32
-from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ipeql.backends import owned
+from ipeql.backends import owned, upper
 from ipeql.backends import table as tables
-from ipeql.backends.bpf import dataplane, device, layout, libbpf, pins
+from ipeql.backends.bpf import dataplane, device, holder, layout, next_hops
+from ipeql.backends.bpf.adjuster import Adjusters, put_in_force
 from ipeql.backends.bpf.dataplane import Dataplane
+from ipeql.backends.bpf.known import Known, read, write
+from ipeql.backends.ebpf import libbpf, pins
+from ipeql.backends.ebpf.loading import load_beside
 from ipeql.backends.rates import Rates, Sample
+from ipeql.backends.receive import receiver
 from ipeql.errors import ApplyError, Code, Problem
-from ipeql.methods import MAX_SLAVES, METHODS
+from ipeql.methods import METHODS
 from ipeql.state import (
     BundleStatistics,
     BundleTable,
     Capabilities,
     ObservedBundle,
+    Receiver,
     SlaveRow,
     SlaveStatistics,
 )
+from ipeql.state.path import Adjustments
 
 RANK = 20
 NUD_VALID = 0xDE
 NUD_PERMANENT = 0x80
 """The states in which a neighbour's link-layer address may be used; include/net/neighbour.h."""
 
-LACKS = {
-    name: "it cannot hold packets: a redirected one is still accounted to its socket"
-    for name, method in METHODS.items()
-    if method.holds
-} | {
-    "packet": "a packet train reaches the program whole",
-}
+WHOLE = "a packet train reaches the program whole"
 
+MARGIN_NS = 2 * 10**8
+"""A packet may leave so much later than it is due, on a busy machine."""
+
+_HOLDING = tuple(name for name, method in METHODS.items() if method.holds)
 _ZERO = c_uint32(0)
 
 
@@ -55,18 +57,23 @@ class BpfBackend:
 
     def __init__(self) -> None:
         self._rates = Rates()
+        self._adjusters = Adjusters()
 
     def capabilities(self) -> Capabilities:
-        """Return what the kernel supports: every method that holds no packets."""
+        """Return what the kernel supports."""
         reason = dataplane.unavailable()
-        return Capabilities(
-            backend=self.name,
-            available=not reason,
-            methods=frozenset(layout.METHODS),
-            stripe_units=frozenset({"burst"}),
-            rank=RANK,
-            reason=reason,
-            lacks=LACKS,
+        lack = "" if reason else holder.lack()
+        lacks = dict.fromkeys(_HOLDING, lack) if lack else {}
+        return receiver.able(
+            Capabilities(
+                backend=self.name,
+                available=not reason,
+                methods=frozenset(layout.METHODS) - lacks.keys(),
+                stripe_units=frozenset({"burst"}),
+                rank=RANK,
+                reason=reason,
+                lacks={"packet": WHOLE, **lacks},
+            )
         )
 
     async def observe(self) -> dict[str, ObservedBundle]:
@@ -76,7 +83,9 @@ class BpfBackend:
         ``configure`` replaces it.
         """
         return {
-            bundle: ObservedBundle(self.name, known.table if known else None)
+            bundle: ObservedBundle(
+                self.name, known.table if known else None, receiver=await receiver.observe(bundle)
+            )
             for bundle in pins.pinned()
             for known in (_current(bundle),)
         }
@@ -106,16 +115,32 @@ class BpfBackend:
             if whole is None:
                 place = await _load(bundle)
             with Dataplane(place) as running:
-                await _configure(running, table)
-                running.attach(ifindex)
+                await _configure(bundle, running, table)
+                running.attach(dataplane.DEVICE, ifindex)
             if whole is None:
                 pins.put_in_force(bundle, place)
         except (OSError, NetlinkError, ValueError, TypeError) as error:
             raise ApplyError(_refused(bundle, error)) from error
 
+    async def adjust(self, bundle: str, adjustments: Adjustments) -> None:
+        """Adjust the table in force, in one step: tens of microseconds, and nothing is loaded."""
+        try:
+            await self._adjusters.of(bundle).adjust(adjustments)
+        except (OSError, ValueError) as error:
+            raise ApplyError(_refused(bundle, error)) from error
+
+    async def receive(self, bundle: str, wanted: Receiver | None) -> None:
+        """Tell the receiving program what belongs to the bundle; None: remove it."""
+        try:
+            await receiver.receive(bundle, wanted)
+        except OSError as error:
+            raise ApplyError(_refused(bundle, error)) from error
+
     async def destroy(self, bundle: str) -> None:
         """Delete the device and everything that is pinned for it."""
         try:
+            self._adjusters.forget(bundle)
+            await receiver.remove(bundle)
             await owned.remove(bundle)
             pins.remove(bundle)
         except (OSError, NetlinkError) as error:
@@ -124,7 +149,7 @@ class BpfBackend:
     async def statistics(self, bundle: str) -> BundleStatistics:
         """Return the counters."""
         try:
-            counted, dropped = _counted(bundle)
+            counted, total = _counted(bundle)
         except OSError as error:
             raise ApplyError(_refused(bundle, error)) from error
         except (ValueError, LookupError, TypeError) as error:
@@ -143,87 +168,67 @@ class BpfBackend:
             )
             for row, one in counted
         )
-        return BundleStatistics(slaves, {"no_slave": dropped} if dropped else {})
+        dropped = {"no_slave": total.dropped, "queue_full": total.full}
+        found = {why: count for why, count in dropped.items() if count}
+        return receiver.with_received(bundle, BundleStatistics(slaves, found))
 
     async def sample(self) -> bool:
-        """Note what every slave has sent; a bundle that cannot be read has no rates."""
+        """Note what every slave has sent; a bundle that cannot be read has no rates.
+
+        The next hops of bundles that hold packets are asked for here, so within a second.
+        """
         samples = {}
         for bundle in pins.pinned():
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                sent = {row.ifindex: one.bytes for row, one in _counted(bundle)[0]}
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, NetlinkError):
+                counted = _counted(bundle)[0]
+                sent = {row.ifindex: one.bytes for row, one in counted}
                 samples[bundle] = Sample(time.monotonic_ns(), sent)
+                if holder.index(bundle):
+                    await next_hops.resolve(owned.index(bundle), [row for row, _ in counted])
             await asyncio.sleep(0)  # a thousand bundles would take long at one go
         self._rates.update(samples)
         return bool(samples)
 
     async def close(self) -> None:
-        """Do nothing: the bundles do not need us."""
+        """Close what is kept open: the bundles do not need us."""
+        self._adjusters.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What a dataplane says of itself.
-
-    The bundle's ifindex, the version of its programs, the table in force (None before the first),
-    and where each slave of that is counted.
-    """
-
-    ifindex: int
-    version: str
-    table: BundleTable | None
-    places: Sequence[int]
-
-    def origins(self, table: BundleTable) -> list[int | None]:
-        """Return for each slave of ``table`` its index in the active table."""
-        rows = self.table.slaves if self.table else ()
-        known = {row.ifindex: number for number, row in enumerate(rows)}
-        return [known.get(row.ifindex) for row in table.slaves]
-
-    def places_for(self, table: BundleTable) -> list[int]:
-        """Return where to count each slave of ``table``: those that stay, where they were."""
-        origins = self.origins(table)
-        staying = [None if origin is None else self.places[origin] for origin in origins]
-        free = iter(
-            sorted(set(range(MAX_SLAVES)) - set(self.places))
-            + sorted(set(self.places) - set(staying))
-        )
-        return [next(free) if place is None else place for place in staying]
-
-
-def _known(bundle: str) -> _Known | None:
+def _known(bundle: str) -> Known | None:
     """Return the state of the pinned dataplane of a bundle.
 
-    None: it is incomplete, its device is gone, or another version of IPEQL made it.
+    None: it is incomplete, its device is gone or down, or another version of IPEQL made it.
     """
     try:
         with Dataplane(pins.of(bundle)) as running:
-            known = _read(running)
+            known = read(running)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    current = (known.ifindex, known.version) == (owned.index(bundle), dataplane.version())
-    return known if current else None
+    current = (known.ifindex, known.version) == (device.programmed(bundle), dataplane.version())
+    return known if current and not upper.is_lower_down(bundle) else None
 
 
-def _current(bundle: str) -> _Known | None:
+def _current(bundle: str) -> Known | None:
     """Return the same; None also if the programs are not attached to the device."""
     known = _known(bundle)
     if known is None:
         return None
+    if known.holder != holder.index(bundle):
+        return None
     with Dataplane(pins.of(bundle)) as running:
-        return known if running.is_attached(known.ifindex) else None
+        return known if running.is_attached(dataplane.DEVICE, known.ifindex) else None
 
 
 async def _load(bundle: str) -> Path:
     """Load a dataplane for the bundle's device beside the active one; return its directory."""
-    place = pins.beside(bundle)
-    await asyncio.to_thread(dataplane.load, place)
+    place = await load_beside(bundle, dataplane.load)
     with Dataplane(place) as made:
-        _write(made, _Known(owned.index(bundle), dataplane.version(), None, ()))
+        write(made, Known(device.programmed(bundle), dataplane.version(), None, ()))
     return place
 
 
-async def _configure(running: Dataplane, table: BundleTable) -> None:
-    before = _read(running)
+async def _configure(bundle: str, running: Dataplane, table: BundleTable) -> None:
+    before = read(running)
     places = before.places_for(table)
     wanted = layout.incoming(table, before.origins(table))
     for slave, place in zip(wanted.table.slave, places, strict=False):
@@ -233,31 +238,48 @@ async def _configure(running: Dataplane, table: BundleTable) -> None:
     wanted.fresh = sum(1 << place for place in set(places) - set(before.places))
     wanted.cpus = libbpf.cpus()
     wanted.table.watched = running.watched
-    libbpf.update(running["incoming"], _ZERO, wanted)
+    wanted.table.device = before.ifindex
+    if METHODS[table.method].holds:
+        wanted.table.holder = await _hold(bundle, running)
     await asyncio.to_thread(libbpf.wait_for_programs)
-    libbpf.run(running["configure"], libbpf.SkBuff(), bytes(60))
+    await put_in_force(running, wanted)
     await _learn_neighbours(running, [row.ifindex for row in table.slaves])
-    _write(running, _Known(before.ifindex, before.version, table, places))
+    write(running, Known(before.ifindex, before.version, table, places, wanted.table.holder))
+    if wanted.table.holder:
+        await next_hops.resolve(owned.index(bundle), table.slaves)
+    else:
+        await _let_go(bundle, running, before.table)
 
 
-def _read(running: Dataplane) -> _Known:
-    text = bytes(libbpf.lookup(running["document"], _ZERO, layout.Document()).text)
-    document: dict[str, Any] = json.loads(text.partition(b"\0")[0])
-    table = tables.from_json(document["table"]) if document["table"] else None
-    return _Known(document["ifindex"], document["version"], table, document["places"])
+async def _hold(bundle: str, running: Dataplane) -> int:
+    """Have the devices that hold packets, and return the holder's ifindex."""
+    made = await holder.create(bundle)
+    running.attach(dataplane.HOLDER, made.lower, made.new)
+    return made.ifindex
 
 
-def _write(running: Dataplane, known: _Known) -> None:
-    text = json.dumps(asdict(known), default=str, separators=(",", ":")).encode()
-    document = layout.Document()
-    document.text[: len(text)] = text
-    libbpf.update(running["document"], _ZERO, document)
+async def _let_go(bundle: str, running: Dataplane, before: BundleTable | None) -> None:
+    """Remove the devices that held packets for the table ``before``, once all have left."""
+    if not holder.is_there(bundle):
+        return
+    longest = MARGIN_NS + (layout.longest_hold(before) if before else 0)
+    end = time.monotonic_ns() + longest
+    while _is_holding(running) and time.monotonic_ns() < end:
+        await asyncio.sleep(0.01)
+    await holder.remove(bundle)
+
+
+def _is_holding(running: Dataplane) -> bool:
+    found = libbpf.lookup(running["serialised"], _ZERO, layout.Serialised())
+    return any(each.put != each.taken for each in found.held)
 
 
 def _check(table: BundleTable) -> None:
     """Raise ValueError or TypeError if the table does not fit the method."""
     if table.method not in layout.METHODS:
-        raise ValueError(f"method {table.method}: {LACKS.get(table.method, 'there is none')}")
+        raise ValueError(f"method {table.method}: there is none")
+    if METHODS[table.method].holds and (lack := holder.lack()):
+        raise ValueError(f"method {table.method}: {lack}")
     tables.scheduler(table)
 
 
@@ -270,14 +292,14 @@ def _locate(running: Dataplane, ifindex: int) -> int:
     return int(location.device)
 
 
-def _counted(bundle: str) -> tuple[list[tuple[SlaveRow, layout.Counters]], int]:
-    """Return each slave of the table in force with its counters, and the bundle's own drops."""
+def _counted(bundle: str) -> tuple[list[tuple[SlaveRow, layout.Counters]], layout.Counters]:
+    """Return each slave of the table in force with its counters, and the bundle's own."""
     with Dataplane(pins.of(bundle), ("document", "lanes")) as running:
-        known = _read(running)
+        known = read(running)
         lanes = libbpf.lookup_each_cpu(running["lanes"], layout.Lane)
     rows = known.table.slaves if known.table else ()
     counters = (_count(lanes, place) for place in known.places)
-    return list(zip(rows, counters, strict=True)), _count(lanes, layout.BUNDLE_COUNTERS).dropped
+    return list(zip(rows, counters, strict=True)), _count(lanes, layout.BUNDLE_COUNTERS)
 
 
 def _count(lanes: Sequence[layout.Lane], place: int) -> layout.Counters:
@@ -288,6 +310,7 @@ def _count(lanes: Sequence[layout.Lane], place: int) -> layout.Counters:
         total.packets += one.packets
         total.bytes += one.bytes
         total.dropped += one.dropped
+        total.full += one.full
     return total
 
 
@@ -326,6 +349,7 @@ def _refused(bundle: str, error: Exception) -> Problem:
         errno.EBUSY: "choose another name for the bundle",
         errno.EOPNOTSUPP: f"load one of the modules {', '.join(device.KINDS)}",
         errno.ENOENT: "the next pass makes the dataplane anew",
+        errno.E2BIG: "let fewer, larger routes lead to the bundle, or set 'receive: slave'",
         errno.ENODEV: "a slave's link went away meanwhile; the next pass sees it",
     }
     number = error.code if isinstance(error, NetlinkError) else getattr(error, "errno", 0)

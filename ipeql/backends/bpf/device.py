@@ -1,18 +1,17 @@
-"""The bundle's device: a kind that is Ethernet-like and needs no neighbours.
+"""The bundle's device, and how packets are addressed on a slave.
 
-The dataplane takes every packet at its egress, before the driver. Not every kernel has every kind,
-so the kinds are tried in turn.
+The dataplane takes every packet at the egress of the lower device, before its driver. That has to
+be Ethernet-like. Not every kernel has every kind, so the kinds are tried in turn.
 """
 
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
 
-from ipeql.backends import owned
+from ipeql.backends import owned, upper
 from ipeql.backends.bpf.layout import Link
 
 KINDS = ("dummy", "ifb", "bridge")
-IFF_NOARP = 0x80
 ARPHRD_ETHER = 1
 ARPHRD_INFINIBAND = 32
 BARE = frozenset({519, 768, 769, 776, 778, 779, 823, 0xFFFE, 0xFFFF})
@@ -23,12 +22,24 @@ Source of the numbers: include/uapi/linux/if.h and if_arp.h.
 
 
 async def create(bundle: str, kinds: tuple[str, ...] = KINDS) -> int:
-    """Make the device, or keep it, and return its ifindex; raises as ``owned.make``."""
+    """Make the device, or keep it; return the ifindex of the one the programs are for.
+
+    That is the lower one, or the bundle's own where it stands alone. Raises as ``upper.make``.
+    """
     async with AsyncIPRoute() as kernel:
-        made, new = await owned.make(kernel, bundle, kinds)
-        if new:
-            await kernel.link("set", index=made, flags=IFF_NOARP, change=IFF_NOARP)
-        return made
+        made = await owned.find(kernel, bundle)
+        if made:
+            await owned.claim(kernel, made, bundle)
+        else:
+            made = await upper.make(kernel, bundle, kinds)
+        if below := upper.lower(bundle):
+            await upper.set_up(kernel, below)
+        return below or made
+
+
+def programmed(bundle: str) -> int:
+    """Return the ifindex of the device the programs are for, 0 where there is none."""
+    return upper.lower(bundle) or owned.index(bundle)
 
 
 async def _link(kernel: AsyncIPRoute, ifindex: int) -> Any:
@@ -46,4 +57,4 @@ async def link_layer(ifindex: int) -> Link:
         return Link.NO_NEIGHBOURS
     if kind == ARPHRD_INFINIBAND:
         return Link.OTHER
-    return Link.FIXED if link["flags"] & IFF_NOARP else Link.ETHERNET
+    return Link.FIXED if link["flags"] & upper.IFF_NOARP else Link.ETHERNET

@@ -1,33 +1,22 @@
-"""The structures that user space shares with ``bundle.h``, and their contents for a table.
-
-The divisions that the methods need are done here, once (docs/methods.md, Terms).
-"""
+"""The structures that user space shares with ``bundle.h``, and their contents for a table."""
 
 from collections.abc import Sequence
 from ctypes import Structure, c_int64, c_uint8, c_uint32, c_uint64
-from dataclasses import fields
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from ipaddress import IPv4Address, IPv6Address
 
-from ipeql.backends.table import slave_parameters
-from ipeql.methods import MAX_SLAVES, SlaveParameters
-from ipeql.methods.base import lag_order
-from ipeql.methods.bw_load import WEIGHT_SHIFT
-from ipeql.methods.bw_poll import BITS_NS, PACKET
-from ipeql.methods.virtual_queue import nanoseconds_per_byte
-from ipeql.state import BundleTable
+from ipeql.methods import MAX_SLAVES
+from ipeql.methods.bw_lag_eq import MAX_HOLD_NS, QUEUE_LIMIT_NS
+from ipeql.state import BundleTable, SlaveRow
 
-METHODS = ("round_robin", "bw_load", "bw_poll", "bw_lag", "bw_lag_val", "auto_bw")
-"""The methods that hold no packets, in the order of ``enum ipeql_method``."""
+METHODS = ("round_robin", "bw_load", "bw_poll", "bw_lag", "bw_lag_val", "auto_bw", "bw_lag_eq")
+"""In the order of ``enum ipeql_method``."""
 
 DOCUMENT_BYTES = 16384
 BUNDLE_COUNTERS = MAX_SLAVES
 """The index of the bundle's own counters in a lane's ``counters``."""
 
 ETH_ALEN = 6
-
-_DECAY_BITS = 45
-"""A decay of more bits makes every priority 0: priorities have at most 2 x 17 + 5."""
 
 
 class Path(Structure):
@@ -43,10 +32,6 @@ class Path(Structure):
     )
 
 
-_GIVEN = {field.name for field in fields(SlaveParameters)} & {name for name, _ in Path._fields_}
-"""The fields of a path that are given; the others are derived."""
-
-
 class Parameters(Structure):
     """struct ipeql_parameters."""
 
@@ -56,7 +41,7 @@ class Parameters(Structure):
         ("every", c_uint32),
         ("packets_per_slave", c_uint32),
         ("count_packets", c_uint32),
-        ("padding", c_uint32),
+        ("adjusted", c_uint32),
         ("poll_interval", c_uint64),
         ("queue_limit", c_uint64),
         ("max_hold", c_uint64),
@@ -73,6 +58,7 @@ class State(Structure):
         ("busy", c_uint64 * MAX_SLAVES),
         *((name, c_uint64) for name in ("polled", "longest")),
         *((name, c_uint32) for name in ("usable", "expected", "paths", "sum", "last", "left")),
+        ("adjusted", c_uint32),
     )
 
 
@@ -83,7 +69,7 @@ class Packet(Structure):
         ("now", c_uint64),
         *((name, c_uint32) for name in ("length", "segments", "header", "expected")),
         *((name, c_uint64) for name in ("release", "least", "finish")),
-        *((name, c_uint32) for name in ("best", "padding")),
+        *((name, c_uint32) for name in ("best", "pure_ack")),
         ("queued", c_uint32 * MAX_SLAVES),
     )
 
@@ -124,7 +110,51 @@ class Table(Structure):
         ("parameters", Parameters),
         ("usable", c_uint32),
         ("watched", c_uint32),
+        ("device", c_uint32),
+        ("holder", c_uint32),
         ("slave", Slave * MAX_SLAVES),
+    )
+
+
+class Flag(IntFlag):
+    """Of struct given: the slave is not usable, and what else is given."""
+
+    OUT = 1
+    BANDWIDTH = 2
+    LAG = 4
+
+
+class Given(Structure):
+    """struct given."""
+
+    _fields_ = (
+        *((name, c_uint32) for name in ("ifindex", "flags", "overhead", "padding")),
+        ("bandwidth", c_uint64),
+        ("lag", c_uint64),
+    )
+
+
+class Origins(Structure):
+    """struct origins."""
+
+    _fields_ = (
+        *((name, c_uint64) for name in ("revision", "poll_interval")),
+        *((name, c_uint32) for name in ("count", "count_packets")),
+        ("configured", Given * MAX_SLAVES),
+        ("adjusted", Given * MAX_SLAVES),
+    )
+
+
+class Adjusting(Structure):
+    """struct adjusting."""
+
+    _fields_ = (
+        ("link", c_uint8 * 16),
+        ("revision", c_uint64),
+        *((name, c_uint32) for name in ("usable", "padding")),
+        ("order", c_uint32 * MAX_SLAVES),
+        ("path", Path * MAX_SLAVES),
+        ("adjusted", Given * MAX_SLAVES),
     )
 
 
@@ -133,6 +163,7 @@ class Incoming(Structure):
 
     _fields_ = (
         ("table", Table),
+        ("origins", Origins),
         ("origin", c_uint32 * MAX_SLAVES),
         ("fresh", c_uint32),
         ("cpus", c_uint32),
@@ -142,7 +173,7 @@ class Incoming(Structure):
 class Counters(Structure):
     """struct counters."""
 
-    _fields_ = tuple((name, c_uint64) for name in ("picks", "packets", "bytes", "dropped"))
+    _fields_ = tuple((name, c_uint64) for name in ("picks", "packets", "bytes", "dropped", "full"))
 
 
 class Hop(Structure):
@@ -165,12 +196,33 @@ class LastHop(Structure):
     )
 
 
+class Held(Structure):
+    """struct held."""
+
+    _fields_ = (
+        *((name, c_uint64) for name in ("line_free", "due")),
+        *((name, c_uint32) for name in ("put", "taken")),
+    )
+
+
+class Serialised(Structure):
+    """struct serialised."""
+
+    _fields_ = (
+        ("lock", c_uint32),
+        ("padding", c_uint32),
+        ("state", State * 2),
+        ("held", Held * MAX_SLAVES),
+    )
+
+
 class Lane(Structure):
     """struct lane."""
 
     _fields_ = (
         ("state", State * 2),
         ("packet", Packet),
+        ("due", c_uint64),
         ("last_hop", LastHop * MAX_SLAVES),
         ("counters", Counters * (MAX_SLAVES + 1)),
     )
@@ -214,41 +266,43 @@ def known(fixed: bool, lladdr: str | None) -> Known:
     return Known(lladdr=(c_uint8 * ETH_ALEN)(*octets[:ETH_ALEN]), connected=usable)
 
 
-def incoming(table: BundleTable, origins: Sequence[int | None]) -> Incoming:
-    """Return ``table`` for the dataplane; the slaves' devices, links, counters are still to be set.
+def longest_hold(table: BundleTable) -> int:
+    """Return how long a packet may be held, ns, by a table's parameters."""
+    given = dict(table.parameters)
+    queue_limit, max_hold = given.get("queue_limit"), given.get("max_hold")
+    return int(queue_limit or QUEUE_LIMIT_NS) + int(max_hold or MAX_HOLD_NS)
 
-    ``origins[i]``: the index slave i has in the table in force, None where it is new.
+
+def incoming(table: BundleTable, origins: Sequence[int | None]) -> Incoming:
+    """Return ``table`` for the dataplane, as configured; ``adjusting.carry`` is still to be called.
+
+    The slaves' devices, links, counters are still to be set, too. ``origins[i]``: the index slave i
+    has in the table in force, None where it is new.
     """
     wanted = Incoming()
     given = dict(table.parameters)
     parameters = wanted.table.parameters
     parameters.method = METHODS.index(table.method)
-    parameters.count = len(table.slaves)
+    parameters.count = wanted.origins.count = len(table.slaves)
     parameters.every = (1 << len(table.slaves)) - 1
     parameters.packets_per_slave = int(given.get("packets_per_slave", 1))
-    parameters.count_packets = given.get("count") == "packets"
-    parameters.poll_interval = table.poll_interval
-    parameters.queue_limit = int(given.get("queue_limit", 0))
-    parameters.max_hold = int(given.get("max_hold", 0))
-    slaves = [slave_parameters(row) for row in table.slaves]
-    for place, index in enumerate(lag_order(slaves)):
-        parameters.order[place] = index
-    total = sum(row.bandwidth for row in table.slaves)
-    unit = BITS_NS * PACKET if parameters.count_packets else BITS_NS
+    parameters.count_packets = wanted.origins.count_packets = given.get("count") == "packets"
+    parameters.poll_interval = wanted.origins.poll_interval = table.poll_interval
+    parameters.queue_limit = int(given.get("queue_limit", QUEUE_LIMIT_NS))
+    parameters.max_hold = int(given.get("max_hold", MAX_HOLD_NS))
     for index, row in enumerate(table.slaves):
-        path, slave = parameters.path[index], wanted.table.slave[index]
-        for name in _GIVEN:
-            setattr(path, name, getattr(row, name) or 0)
-        if row.bandwidth:
-            path.nspb = nanoseconds_per_byte(row.bandwidth)
-            path.weight = max(1, (row.bandwidth << WEIGHT_SHIFT) // total)
-            quotient, path.decay_remainder = divmod(row.bandwidth * table.poll_interval, unit)
-            path.decay_quotient = min(quotient, 1 << _DECAY_BITS)
+        slave = wanted.table.slave[index]
         slave.ifindex = row.ifindex
         for bit, via in enumerate((row.via, row.via6)):
             slave.via[bit] = next_hop(via)
             slave.vias |= (via is not None) << bit
-        wanted.table.usable |= row.usable << index
+        wanted.origins.configured[index] = _given(row)
         origin = origins[index]
         wanted.origin[index] = MAX_SLAVES if origin is None else origin
     return wanted
+
+
+def _given(row: SlaveRow) -> Given:
+    flags = Flag.BANDWIDTH * (row.bandwidth > 0) | Flag.LAG * (row.lag is not None)
+    flags |= Flag.OUT * (not row.usable)
+    return Given(row.ifindex, flags, row.overhead, 0, row.bandwidth, row.lag or 0)

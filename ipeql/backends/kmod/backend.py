@@ -10,11 +10,19 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ipeql.backends import owned
+from ipeql.backends import table as tables
 from ipeql.backends.kmod import layout
-from ipeql.backends.kmod.family import METHODS, STRIPE_UNITS, Family, OtherVersionError
+from ipeql.backends.kmod.family import (
+    METHODS,
+    RECEIVERS,
+    STRIPE_UNITS,
+    Family,
+    OtherVersionError,
+)
 from ipeql.backends.rates import Rates, Sample
 from ipeql.errors import ApplyError, Code, Problem
-from ipeql.state import BundleStatistics, BundleTable, Capabilities, ObservedBundle
+from ipeql.state import BundleStatistics, BundleTable, Capabilities, ObservedBundle, Receiver
+from ipeql.state.path import Adjustments
 
 RANK = 30
 KIND = "ipeql"
@@ -45,6 +53,7 @@ class KmodBackend:
             available=not reason,
             methods=frozenset(METHODS),
             stripe_units=frozenset(STRIPE_UNITS),
+            receives=frozenset(RECEIVERS),
             rank=RANK,
             reason=reason,
         )
@@ -90,6 +99,21 @@ class KmodBackend:
         except (ValueError, KeyError) as error:
             problem = Problem(Code.APPLY_FAILED, f"{bundle}: kmod: does not know {error}")
             raise ApplyError(problem) from error
+
+    async def adjust(self, bundle: str, adjustments: Adjustments) -> None:
+        """Adjust the table in force, in one step."""
+        try:
+            found = layout.adjusted(tables.kept(adjustments, adjustments))
+            async with Family() as family:
+                await family.adjust(bundle, found)
+        except NetlinkError as error:
+            raise ApplyError(_refused(bundle, error)) from error
+        except ValueError as error:
+            problem = Problem(Code.APPLY_FAILED, f"{bundle}: kmod: {error}")
+            raise ApplyError(problem) from error
+
+    async def receive(self, bundle: str, receiver: Receiver | None) -> None:
+        """Do nothing: the module looks at the kernel's own routes and addresses."""
 
     async def destroy(self, bundle: str) -> None:
         """Delete the device, which frees its slaves."""

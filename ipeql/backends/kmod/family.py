@@ -12,10 +12,10 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic import AsyncGenericNetlinkSocket
 
 FAMILY = "ipeql"
-VERSION = 1
+VERSION = 3
 """IPEQL_FAMILY_VERSION, which the kernel tells whoever looks for the family."""
 
-BUNDLE_GET, BUNDLE_SET = 1, 2
+BUNDLE_GET, BUNDLE_SET, BUNDLE_ADJUST = 1, 2, 3
 
 METHODS = (
     "round_robin",
@@ -34,6 +34,9 @@ COUNTS = ("bytes", "packets")
 STRIPE_UNITS = ("burst", "packet")
 """In the order of ``enum ipeql_stripe_unit``."""
 
+RECEIVERS = ("bundle", "slave")
+"""In the order of ``enum ipeql_receive``."""
+
 SLAVE = "IPEQL_A_BUNDLE_SLAVE"
 
 Attributes = list[tuple[str, Any]]
@@ -41,7 +44,7 @@ Attributes = list[tuple[str, Any]]
 
 
 class BundleMessage(genlmsg):  # type: ignore[misc]
-    """IPEQL_CMD_BUNDLE_GET and IPEQL_CMD_BUNDLE_SET."""
+    """IPEQL_CMD_BUNDLE_GET, IPEQL_CMD_BUNDLE_SET and IPEQL_CMD_BUNDLE_ADJUST."""
 
     prefix = "IPEQL_A_BUNDLE_"
     nla_map = (
@@ -55,6 +58,7 @@ class BundleMessage(genlmsg):  # type: ignore[misc]
         ("IPEQL_A_BUNDLE_QUEUE_LIMIT", "uint64"),
         ("IPEQL_A_BUNDLE_MAX_HOLD", "uint64"),
         ("IPEQL_A_BUNDLE_STRIPE_UNIT", "uint32"),
+        ("IPEQL_A_BUNDLE_RECEIVE", "uint32"),
         ("IPEQL_A_BUNDLE_SLAVE", "Slave"),
         ("IPEQL_A_BUNDLE_NO_SLAVE", "uint64"),
         ("IPEQL_A_BUNDLE_QUEUE_FULL", "uint64"),
@@ -82,6 +86,9 @@ class BundleMessage(genlmsg):  # type: ignore[misc]
             ("IPEQL_A_SLAVE_PICKS", "uint64"),
             ("IPEQL_A_SLAVE_PACKETS", "uint64"),
             ("IPEQL_A_SLAVE_BYTES", "uint64"),
+            ("IPEQL_A_SLAVE_RECEIVES", "uint8"),
+            ("IPEQL_A_SLAVE_RECEIVED_PACKETS", "uint64"),
+            ("IPEQL_A_SLAVE_RECEIVED_BYTES", "uint64"),
             ("IPEQL_A_SLAVE_HELD_PACKETS", "uint32"),
             ("IPEQL_A_SLAVE_HELD_BYTES", "uint32"),
             ("IPEQL_A_SLAVE_QUEUE_FULL", "uint64"),
@@ -145,6 +152,11 @@ class Family(AsyncGenericNetlinkSocket):  # type: ignore[misc]
         """Replace a bundle's whole table."""
         named = [("IPEQL_A_BUNDLE_IFNAME", name), *attributes]
         await self._ask(BUNDLE_SET, NLM_F_REQUEST | NLM_F_ACK, named)
+
+    async def adjust(self, name: str, attributes: Attributes) -> None:
+        """Replace all that a bundle's slaves are adjusted by."""
+        named = [("IPEQL_A_BUNDLE_IFNAME", name), *attributes]
+        await self._ask(BUNDLE_ADJUST, NLM_F_REQUEST | NLM_F_ACK, named)
 
     async def _ask(self, command: int, flags: int, attributes: Attributes) -> list[Any]:
         message = BundleMessage()

@@ -8,6 +8,7 @@ from typing import Any
 from ipeql.backends.kmod.family import (
     COUNTS,
     METHODS,
+    RECEIVERS,
     SLAVE,
     STRIPE_UNITS,
     Attributes,
@@ -15,6 +16,7 @@ from ipeql.backends.kmod.family import (
 )
 from ipeql.names import shown
 from ipeql.state import BundleStatistics, BundleTable, SlaveRow, SlaveStatistics
+from ipeql.state.path import Adjusted, Adjustments
 
 _PARAMETERS = {
     "packets_per_slave": "IPEQL_A_BUNDLE_PACKETS_PER_SLAVE",
@@ -38,6 +40,7 @@ def attributes(table: BundleTable) -> Attributes:
         ("IPEQL_A_BUNDLE_METHOD", METHODS.index(table.method)),
         ("IPEQL_A_BUNDLE_STRIPE_UNIT", STRIPE_UNITS.index(table.stripe_unit)),
         ("IPEQL_A_BUNDLE_POLL_INTERVAL", table.poll_interval),
+        ("IPEQL_A_BUNDLE_RECEIVE", RECEIVERS.index(table.receive)),
     ]
     for name, value in table.parameters:
         number = COUNTS.index(str(value)) if name == "count" else int(value)
@@ -56,6 +59,16 @@ def _slave(row: SlaveRow) -> Attributes:
     ]
 
 
+def adjusted(adjustments: Adjustments) -> Attributes:
+    """Return adjustments as attributes."""
+    return [(SLAVE, {"attrs": _adjusted(ifindex, each)}) for ifindex, each in adjustments.items()]
+
+
+def _adjusted(ifindex: int, by: Adjusted) -> Attributes:
+    given = {"ifindex": ifindex, "usable": int(by.usable), "bandwidth": by.bandwidth, "lag": by.lag}
+    return [(_ROW[name], value) for name, value in given.items() if value is not None]
+
+
 def table(message: Any) -> BundleTable | None:
     """Return the table in a bundle's attributes; None: it has none yet."""
     found = values(message)
@@ -69,6 +82,7 @@ def table(message: Any) -> BundleTable | None:
         parameters=tuple(sorted(parameters.items())),
         stripe_unit=STRIPE_UNITS[found["IPEQL_A_BUNDLE_STRIPE_UNIT"]],
         poll_interval=found["IPEQL_A_BUNDLE_POLL_INTERVAL"],
+        receive=RECEIVERS[found["IPEQL_A_BUNDLE_RECEIVE"]],
         slaves=tuple(_row(slave) for slave in _slaves(message)),
     )
 
@@ -87,6 +101,8 @@ def statistics(message: Any, rates: Mapping[int, int]) -> BundleStatistics:
                 queued_bytes=slave["IPEQL_A_SLAVE_HELD_BYTES"],
                 rate=rates.get(slave["IPEQL_A_SLAVE_IFINDEX"], 0),
                 dropped=_dropped(slave, "IPEQL_A_SLAVE_", _SLAVE_DROPS),
+                received_packets=slave["IPEQL_A_SLAVE_RECEIVED_PACKETS"],
+                received_bytes=slave["IPEQL_A_SLAVE_RECEIVED_BYTES"],
             )
             for slave in _slaves(message)
         ),

@@ -8,14 +8,13 @@ import signal
 import time
 from pathlib import Path
 
-from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from ipeql.backends import owned
 from ipeql.backends import table as tables
 from ipeql.backends.base import OnChange, ignore
-from ipeql.backends.tun import client, process, wire
-from ipeql.backends.tun.device import is_attached, open_device
+from ipeql.backends.receive import receiver
+from ipeql.backends.tun import client, pair, process, wire
 from ipeql.backends.tun.process import Process
 from ipeql.errors import ApplyError, Code, Problem
 from ipeql.methods import METHODS
@@ -24,18 +23,17 @@ from ipeql.state import (
     BundleTable,
     Capabilities,
     ObservedBundle,
+    Receiver,
 )
+from ipeql.state.path import Adjustments
 
 RANK = 10
-QUEUE_PACKETS = 1000
-"""Packets that the kernel queues for the worker; one second at 1000 packets/s."""
-
 STOP_TIMEOUT_S = 1.0
 TUN_DEVICE = Path("/dev/net/tun")
 
 
 class TunBackend:
-    """One TUN device and one worker process per bundle.
+    """One device, upon a TAP device, and one worker process per bundle.
 
     ``runtime`` is the directory of the workers' sockets, ``tun-<bundle>.sock``. The device lives
     while the daemon or the worker has it open, so either of them can be replaced.
@@ -53,13 +51,15 @@ class TunBackend:
     def capabilities(self) -> Capabilities:
         """Return what user space supports: every method, on every kernel with TUN."""
         reason = "" if TUN_DEVICE.exists() else f"{TUN_DEVICE} does not exist; load the module tun"
-        return Capabilities(
-            backend=self.name,
-            available=not reason,
-            methods=frozenset(METHODS),
-            stripe_units=frozenset({"burst", "packet"}),
-            rank=RANK,
-            reason=reason,
+        return receiver.able(
+            Capabilities(
+                backend=self.name,
+                available=not reason,
+                methods=frozenset(METHODS),
+                stripe_units=frozenset({"burst", "packet"}),
+                rank=RANK,
+                reason=reason,
+            )
         )
 
     async def observe(self) -> dict[str, ObservedBundle]:
@@ -76,7 +76,7 @@ class TunBackend:
     async def create(self, bundle: str) -> None:
         """Open the device unless it is open, and start a worker on it unless one answers."""
         answers = await self._observe(bundle) is not None
-        attached = bundle in self._devices and is_attached(self._devices[bundle])
+        attached = self._has_device(bundle)
         if answers and attached:
             return
         try:
@@ -87,9 +87,9 @@ class TunBackend:
                     self._on_change(bundle, "ending a worker that does not answer")
                     await process.end(stray)
                     stray.forget()
-                self._devices[bundle] = open_device(bundle)
-                await _mark(bundle)
-            self._watch(bundle, process.start(bundle, self._devices[bundle], self._path(bundle)))
+                self._devices[bundle] = await pair.make(bundle)
+            given = owned.index(bundle), self._devices[bundle], self._path(bundle)
+            self._watch(bundle, process.start(bundle, *given))
             await self._wait_started(bundle)
         except (OSError, NetlinkError, client.WorkerError) as error:
             await self._end_workers(bundle)
@@ -104,8 +104,24 @@ class TunBackend:
             await process.end(replaced, STOP_TIMEOUT_S, by=signal.SIGTERM)
             replaced.forget()
 
+    async def adjust(self, bundle: str, adjustments: Adjustments) -> None:
+        """Have the worker adjust its slaves, whoever has started it."""
+        wanted = tables.adjustments_to_json(adjustments)
+        await self._ask(bundle, "adjust", adjustments=wanted)
+
+    async def receive(self, bundle: str, wanted: Receiver | None) -> None:
+        """Tell the receiving program what belongs to the bundle; None: remove it."""
+        try:
+            await receiver.receive(bundle, wanted)
+        except OSError as error:
+            raise ApplyError(_refused(bundle, error)) from error
+
     async def destroy(self, bundle: str) -> None:
         """Stop the worker and close the device, which removes the device."""
+        try:
+            await receiver.remove(bundle)
+        except OSError as error:
+            raise ApplyError(_refused(bundle, error)) from error
         with contextlib.suppress(ApplyError):
             await self._ask(bundle, "stop")
             await self._end_workers(bundle, STOP_TIMEOUT_S)
@@ -117,7 +133,7 @@ class TunBackend:
         """Return the worker's counters."""
         answer = await self._ask(bundle, "statistics")
         try:
-            return wire.statistics_from_json(answer)
+            return receiver.with_received(bundle, wire.statistics_from_json(answer))
         except (TypeError, KeyError, AttributeError) as error:
             unclear = f"{bundle}: tun: the worker's counters cannot be understood"
             help_ = "the next pass replaces a worker of another version"
@@ -133,6 +149,9 @@ class TunBackend:
             self._forget(bundle)
         for bundle in list(self._devices):
             self._close_device(bundle)
+
+    def _has_device(self, bundle: str) -> bool:
+        return bundle in self._devices and pair.is_whole(bundle, self._devices[bundle])
 
     def _path(self, bundle: str) -> Path:
         return self._runtime / f"tun-{bundle}.sock"
@@ -164,6 +183,8 @@ class TunBackend:
             return worker.last if worker and worker.is_slow(cpu) else None
         except (OSError, client.WorkerError):
             return None
+        if not self._has_device(bundle):
+            return None
         worker = self._workers[bundle]
         worker.heard = time.monotonic()
         if not wire.is_ours(answer):
@@ -173,7 +194,7 @@ class TunBackend:
             table = tables.from_json(answer["table"]) if answer["table"] else None
         except (TypeError, ValueError, KeyError, AttributeError):
             return None
-        worker.last = ObservedBundle(self.name, table)
+        worker.last = ObservedBundle(self.name, table, receiver=await receiver.observe(bundle))
         return worker.last
 
     async def _adopt(self, bundle: str) -> None:
@@ -259,14 +280,6 @@ class TunBackend:
             os.close(descriptor)
 
 
-async def _mark(bundle: str) -> None:
-    """Mark the device as ours and give it a longer queue."""
-    async with AsyncIPRoute() as kernel:
-        index = owned.named(bundle)
-        await owned.claim(kernel, index, bundle)
-        await kernel.link("set", index=index, txqlen=QUEUE_PACKETS)
-
-
 def _status(status: int) -> str:
     return f"status {status}" if status >= 0 else signal.Signals(-status).name
 
@@ -277,6 +290,7 @@ def _refused(bundle: str, error: Exception) -> Problem:
         errno.ENOENT: "load the module tun, or give the service access to /dev/net/tun",
         errno.EBUSY: f"another program holds {bundle}; choose another name for the bundle",
         errno.EMFILE: "raise the limit of open files: LimitNOFILE= of the service, or ulimit -n",
+        errno.E2BIG: "let fewer, larger routes lead to the bundle, or set 'receive: slave'",
         errno.ENODEV: "a slave's link went away meanwhile; the next pass sees it",
     }
     number = error.code if isinstance(error, NetlinkError) else getattr(error, "errno", 0)

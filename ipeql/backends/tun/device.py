@@ -1,4 +1,4 @@
-"""The TUN device, and the virtio-net header before every packet that is read from it.
+"""The TAP or TUN device, and the virtio-net header before every packet that is read from it.
 
 With ``IFF_VNET_HDR`` and offloads one read returns a whole GSO train of up to 64 KiB, and the slave
 computes its checksum. Sources: include/uapi/linux/if_tun.h and virtio_net.h,
@@ -13,6 +13,7 @@ TUNSETIFF = 0x400454CA
 TUNSETOFFLOAD = 0x400454D0
 TUNGETIFF = 0x800454D2
 IFF_TUN = 0x0001
+IFF_TAP = 0x0002
 IFF_NO_PI = 0x1000
 IFF_VNET_HDR = 0x4000
 
@@ -28,20 +29,23 @@ VNET_HEADER = struct.Struct("=BBHHHH")
 NEEDS_CSUM = 1
 GSO_NONE = 0
 
-MAX_PACKET = 65536
-"""A GSO train carries at most this many bytes (GSO_LEGACY_MAX_SIZE)."""
+MAX_FRAME = 65536 + 18
+"""A GSO train carries at most 65536 bytes (GSO_LEGACY_MAX_SIZE), a frame a tagged link header."""
+
+TAP_MTU = 65535 - 14
+"""The largest MTU that a TAP device takes (tun_net_initialize())."""
 
 
-def open_device(name: str) -> int:
-    """Create the TUN device ``name`` in this network namespace and return its descriptor.
+def open_device(name: str, kind: int = IFF_TUN) -> int:
+    """Create the TUN or TAP device ``name`` in this network namespace and return its descriptor.
 
     The device lives as long as a descriptor is open. Raises OSError: EBUSY where another process
-    has the device of this name open, EINVAL where it is no TUN device, EPERM, ENOENT without
+    has the device of this name open, EINVAL where it is no such device, EPERM, ENOENT without
     /dev/net/tun.
     """
     descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR
+        flags = kind | IFF_NO_PI | IFF_VNET_HDR
         fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
     except OSError:
         os.close(descriptor)
@@ -53,6 +57,12 @@ def name_of(descriptor: int) -> str:
     """Return the name that the device has now. Raises OSError where it is gone."""
     answer = fcntl.ioctl(descriptor, TUNGETIFF, bytes(40))
     return os.fsdecode(answer[:16].partition(b"\0")[0])
+
+
+def has_link_header(descriptor: int) -> bool:
+    """Say whether it is a TAP device. Raises OSError where it is gone."""
+    (flags,) = struct.unpack_from("=H", fcntl.ioctl(descriptor, TUNGETIFF, bytes(40)), 16)
+    return bool(flags & IFF_TAP)
 
 
 def is_attached(descriptor: int) -> bool:

@@ -58,8 +58,10 @@ class Process:
         return self.child.poll() if self.child else None
 
 
-def start(bundle: str, device: int, path: Path) -> Process:
-    """Start a worker that has the TUN descriptor ``device`` and is asked at ``path``.
+def start(bundle: str, ifindex: int, device: int, path: Path) -> Process:
+    """Start a worker that has the descriptor ``device`` and is asked at ``path``.
+
+    ``ifindex`` is that of the bundle's device.
 
     Safe path: without ``-P`` the module would be looked for in the current directory first. Raises
     OSError.
@@ -70,8 +72,9 @@ def start(bundle: str, device: int, path: Path) -> Process:
         listener.bind(str(path))
         path.chmod(0o600)
         listener.listen()
+        numbers = (ifindex, device, listener.fileno())
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", MODULE, bundle, str(device), str(listener.fileno())],
+            [sys.executable, "-P", "-m", MODULE, bundle, *map(str, numbers)],
             stdin=subprocess.DEVNULL,
             pass_fds=(device, listener.fileno()),
             start_new_session=True,

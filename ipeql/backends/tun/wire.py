@@ -1,11 +1,11 @@
-"""The messages between daemon and worker: one JSON object per SOCK_SEQPACKET message.
+"""The messages between daemon or prober and worker: one JSON object per SOCK_SEQPACKET message.
 
-Requests are ``{"do": "observe" | "configure" | "statistics" | "descriptor" | "stop", ...}``; every
-request is answered in order by one object, ``{"error": TEXT}`` where it failed. The answer to
-``observe`` says which version of IPEQL the worker is of. The answer to
-``descriptor`` carries the TUN descriptor (SCM_RIGHTS) and the worker's pid. The table travels both
-ways in the form of ``ipeql/backends/table.py``, so that the daemon compares what it wants with what
-the worker has.
+Requests are ``{"do": "observe" | "configure" | "adjust" | "statistics" | "descriptor" | "stop",
+...}``; every request is answered in order by one object, ``{"error": TEXT}`` where it failed. The
+answer to ``observe`` says which version of IPEQL the worker is of. The answer to ``descriptor``
+carries the TUN descriptor (SCM_RIGHTS) and the worker's pid. The table travels both ways in the
+form of ``ipeql/backends/table.py``, so that the daemon compares what it wants with what the worker
+has.
 """
 
 import json
@@ -17,7 +17,7 @@ from ipeql.state import BundleStatistics, SlaveStatistics
 
 MAX_MESSAGE = 1 << 18
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raise it when an older daemon or worker would misunderstand a message."""
 
 GREETING: dict[str, Any] = {"protocol": PROTOCOL, "version": __version__}

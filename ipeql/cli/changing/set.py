@@ -24,6 +24,7 @@ def set_(context: click.Context, target: str, assignments: tuple[str, ...], save
     \b
     Example: ipeql set ipeql0 method=bw_lag_eq max-hold=200ms
              ipeql set ipeql0/eth1 bandwidth=20Mbit
+             ipeql set ipeql0 probe='{to: 10.9.0.2}'
     """
     from ipeql.cli.done import show_plan
 
@@ -35,11 +36,17 @@ def set_(context: click.Context, target: str, assignments: tuple[str, ...], save
 
 
 def assignment(text: str) -> tuple[str, object]:
-    """Return the key and the value of ``KEY=VALUE``, as a file would mean them."""
-    from ipeql.config.yaml.reader import resolve
+    """Return the key and the value of ``KEY=VALUE``, as a file would mean them; or ConfigError."""
+    from ipeql.config.yaml.reader import YamlFile, resolve
+    from ipeql.errors import ConfigError
 
     key, equals, value = text.partition("=")
     if not equals:
         raise click.UsageError(f"expected KEY=VALUE, found {text!r}")
+    if value.startswith(("{", "[")):
+        file = YamlFile(key, value)
+        if file.problems:
+            raise ConfigError(file.problems)
+        return key, file.data
     meant = resolve(value)
     return key, meant if isinstance(meant, int) else value

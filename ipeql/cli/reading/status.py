@@ -1,10 +1,8 @@
 """``ipeql status``."""
 
-import contextlib
-import json
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +11,10 @@ from ipeql.cli.output import print_json, remark
 from ipeql.cli.settings import Settings, options
 from ipeql.errors import ExitCode, NotRunningError, Problem
 
-REFRESH_S = 1.0
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console, RenderableType
 
 
 @click.command()
@@ -26,7 +27,8 @@ def status(settings: Settings, bundle: str | None, watch: bool) -> None:
 
     A bundle is ready, degraded (fewer usable slaves than min-slaves, or a
     setting keeps packets from passing), down (no usable slave) or failed (it
-    could not be made). If one is down or failed, the exit status is 3.
+    could not be made). Slaves that have a probe are listed with their paths
+    too, see `ipeql paths`. If one is down or failed, the exit status is 3.
     Without the daemon the command reads the kernel and the dataplanes.
 
     \b
@@ -34,8 +36,11 @@ def status(settings: Settings, bundle: str | None, watch: bool) -> None:
     """
     shown = _document(settings, bundle, aloud=True)
     if watch:
-        with contextlib.suppress(KeyboardInterrupt):
-            _watch(settings, bundle, shown)
+        from ipeql.cli.reading.watch import watch as keep_showing
+
+        keep_showing(
+            lambda: _document(settings, bundle), shown, _drawn, _print, as_json=settings.json
+        )
         return
     if settings.json:
         print_json(shown)
@@ -60,7 +65,7 @@ def _document(settings: Settings, bundle: str | None, aloud: bool = False) -> di
     return shown | {"bundles": pick(shown["bundles"], [bundle] if bundle else [])}
 
 
-def _print(shown: dict[str, Any]) -> None:
+def _print(shown: "Mapping[str, Any]") -> None:
     from ipeql.cli.reading import screen
 
     for problem in shown["problems"]:
@@ -70,28 +75,11 @@ def _print(shown: dict[str, Any]) -> None:
         remark(f"not in force yet: {names}; 'ipeql plan' shows what 'ipeql reload' would do")
     if not shown["bundles"]:
         remark("no bundle is configured")
-    console = screen.console()
-    with console.capture() as drawn:
-        console.print(screen.status_table(shown["bundles"], bars=screen.room_for_bars(console)))
-    for line in drawn.get().splitlines():
-        click.echo(line.rstrip())
+    screen.write(_drawn(shown, screen.console()))
 
 
-def _watch(settings: Settings, bundle: str | None, shown: dict[str, Any]) -> None:
-    from rich.live import Live
-
+def _drawn(shown: "Mapping[str, Any]", console: "Console") -> "RenderableType":
     from ipeql.cli.reading import screen
 
-    console = screen.console()
-    bars = screen.room_for_bars(console)
-    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-    with live or contextlib.nullcontext():
-        while True:
-            if settings.json:
-                click.echo(json.dumps(shown))
-            elif live:
-                live.update(screen.status_table(shown["bundles"], bars), refresh=True)
-            else:
-                _print(shown)
-            time.sleep(REFRESH_S)
-            shown = _document(settings, bundle)
+    bars, wide = screen.room_for_bars(console), screen.is_wide(console)
+    return screen.status_table(shown["bundles"], bars, wide, time.monotonic_ns())

@@ -37,7 +37,7 @@ def wait_online(settings: Settings, bundles: tuple[str, ...], timeout: int) -> N
     Example: ipeql wait-online ipeql0 --timeout 30s
     """
     deadline = time.monotonic_ns() + timeout
-    while waiting := _waiting(bundles):
+    while waiting := _waiting(bundles, deadline):
         if time.monotonic_ns() >= deadline:
             raise IpeqlError(waiting)
         time.sleep(POLL_S)
@@ -45,12 +45,16 @@ def wait_online(settings: Settings, bundles: tuple[str, ...], timeout: int) -> N
         print_json({"ready": True})
 
 
-def _waiting(names: tuple[str, ...]) -> list[Problem]:
-    """Return what is missing: nothing, when every bundle is ready."""
+def _waiting(names: tuple[str, ...], deadline: int) -> list[Problem]:
+    """Return what is missing: nothing, when every bundle is ready.
+
+    A daemon that has just started may take its time for the first answer.
+    """
     from ipeql.cli import client
 
     try:
-        bundles = pick(client.call("Describe")["bundles"], names)
+        left = max((deadline - time.monotonic_ns()) / 10**9, client.ANSWER_TIMEOUT_S)
+        bundles = pick(client.call("Describe", timeout=left)["bundles"], names)
     except NotRunningError as error:
         return list(error.problems)
     return [

@@ -51,8 +51,17 @@ def in_words(change: Change) -> str:
         return f"free {bundle} {label}"
     verb = "enslave" if change.enslave else "set"
     target = f"{bundle} {label}" if change.enslave else "/".join(filter(None, (bundle, label)))
-    settings = (f"{key}={value}" for key, value in _body(change).items() if key not in _IDENTITY)
+    body = _body(change)
+    settings = (f"{key}={_spelt(body[key])}" for key in body if key not in _IDENTITY)
     return " ".join((verb, target, *settings))
+
+
+def _spelt(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_spelt(each)}' for key, each in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_spelt, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def subject(change: Change) -> tuple[str, str]:

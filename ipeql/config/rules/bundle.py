@@ -7,7 +7,15 @@ from ipaddress import ip_network
 from ipeql.config.yaml.reader import KeyPath
 from ipeql.errors import Code
 from ipeql.methods import METHODS
-from ipeql.state import AUTO, Address, BundleSpec, Interface, Network
+from ipeql.state import (
+    AUTO,
+    Address,
+    BundleSpec,
+    Interface,
+    Measured,
+    Network,
+    SlaveSpec,
+)
 
 IPV6_MIN_MTU = 1280
 """RFC 8200, 5."""
@@ -15,12 +23,16 @@ IPV6_MIN_MTU = 1280
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A problem and the path, within the bundle, of the value that is to change."""
+    """A problem and the path, within the bundle, of the value that is to change.
+
+    ``follows``: the paths of values of whose mistakes it may be a consequence.
+    """
 
     path: KeyPath
     code: Code
     message: str
     advice: str
+    follows: tuple[KeyPath, ...] = ()
 
 
 def check(spec: BundleSpec) -> Iterator[Fault]:
@@ -30,6 +42,7 @@ def check(spec: BundleSpec) -> Iterator[Fault]:
     yield from _mtu(spec)
     yield from _addresses(spec)
     yield from _routes(spec)
+    yield from _probes(spec)
 
 
 def _method(spec: BundleSpec) -> Iterator[Fault]:
@@ -42,13 +55,19 @@ def _method(spec: BundleSpec) -> Iterator[Fault]:
             advice = f"remove it; it belongs to {' and '.join(users)}"
             yield Fault((key,), Code.UNKNOWN_KEY, message, advice)
     for i, slave in enumerate(spec.slaves):
-        given = {"bandwidth": slave.bandwidth, "lag": slave.lag is not None}
+        given = {
+            "bandwidth": slave.bandwidth is not None or (slave.probe or spec.probe) is not None,
+            "lag": slave.lag is not None or (slave.probe or spec.probe) is not None,
+        }
         lacking = [need for need in sorted(method.needs) if not given[need]]
         if lacking:
             message = f"{spec.method} needs the {' and '.join(lacking)} of every slave"
             examples = {"bandwidth": "bandwidth: 100Mbit", "lag": "lag: 20ms"}
             wanted = " and ".join(examples[need] for need in lacking)
-            yield Fault(("slaves", i), Code.METHOD_NEEDS, message, f"add for example {wanted}")
+            advice = f"add for example {wanted}"
+            advice += f", or a probe to measure the {' and the '.join(lacking)}"
+            follows = _probe_paths(i)
+            yield Fault(("slaves", i), Code.METHOD_NEEDS, message, advice, follows)
 
 
 def _slaves(spec: BundleSpec) -> Iterator[Fault]:
@@ -96,7 +115,8 @@ def _routes(spec: BundleSpec) -> Iterator[Fault]:
             }
             wrong = _gateway(route.via, route.to, own, not reached.isdisjoint(within))
             if wrong:
-                yield Fault(("routes", i, "via"), Code.BAD_VALUE, *wrong)
+                path, follows = ("routes", i, "via"), (("addresses",),)
+                yield Fault(path, Code.BAD_VALUE, *wrong, follows=follows)
 
 
 def _gateway(via: Address, to: Network, own: set[Address], reached: bool) -> tuple[str, str] | None:
@@ -109,3 +129,50 @@ def _gateway(via: Address, to: Network, own: set[Address], reached: bool) -> tup
         return None
     advice = "write a gateway in the network of one of its addresses, or add that address"
     return f"{via} is in no network of the bundle", advice
+
+
+def _probes(spec: BundleSpec) -> Iterator[Fault]:
+    if spec.probe:
+        yield from _far_end(spec, spec.probe.to, ("probe",))
+    for i, slave in enumerate(spec.slaves):
+        path: KeyPath = ("slaves", i, "probe")
+        if slave.probe and slave.probe.to:
+            yield from _far_end(spec, slave.probe.to, path)
+        elif slave.probe and not spec.probe:
+            message = "`to` is missing, and the bundle has no probe that says it"
+            advice = "add to: with the address of the bundle at the other end, such as 10.9.0.2"
+            yield Fault((*path, "to"), Code.MISSING_KEY, message, advice, _probe_paths(i))
+        elif not spec.probe:
+            yield from _unmeasurable(slave, i)
+
+
+def _unmeasurable(slave: SlaveSpec, number: int) -> Iterator[Fault]:
+    """Check that a slave without a probe has nothing measured."""
+    advice = "add probe: {to: ADDRESS} to the bundle, with the far bundle's address"
+    speed = f"{advice}, or write bandwidth: device for the speed that the driver reports"
+    for key, is_measured, remedy in (
+        ("bandwidth", isinstance(slave.bandwidth, Measured), speed),
+        ("lag", slave.lag == AUTO, advice),
+    ):
+        if is_measured:
+            message = f"the {key} cannot be measured without a probe"
+            path = ("slaves", number, key)
+            yield Fault(path, Code.BAD_VALUE, message, remedy, _probe_paths(number))
+
+
+def _probe_paths(slave: int) -> tuple[KeyPath, ...]:
+    return ("probe",), ("slaves", slave, "probe")
+
+
+def _far_end(spec: BundleSpec, to: Address, path: KeyPath) -> Iterator[Fault]:
+    """Check the address that is asked: it is asked from an address of the bundle."""
+    family = f"IPv{to.version}"
+    if to in {address.ip for address in spec.addresses}:
+        message = f"{to} is the bundle's own address"
+        advice = "write the address of the bundle at the other end"
+    elif all(address.version != to.version for address in spec.addresses):
+        message = f"{to} is asked from an {family} address of the bundle, which has none"
+        advice = f"add an {family} address to addresses, or write an address of another family"
+    else:
+        return
+    yield Fault((*path, "to"), Code.BAD_VALUE, message, advice, (path, ("addresses",)))

@@ -66,6 +66,24 @@ def _require_prefix(text: str, suggestion: str, written: str) -> None:
         raise fault(Code.BAD_VALUE, f"{text} has a netmask", f"write {written}")
 
 
+def far_end(value: object) -> str:
+    """Accept the address of the bundle at the other end."""
+    text = word(value, "an IP address, such as 10.9.0.2")
+    try:
+        address = ip_address(text)
+    except ValueError:
+        message = f"`{shorten(text)}` is not an IP address"
+        advice = "write it like 10.9.0.2"
+        if "/" in text:
+            advice = f"remove the prefix length: write {shorten(text.partition('/')[0])}"
+        raise fault(Code.BAD_VALUE, message, advice) from None
+    wrong = address.is_multicast or address.is_loopback or address.is_unspecified
+    if wrong or address.is_link_local or "%" in text:
+        message = f"{shorten(text)} is not the address of a bundle at the other end"
+        raise fault(Code.BAD_VALUE, message, "write an address of its `addresses`")
+    return text
+
+
 def next_hop(*versions: int) -> Checker:
     """Return a checker for the address of a neighbour, of IP version 4, 6 or either."""
     family = f"IPv{versions[0]}" if len(versions) == 1 else "IP"

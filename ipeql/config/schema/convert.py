@@ -6,11 +6,19 @@ from typing import Any
 from pydantic import BaseModel
 
 from ipeql.config.schema.kinds import ADDRESS, kinds
-from ipeql.config.schema.model import Bundle, Match, Settings, Slave
+from ipeql.config.schema.model import Bundle, Match, Probe, Settings, Slave, SlaveProbe
 from ipeql.config.yaml.reader import KeyPath, YamlFile
 from ipeql.errors import Mark
 from ipeql.methods import METHODS
-from ipeql.state import BundleSpec, LinkMatch, Parameters, RouteSpec, SlaveSpec
+from ipeql.state import (
+    BundleSpec,
+    LinkMatch,
+    Parameters,
+    ProbeKeys,
+    ProbeSpec,
+    RouteSpec,
+    SlaveSpec,
+)
 
 METHOD_KEYS = frozenset().union(*(method.parameters for method in METHODS.values())) - {
     "poll_interval"
@@ -21,12 +29,22 @@ METHOD_KEYS = frozenset().union(*(method.parameters for method in METHODS.values
 def read(given: BaseModel, names: Collection[str] | None = None) -> dict[str, Any]:
     """Return the state's values of the keys of a mapping, or of those of them in ``names``.
 
-    Keys that have not one single value are left out, and so is what is not given and has no
-    default.
+    Keys that have neither one single value nor a probe are left out, and so is what is not given
+    and has no default.
     """
     found = kinds(type(given))
     spelt = {name: getattr(given, name) for name in found if names is None or name in names}
-    return {name: found[name].read(value) for name, value in spelt.items() if value is not None}
+    values = {name: found[name].read(value) for name, value in spelt.items() if value is not None}
+    probe = getattr(given, "probe", None)
+    if probe and (names is None or "probe" in names):
+        values["probe"] = _probe(probe)
+    return values
+
+
+def _probe(probe: SlaveProbe) -> ProbeSpec | ProbeKeys:
+    if isinstance(probe, Probe):
+        return ProbeSpec(**read(probe))
+    return ProbeKeys(**read(probe, probe.model_fields_set))
 
 
 def write(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,11 +53,13 @@ def write(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
     What is None or empty text is left out.
     """
     found = kinds(model)
-    return {
+    written = {
         name.replace("_", "-"): found[name].write(values[name])
         for name in found
         if values.get(name) not in (None, "")
     }
+    probe = values.get("probe")
+    return written | {"probe": write(Probe, probe)} if probe else written
 
 
 def bundle_spec(file: YamlFile, path: KeyPath, bundle: Bundle) -> BundleSpec:
@@ -54,7 +74,7 @@ def bundle_spec(file: YamlFile, path: KeyPath, bundle: Bundle) -> BundleSpec:
         addresses=tuple(ADDRESS.read(address) for address in bundle.addresses),
         routes=tuple(RouteSpec(**read(route)) for route in bundle.routes),
         mark=file.mark(path, key=True),
-        **read(bundle, kinds(Bundle).keys() - METHOD_KEYS),
+        **read(bundle, Bundle.model_fields.keys() - METHOD_KEYS),
     )
 
 

@@ -6,7 +6,16 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from ipeql.config.schema.model import Bundle, Change, File, Match, Route, Settings, Slave
+from ipeql.config.schema.model import (
+    Bundle,
+    Change,
+    File,
+    Match,
+    Probe,
+    Route,
+    Settings,
+    Slave,
+)
 from ipeql.config.yaml.reader import KeyPath
 from ipeql.config.yaml.wording import nearest, shorten, shown
 from ipeql.errors import Code
@@ -29,6 +38,7 @@ _EXAMPLES = {
     "bundles": "the bundles by name, or bundles: {} for none",
     "slaves": "- {name: eth1, bandwidth: 100Mbit}",
     "match": '{name: "wwan*"}',
+    "probe": "{to: 10.9.0.2}",
     "routes": "- {to: 192.168.40.0/24, via: 10.9.0.2}",
     "addresses": "[10.9.0.1/24]",
     "changes": "- {bundle: ipeql0, free: eth1}",
@@ -73,7 +83,7 @@ def _explain(error: ErrorDetails) -> Explanation:
         case "extra_forbidden":
             return Explanation(path, Code.UNKNOWN_KEY, *_unknown_key(path), key=True)
         case "missing":
-            return Explanation(path, Code.MISSING_KEY, *_missing_key(str(path[-1])))
+            return Explanation(path, Code.MISSING_KEY, *_missing_key(path))
         case "model_type" | "dict_type" | "list_type":
             return Explanation(path, Code.WRONG_TYPE, *_wrong_shape(path, error))
         case "too_short":
@@ -102,6 +112,8 @@ def _model(path: KeyPath) -> type[BaseModel]:
             return Bundle
         case (*_, "match"):
             return Match
+        case (*_, "probe"):
+            return Probe
         case (*_, "routes", _):
             return Route
         case ("changes", _):
@@ -122,6 +134,7 @@ _HOMES: dict[type[BaseModel], str] = {
     Slave: "to a slave",
     Route: "to a route",
     Match: "under match",
+    Probe: "under probe",
 }
 
 
@@ -153,13 +166,17 @@ def _unknown_key(path: KeyPath) -> tuple[str, str]:
     return f"unknown key `{shorten(key)}`", advice
 
 
-def _missing_key(key: str) -> tuple[str, str]:
+def _missing_key(path: KeyPath) -> tuple[str, str]:
+    key = str(path[-1])
+    to = "with a network, such as 192.168.40.0/24"
+    if "probe" in path:
+        to = "with the address of the bundle at the other end, such as 10.9.0.2"
     advice = {
         "version": "write version: 1 at the top",
         "method": f"add method: with one of {', '.join(METHODS)}",
         "slaves": f"add slaves: with entries such as {_EXAMPLES['slaves']}",
         "bundle": "add bundle: with the name of the bundle to change",
-        "to": "add to: with a network, such as 192.168.40.0/24",
+        "to": f"add to: {to}",
     }
     return f"`{key}` is missing", advice[key]
 

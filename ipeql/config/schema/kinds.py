@@ -9,24 +9,27 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from ipeql.config.schema.addresses import bundle_address, network, next_hop
+from ipeql.config.schema.addresses import bundle_address, far_end, network, next_hop
 from ipeql.config.schema.values import (
     VERSION,
     auto_or,
+    bandwidth,
     boolean,
+    boolean_or_list,
     driver,
     link_name,
     mac,
     one_of,
+    path,
     pattern,
-    rate,
     slave_label,
     time,
     version,
     whole,
 )
 from ipeql.methods import METHODS
-from ipeql.state import AUTO
+from ipeql.state import AUTO, DEVICE, Measured
+from ipeql.state.path import LEAST_MEASURED, MOST_MEASURED
 from ipeql.units import format_rate, format_time, parse_rate, parse_time
 
 _MAC = r"^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$"
@@ -107,24 +110,86 @@ def or_auto(kind: Kind) -> Kind:
     return Kind(auto_or(kind.check), schema, read, write, f"{kind.metavar}|auto")
 
 
+def _prefixes_read(value: Any) -> Any:
+    return tuple(map(ip_network, value)) if isinstance(value, list) else value
+
+
+def _prefixes_written(value: Any) -> Any:
+    return value if isinstance(value, bool) else [str(prefix) for prefix in value]
+
+
 def _rate_written(rate: int) -> str:
     return format_rate(rate) if rate else "none"
+
+
+def _bandwidth_read(value: Any) -> Any:
+    if value == "device":
+        return DEVICE
+    if value == "auto":
+        return Measured()
+    if not isinstance(value, dict):
+        return parse_rate(value)
+    most = parse_rate(value["max"]) if "max" in value else MOST_MEASURED
+    least = parse_rate(value["min"]) if "min" in value else min(LEAST_MEASURED, most)
+    return Measured(least, most)
+
+
+def _bandwidth_written(value: Any) -> Any:
+    if value == DEVICE:
+        return "device"
+    if not isinstance(value, Measured):
+        return _rate_written(value)
+    bounds = {
+        key: format_rate(bound)
+        for key, bound, usual in (
+            ("min", value.least, min(LEAST_MEASURED, value.most)),
+            ("max", value.most, MOST_MEASURED),
+        )
+        if bound != usual
+    }
+    return {"auto": True} | bounds if bounds else "auto"
 
 
 _TEXT = {"type": "string", "minLength": 1}
 _NAME = {"type": "string", "pattern": r"^[^\s/:%*?\[]{1,15}$"}
 
 LINK_NAME = Kind(link_name, _NAME)
-RATE = Kind(rate, {"type": "string", "pattern": RATE_PATTERN}, parse_rate, _rate_written, "RATE")
+_RATE = {"type": "string", "pattern": RATE_PATTERN}
+BANDWIDTH = Kind(
+    bandwidth,
+    {
+        "anyOf": [
+            {"enum": ["auto", "device"]},
+            _RATE,
+            {
+                "type": "object",
+                "properties": {"auto": {"const": True}, "min": _RATE, "max": _RATE},
+                "required": ["auto"],
+                "additionalProperties": False,
+            },
+        ]
+    },
+    _bandwidth_read,
+    _bandwidth_written,
+    "RATE|auto|device",
+)
 PATTERN = Kind(pattern, _TEXT)
 MAC = Kind(mac, {"type": "string", "pattern": _MAC})
 DRIVER = Kind(driver, _TEXT)
 ADDRESS = Kind(bundle_address, _TEXT, ip_interface, str)
 NETWORK = Kind(network, _TEXT, ip_network, str)
 GATEWAY = Kind(next_hop(4, 6), _TEXT, ip_address, str)
+FAR_END = Kind(far_end, _TEXT, ip_address, str, "ADDRESS")
 NEXT_HOP = Kind(next_hop(4), {"type": "string", "format": "ipv4"}, ip_address, str, "ADDRESS")
 NEXT_HOP6 = Kind(next_hop(6), {"type": "string", "format": "ipv6"}, ip_address, str, "ADDRESS")
 SCHEMA_VERSION = Kind(version, {"const": VERSION})
 SWITCH = Kind(boolean, {"type": "boolean"}, metavar="true|false", option=bool)
 LABEL = Kind(slave_label, _TEXT)
+PATH = Kind(path, {"type": "string", "pattern": "^/"})
+SWITCH_OR_NETWORKS = Kind(
+    boolean_or_list(network, "networks"),
+    {"anyOf": [{"type": "boolean"}, {"type": "array", "items": _TEXT, "minItems": 1}]},
+    _prefixes_read,
+    _prefixes_written,
+)
 METHOD = choice(*METHODS, what="method")

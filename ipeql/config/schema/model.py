@@ -5,13 +5,15 @@ documentation all follow from it. The models hold what the file says, in its own
 of a key (:mod:`ipeql.config.schema.kinds`) makes the state's value of it, and the other way round.
 """
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from ipeql.config.schema.kinds import (
     ADDRESS,
+    BANDWIDTH,
     DRIVER,
+    FAR_END,
     GATEWAY,
     LABEL,
     LINK_NAME,
@@ -20,10 +22,11 @@ from ipeql.config.schema.kinds import (
     NETWORK,
     NEXT_HOP,
     NEXT_HOP6,
+    PATH,
     PATTERN,
-    RATE,
     SCHEMA_VERSION,
     SWITCH,
+    SWITCH_OR_NETWORKS,
     choice,
     duration,
     number,
@@ -32,6 +35,7 @@ from ipeql.config.schema.kinds import (
 from ipeql.config.schema.values import fault
 from ipeql.errors import Code
 from ipeql.methods import MAX_SLAVES
+from ipeql.state import STAMP_PORT
 
 MILLISECOND = 10**6
 MINUTE = 60 * 10**9
@@ -68,6 +72,58 @@ class Match(_Keys):
         return self
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for key in schema["properties"].values():
+        key.pop("default", None)
+
+
+class SlaveProbe(_Keys):
+    """How the far end is asked over one slave; a key not given is as in the bundle's probe."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    to: Annotated[str | None, FAR_END] = Field(
+        None, description="address of the bundle at the other end", examples=["10.9.0.2"]
+    )
+    by: Annotated[str, choice("auto", "stamp", "icmp", what="protocol")] = Field(
+        "auto",
+        description="stamp: STAMP (RFC 8762), which IPEQL answers; icmp: echo requests; "
+        "auto: STAMP, or ICMP where nobody answers that",
+    )
+    port: Annotated[int, number(1, 65535, "a port")] = Field(
+        STAMP_PORT, description="UDP port that answers STAMP"
+    )
+    interval: Annotated[str | None, duration(10 * MILLISECOND, 10_000 * MILLISECOND)] = Field(
+        None,
+        description="shortest time between two probes; "
+        "absent: 20 ms while the slave carries traffic, then 200 ms, then 1 s",
+        examples=["200ms"],
+    )
+    key_file: Annotated[str | None, PATH] = Field(
+        None,
+        description="file whose content is the key that probes and answers are signed with; "
+        "absent: they are not signed",
+        examples=["/etc/ipeql/probe.key"],
+    )
+
+
+class Probe(SlaveProbe):
+    """How the far end is asked whether a slave's path works, and how long it takes."""
+
+    model_config = ConfigDict(json_schema_extra={})
+
+    to: Annotated[str, FAR_END] = Field(
+        description="address of the bundle at the other end", examples=["10.9.0.2"]
+    )
+
+
+def _no_empty_probe(probe: object) -> object:
+    if probe is None:
+        message, advice = "expected a probe, found nothing", "write {to: 10.9.0.2}"
+        raise fault(Code.WRONG_TYPE, message, advice)
+    return probe
+
+
 class Slave(_Keys):
     """A link to stripe over, or all links that match."""
 
@@ -77,13 +133,17 @@ class Slave(_Keys):
     match: Match | None = Field(
         None, description="every link that fits, now or later, instead of one by `name`"
     )
-    bandwidth: Annotated[str | None, or_auto(RATE)] = Field(
+    bandwidth: Annotated[str | dict[str, Any] | None, BANDWIDTH] = Field(
         None,
-        description="what the path carries; auto: the speed the driver reports",
+        description="what the path carries; device: the speed the driver reports; auto, and by "
+        "default where there is a probe: it is measured, within `min` and `max` if they are given",
         examples=["100Mbit"],
     )
-    lag: Annotated[str | None, duration(0, MINUTE)] = Field(
-        None, description="one-way delay of the path", examples=["5ms"]
+    lag: Annotated[str | None, or_auto(duration(0, MINUTE))] = Field(
+        None,
+        description="one-way delay of the path; "
+        "auto, and by default where there is a probe: it is measured",
+        examples=["5ms"],
     )
     overhead: Annotated[int | None, number(0, 1000, "an overhead")] = Field(
         None,
@@ -102,6 +162,11 @@ class Slave(_Keys):
         examples=["fe80::1"],
     )
     up: Annotated[bool, SWITCH] = Field(True, description="set the link up when it is enslaved")
+    probe: Annotated[SlaveProbe | None, BeforeValidator(_no_empty_probe)] = Field(
+        None,
+        description="how the far end is asked over this slave; "
+        "a key that is absent is as in the bundle's probe",
+    )
 
     @field_validator("match", mode="before")
     @classmethod
@@ -150,7 +215,8 @@ class Settings(_Keys):
     queue_limit: Annotated[str, duration(0, MINUTE)] = Field(
         "100ms",
         description="a packet that would wait longer for its slave is dropped; "
-        "by default the time of four packets on the slowest slave, if that is more",
+        "by default the time of four packets on the slowest slave, or the longest lag and the "
+        "shortest together, if that is more",
     )
     max_hold: Annotated[str, duration(0, MINUTE)] = Field(
         "500ms",
@@ -172,6 +238,22 @@ class Settings(_Keys):
         "burst",
         description="burst: a GSO train stays together; "
         "packet: every packet on the wire is placed by itself",
+    )
+    receive: Annotated[str, choice("bundle", "slave", what="receiver")] = Field(
+        "bundle",
+        description="bundle: what comes back through the slaves arrives on the bundle; "
+        "slave: it arrives on the slave",
+    )
+    probe: Annotated[Probe | None, BeforeValidator(_no_empty_probe)] = Field(
+        None,
+        description="how the far end is asked over every slave; a slave whose path is silent "
+        "is not used; absent: only the links' own state counts",
+    )
+    reflect: Annotated[bool | list[str] | None, SWITCH_OR_NETWORKS] = Field(
+        None,
+        description="answer the probes that arrive on the slaves from the networks of the bundle "
+        "and its far ends; or from these networks; by default where there is a probe",
+        examples=[True],
     )
 
 

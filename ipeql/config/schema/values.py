@@ -27,6 +27,9 @@ MAX_NAME = 15
 MAX_PATTERN = 60
 """Characters: a name of 15 with a class such as [ab] in place of each. Long globs match slowly."""
 
+MAX_PATH = 4095
+"""Bytes: PATH_MAX - 1, include/uapi/linux/limits.h."""
+
 _RESERVED = frozenset({".", "..", "all", "default", "lo"})
 """Not names (dev_valid_name), not directories of settings of their own (sysctl), not a link."""
 
@@ -102,6 +105,15 @@ def slave_label(value: object) -> str:
     return label(value, "the name of a slave, such as eth1")
 
 
+def path(value: object) -> str:
+    """Accept the place of a file."""
+    text = label(value, "the absolute path of a file")
+    if not text.startswith("/") or len(text.encode()) > MAX_PATH:
+        message = f"`{shorten(text)}` is not the absolute path of a file"
+        raise fault(Code.BAD_VALUE, message, "write it like /etc/ipeql/probe.key")
+    return text
+
+
 def mac(value: object) -> str:
     """Accept a MAC address; return it in lower case."""
     text = word(value, "a MAC address, such as 02:00:5e:10:00:01")
@@ -171,6 +183,21 @@ def version(value: object) -> int:
     raise fault(Code.WRONG_TYPE, f"expected a version, found {found}", f"write version: {VERSION}")
 
 
+def boolean_or_list(check: Checker, what: str) -> Checker:
+    """Return a checker that accepts a boolean, or a list of what ``check`` accepts."""
+
+    def accept(value: object) -> object:
+        if isinstance(value, list) and value:
+            return [check(item) for item in value]
+        if isinstance(value, bool | Surprise):
+            return boolean(value)
+        found = "an empty list" if value == [] else shown(value)
+        message = f"expected true, false or a list of {what}, found {found}"
+        raise fault(Code.WRONG_TYPE, message, "write true")
+
+    return accept
+
+
 def auto_or(check: Checker) -> Checker:
     """Return a checker that accepts ``auto`` and what ``check`` accepts."""
     return lambda value: value if value == "auto" else check(value)
@@ -189,6 +216,24 @@ def rate(value: object) -> str:
         message = f"{shorten(text)} is not between {least} and {most}"
         raise fault(Code.BAD_VALUE, message, "write what the link carries, such as 100Mbit")
     return text
+
+
+def bandwidth(value: object) -> object:
+    """Accept a rate, ``device``, or ``auto``, which may have bounds: {auto: true, max: 80Mbit}."""
+    if value in ("auto", "device"):
+        return value
+    if not isinstance(value, dict):
+        return rate(value)
+    example = "write {auto: true, min: 1Mbit, max: 80Mbit}"
+    if unknown := sorted(map(str, value.keys() - {"auto", "min", "max"})):
+        message = f"unknown key `{shorten(unknown[0])}` of a measured bandwidth"
+        raise fault(Code.UNKNOWN_KEY, message, example)
+    if value.get("auto") is not True:
+        raise fault(Code.BAD_VALUE, "bounds are those of a bandwidth that is measured", example)
+    bounds = {key: parse_rate(str(rate(value[key]))) for key in ("min", "max") if key in value}
+    if bounds.get("min", 0) > bounds.get("max", MAX_BANDWIDTH):
+        raise fault(Code.BAD_VALUE, "min is more than max", "exchange them")
+    return value
 
 
 def time(low: int, high: int) -> Checker:

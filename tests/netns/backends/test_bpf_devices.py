@@ -7,9 +7,10 @@ from contextlib import closing
 import pytest
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ipeql.backends import owned
-from ipeql.backends.bpf import dataplane, device, libbpf, pins
+from ipeql.backends import owned, upper
+from ipeql.backends.bpf import dataplane, device
 from ipeql.backends.bpf.backend import BpfBackend
+from ipeql.backends.ebpf import libbpf, pins
 from tests.netns.conftest import Namespace
 from tests.netns.two_links import BUNDLE, TWO_LINKS, bundle, listener, received, send
 
@@ -48,6 +49,18 @@ def test_every_kind_of_device_will_do(
         await both_links_carry(namespace)
 
     namespace.run(body)
+
+
+def test_without_macvlan_the_device_stands_alone(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namespace.ip(*TWO_LINKS)
+
+    async def refuse(*_: object) -> int:
+        raise NetlinkError(errno.EOPNOTSUPP)
+
+    monkeypatch.setattr(upper, "put_upon", refuse)
+    namespace.run(lambda: both_links_carry(namespace))
 
 
 def test_before_tcx_there_is_clsact(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:

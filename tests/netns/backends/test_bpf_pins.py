@@ -2,7 +2,6 @@
 
 import errno
 import os
-import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -10,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ipeql.backends.bpf import dataplane, libbpf, pins
+from ipeql.backends.bpf import dataplane, device
 from ipeql.backends.bpf.backend import BpfBackend
 from ipeql.backends.bpf.dataplane import Dataplane
+from ipeql.backends.ebpf import libbpf, pins
 from ipeql.errors import ApplyError
 from tests.netns.conftest import Namespace
 from tests.netns.two_links import BUNDLE, TABLE, TWO_LINKS, bundle, listener, received, send
@@ -34,7 +34,7 @@ def refuse(*arguments: object) -> int:
 
 
 def test_the_place_does_not_depend_on_capabilities() -> None:
-    ask = (sys.executable, "-c", "from ipeql.backends.bpf import pins; print(pins.directory())")
+    ask = (sys.executable, "-c", "from ipeql.backends.ebpf import pins; print(pins.directory())")
     few = ("setpriv", f"--bounding-set={OF_THE_UNIT}", f"--inh-caps={OF_THE_UNIT}")
     shown = {
         subprocess.run([*command, *ask], check=True, capture_output=True, text=True).stdout.strip()
@@ -78,7 +78,8 @@ def test_programs_that_tc_removed_are_attached_again(
         backend = BpfBackend()
         with closing(listener("far1")) as first, closing(listener("far2")) as second:
             async with bundle(backend, namespace):
-                subprocess.run(["tc", "qdisc", "del", "dev", BUNDLE, "clsact"], check=True)
+                remove = ("tc", "qdisc", "del", "dev", f"{BUNDLE}-lower", "clsact")
+                subprocess.run(remove, check=True)
                 assert (await backend.observe())[BUNDLE].table is None
                 await backend.configure(BUNDLE, TABLE)
                 assert (await backend.observe())[BUNDLE].table == TABLE
@@ -97,7 +98,8 @@ def test_nothing_is_attached_before_it_is_configured(namespace: Namespace) -> No
         try:
             await backend.create(BUNDLE)
             with Dataplane(pins.of(BUNDLE)) as made:
-                assert not made.is_attached(socket.if_nametoindex(BUNDLE))
+                lower = device.programmed(BUNDLE)
+                assert not made.is_attached(dataplane.DEVICE, lower)
             assert (await backend.observe())[BUNDLE].table is None
         finally:
             await backend.destroy(BUNDLE)

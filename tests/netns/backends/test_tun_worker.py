@@ -13,7 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pyroute2.netlink.exceptions import NetlinkError
 
+from ipeql.backends import upper
 from ipeql.backends.tun import client, process, wire
 from ipeql.backends.tun.backend import TunBackend
 from ipeql.backends.tun.device import open_device
@@ -346,3 +348,24 @@ async def hello(descriptor: int) -> None:
                 return
         except BlockingIOError:
             await asyncio.sleep(0.01)
+
+
+def test_without_macvlan_the_device_is_a_tun_device(
+    namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namespace.ip(*TWO_LINKS)
+
+    async def refuse(*_: object) -> int:
+        raise NetlinkError(errno.EOPNOTSUPP)
+
+    monkeypatch.setattr(upper, "put_upon", refuse)
+
+    async def body() -> None:
+        with closing(listener("far1")) as first, closing(listener("far2")) as second:
+            async with bundle(TunBackend(tmp_path), namespace):
+                send("10.9.0.2", 2)
+                for sock in (first, second):
+                    assert received(sock)[:6] == bytes.fromhex("020000000002")
+                assert not upper.lower(BUNDLE)
+
+    namespace.run(body)

@@ -42,7 +42,8 @@ def test_a_subnet_of_a_slave_within_the_bundle_s(lab: Lab, daemon: Ipeqld) -> No
 
 
 def test_arp_ignore_of_all_links(lab: Lab) -> None:
-    plain = bundle(["{name: eth1}"], addresses="addresses: [10.9.0.1/24]")
+    address = "addresses: [10.9.0.1/24]"
+    plain = bundle(["{name: eth1}"], "round_robin", "receive: slave", addresses=address)
     lab.a.sysctl("net/ipv4/conf/all/arp_ignore", "1")
     try:
         with Ipeqld(lab.a, configuration(plain)) as daemon:

@@ -45,6 +45,7 @@ CHANGES = {
     ),
     "queue-limit": configuration(bundle((slave(1), slave(2)), "bw_lag_eq", "queue-limit: 20ms")),
     "max-hold": configuration(bundle((slave(1), slave(2)), "bw_lag_eq", "max-hold: 100ms")),
+    "receive": configuration(bundle((slave(1), slave(2)), "bw_load", "receive: slave")),
     "route": configuration(
         bundle((slave(1), slave(2)), "bw_load", "routes:", "  - {to: 192.168.40.0/24}")
     ),
@@ -87,10 +88,17 @@ def test_hanging_up_reloads(lab: Lab, daemon: Ipeqld) -> None:
     with traffic(lab):
         hang_up(daemon, configuration(bundle([slave(1)])))
         wait_for(lambda: usable(daemon) == ["eth1"])
-        wait_for(lambda: rp_filter(lab, "eth2") == 1)
         hang_up(daemon, USUAL)
         wait_for(lambda: usable(daemon) == ["eth1", "eth2"])
+
+
+def test_a_slave_s_filter_is_loose_only_while_the_slave_receives(lab: Lab, daemon: Ipeqld) -> None:
+    with traffic(lab):
+        assert rp_filter(lab, "eth2") == 1
+        daemon.reload(configuration(bundle((slave(1), slave(2)), "bw_load", "receive: slave")))
         assert rp_filter(lab, "eth2") == 2
+        daemon.reload(USUAL)
+        wait_for(lambda: rp_filter(lab, "eth2") == 1)
 
 
 def test_a_bad_file_is_refused_and_the_bundle_carries_on(lab: Lab, daemon: Ipeqld) -> None:

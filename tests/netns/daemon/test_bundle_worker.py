@@ -45,13 +45,17 @@ def replaced(daemon: Ipeqld, pid: int) -> bool:
     return works_again(daemon) and worker_pid(daemon) != pid
 
 
-def inject(lab: Lab, frames: list[bytes]) -> None:
-    """Send ``frames`` out of the bundle's device, below all that would check them."""
+def inject(lab: Lab, packets: list[bytes]) -> None:
+    """Send ``packets`` out of the bundle's device, below all that would check them.
+
+    Their ethertype is IPv4's, or IPv6's where the first byte says that.
+    """
     kind = socket.SOCK_RAW
     with lab.a.call(lambda: socket.socket(socket.AF_PACKET, kind, 0)) as sock:
         lab.a.call(lambda: sock.bind(("ipeql0", ETH_P_ALL)))
-        for frame in frames:
-            sock.send(frame)
+        for packet in packets:
+            ethertype = b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00"
+            sock.send(bytes(12) + ethertype + packet)
 
 
 def malformed(daemon: Ipeqld) -> int:

@@ -79,6 +79,7 @@ def test_enums(definition: dict[str, Any]) -> None:
         "method": family.METHODS,
         "count": family.COUNTS,
         "stripe-unit": family.STRIPE_UNITS,
+        "receive": family.RECEIVERS,
     }
     assert tables[definition["name"]] == tuple(name.replace("-", "_") for name in names)
 
@@ -92,12 +93,12 @@ def test_operations() -> None:
     names = [operation["name"] for operation in operations["list"]]
     wanted = numbered(operations["name-prefix"], names, 1)
     assert wanted | {"__IPEQL_CMD_MAX": len(names) + 1} in enums("ipeql_netlink.h")
-    assert tuple(wanted.values()) == (family.BUNDLE_GET, family.BUNDLE_SET)
+    assert tuple(wanted.values()) == (family.BUNDLE_GET, family.BUNDLE_SET, family.BUNDLE_ADJUST)
 
 
 def test_every_attribute_is_asked_or_told() -> None:
     (bundle, _) = SPEC["attribute-sets"]
-    (get, _) = SPEC["operations"]["list"]
+    (get, *_) = SPEC["operations"]["list"]
     names = [each["name"] for each in bundle["attributes"] if each["type"] != "pad"]
     assert get["do"]["reply"]["attributes"] == names
 

@@ -12,7 +12,7 @@ from ipeql.backends.tun import wire
 from ipeql.backends.tun.device import VNET_HEADER
 from ipeql.backends.tun.worker import rtnl
 from ipeql.backends.tun.worker.neighbours import group_address
-from ipeql.backends.tun.worker.packet import Packet, parse
+from ipeql.backends.tun.worker.packet import BODY_AT, Packet, framed, parse
 from ipeql.backends.tun.worker.sender import arp_request
 from ipeql.methods import METHODS
 from ipeql.state import BundleStatistics, BundleTable, SlaveRow, SlaveStatistics
@@ -39,10 +39,14 @@ def tcp(payload: bytes, options: bytes = b"") -> bytes:
     return struct.pack("!12xB7x", (5 + len(options) // 4) << 4) + options + payload
 
 
+def link_header(packet: bytes) -> bytes:
+    return bytes(12) + (b"\x86\xdd" if packet[:1] >= b"\x60" else b"\x08\x00")
+
+
 def parsed(vnet: bytes, packet: bytes) -> Packet | None:
-    buffer = bytearray(vnet + packet + b"left from an earlier packet")
-    length = len(vnet + packet)
-    return parse(buffer, length, memoryview(buffer)[len(vnet) : length])
+    frame = vnet + link_header(packet) + packet
+    buffer = bytearray(frame + b"left from an earlier packet")
+    return parse(buffer, len(frame), memoryview(buffer)[BODY_AT : len(frame)])
 
 
 def read(
@@ -50,7 +54,8 @@ def read(
 ) -> tuple[bytes, int, int] | None:
     """Return destination, segments and the header they repeat."""
     # hdr_len is only a hint, and often wrong.
-    vnet = VNET_HEADER.pack(0, gso_type, 0xFFFF, gso_size, transport, 16)
+    start = transport + 14 if transport else 0
+    vnet = VNET_HEADER.pack(0, gso_type, 0xFFFF, gso_size, start, 16)
     found = parsed(vnet, packet)
     if found is None:
         return None
@@ -135,10 +140,6 @@ def test_groups_have_the_link_address_that_the_standards_give(
     assert group_address(ipaddress.ip_address(destination).packed).hex(":") == expected
 
 
-def tagged(packet: bytes, row: int) -> bytes:
-    return packet[:12] + b"\x88\xa8" + row.to_bytes(2, "big") + packet[12:]
-
-
 @pytest.mark.parametrize(
     ("plain", "gso_type", "transport"),
     [
@@ -148,25 +149,31 @@ def tagged(packet: bytes, row: int) -> bytes:
         (ipv6(b"data"), 0, 0),
     ],
 )
-def test_a_marked_packet_is_what_it_would_be_without_its_mark(
+def test_a_packet_is_the_same_with_a_mark_and_from_a_device_without_link_header(
     plain: bytes, gso_type: int, transport: int
 ) -> None:
-    flags, size = (1, 1448) if transport else (0, 0)
-    vnet = VNET_HEADER.pack(flags, gso_type, 60, size, transport, 16)
-    longer = VNET_HEADER.pack(flags, gso_type, 60, size, transport + 4 * flags, 16)
-    unmarked, data = parsed(vnet, plain), bytearray(longer + tagged(plain, 77))
-    body = memoryview(data)[VNET_HEADER.size :]
-    found = parse(data, len(data), body, lambda row: (row, 1))
-    assert unmarked and found
-    assert found == unmarked._replace(marks=(77, 1))
+    flags, size, start = (1, 1448, transport + 14) if transport else (0, 0, 0)
+    vnet, longer, shorter = (
+        VNET_HEADER.pack(flags, gso_type, 60, size, start + more * flags, 16)
+        for more in (0, 4, -14)
+    )
+    expected = parsed(vnet, plain)
+    assert expected
+
+    frame = link_header(plain)
+    data = bytearray(longer + frame[:12] + b"\x88\xa8\0\x4d" + frame[12:] + plain)
+    marked = parse(data, len(data), memoryview(data)[BODY_AT:], lambda row: (row, 1))
+    assert marked == expected._replace(marks=(77, 1))
+
+    data = bytearray(shorter + bytes(14) + plain)
+    length = framed(data, len(shorter + plain))
+    assert parse(data, length, memoryview(data)[BODY_AT:length]) == expected
 
 
-def test_an_address_that_looks_like_a_tag_is_none() -> None:
-    packet = tagged(ipv4(b"data"), 77)
-    packet = packet[:2] + len(packet).to_bytes(2, "big") + packet[4:]
-    found = parsed(VNET_HEADER.pack(0, 0, 0, 0, 0, 0), packet)
-    assert found
-    assert (found.marks, found.body) == ((0, 0), packet)
+@pytest.mark.parametrize("kind", [b"\x08\x06", b"\x81\x00", b"\x88\xa8\0\1\x88\xa8"])
+def test_a_frame_of_another_kind_is_refused(kind: bytes) -> None:
+    data = bytearray(bytes(22) + kind + ipv4(b"data"))
+    assert parse(data, len(data), memoryview(data)[BODY_AT:]) is None
 
 
 def test_a_route_concerns_the_bundle_that_it_leads_over() -> None:

@@ -7,11 +7,7 @@ from pathlib import Path
 import pytest
 
 from ipeql.errors import Code, ConfigError, Problem
-from tests.unit.cli.test_cli import ROOT, Daemon, daemon, runtime
-
-__all__ = ["daemon", "runtime"]
-
-GOLDEN = Path(__file__).parents[2] / "golden" / "cli"
+from tests.unit.cli.command import GOLDEN, ROOT, Daemon
 
 
 def run(called: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -40,8 +36,8 @@ def enslave(slave: str, bandwidth: str) -> object:
         ("eql_enslave ipeql0 lo 28800", [enslave("lo", "28800bit")]),
         ("ipeql_enslave ipeql0 lo 10000000", [enslave("lo", "10000000bit")]),
         ("ipeql-enslave ipeql0 lo 1.5M", [enslave("lo", "1.5Mbit")]),
-        ("ifenslave -v ipeql0 lo", [enslave("lo", "auto")]),
-        ("ipeql-enslave -f ipeql0 lo lo", [enslave("lo", "auto"), enslave("lo", "auto")]),
+        ("ifenslave -v ipeql0 lo", [enslave("lo", "device")]),
+        ("ipeql-enslave -f ipeql0 lo lo", [enslave("lo", "device"), enslave("lo", "device")]),
         (
             "ifenslave -d ipeql0 eth1 eth2",
             [{"bundle": "ipeql0", "free": "eth1"}, {"bundle": "ipeql0", "free": "eth2"}],
@@ -100,7 +96,7 @@ def test_mistakes(daemon: Daemon, line: str, status: int, message: str) -> None:
 def test_a_slave_that_fails_does_not_keep_the_others_out(daemon: Daemon) -> None:
     done = run("ifenslave", "ipeql0", "gone", "lo")
     assert done.returncode == 1
-    assert daemon.asked == [enslave("lo", "auto")]
+    assert daemon.asked == [enslave("lo", "device")]
     daemon.fault = ConfigError(Problem(Code.METHOD_NEEDS, "ipeql0/lo: bw_lag needs the lag"))
     done = run("ifenslave", "ipeql0", "lo")
     assert (done.returncode, done.stdout) == (1, "")

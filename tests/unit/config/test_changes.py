@@ -17,7 +17,7 @@ from ipeql.config.rules.bundle import check
 from ipeql.config.schema.model import Change
 from ipeql.errors import Code, ConfigError, IpeqlError, NotFoundError
 from ipeql.methods import METHODS
-from ipeql.state import AUTO, BundleSpec, DesiredState, SlaveSpec
+from ipeql.state import DEVICE, BundleSpec, DesiredState, SlaveSpec
 
 FILES = """\
 version: 1
@@ -77,9 +77,9 @@ def test_each_change_does_what_it_says(layers: Layers) -> None:
     spec = change(layers, {"bundle": "ipeql0", "set": settings})
     assert (spec.method, spec.parameters) == ("round_robin", (("packets_per_slave", 3),))
     assert (spec.mtu, spec.min_slaves) == (1400, 2)
-    set_slave = {"name": "ppp0", "bandwidth": "auto", "via": "10.0.0.1", "up": False}
+    set_slave = {"name": "ppp0", "bandwidth": "device", "via": "10.0.0.1", "up": False}
     slave = change(layers, {"bundle": "ipeql0", "set-slave": set_slave}).slaves[1]
-    assert (slave.bandwidth, slave.lag) == (AUTO, 120_000_000)
+    assert (slave.bandwidth, slave.lag) == (DEVICE, 120_000_000)
     assert (str(slave.via), slave.up) == ("10.0.0.1", False)
 
 
@@ -247,7 +247,7 @@ def test_a_change_reads_as_the_command_that_makes_it() -> None:
 
 NAMES = st.sampled_from(["eth1", "ppp0", "wwan*", "eth2", "eth3", "eth5", "on", "010"])
 KEYS: dict[str, st.SearchStrategy[Any]] = {
-    "bandwidth": st.sampled_from(["1Mbit", "auto"]),
+    "bandwidth": st.sampled_from(["1Mbit", "device"]),
     "lag": st.just("5ms"),
     "via6": st.just("fe80::1"),
     "up": st.booleans(),

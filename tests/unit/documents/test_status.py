@@ -8,33 +8,40 @@ import io
 import json
 import os
 from dataclasses import replace
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from ipeql.apply.refusal import explain
-from ipeql.cli.reading.screen import bar, rate, status_table
+from ipeql.cli.reading.figures import rate
+from ipeql.cli.reading.screen import bar, status_table
 from ipeql.documents.configuration import configuration
 from ipeql.documents.status import describe
 from ipeql.errors import Code, Mark, Problem
 from ipeql.plan import SetFilter
 from ipeql.state import (
     AUTO,
+    DEVICE,
     TRANSIENT,
     BundleSpec,
     BundleStatistics,
     BundleTable,
     Capabilities,
     DesiredState,
+    Learning,
     Link,
     LinkMatch,
     ObservedBundle,
     ObservedState,
+    PathReport,
+    ProbeSpec,
+    Rung,
     SlaveRow,
     SlaveSpec,
     SlaveStatistics,
+    Standing,
     Verdict,
 )
 
@@ -56,18 +63,19 @@ HOME = BundleSpec(
     slaves=(
         SlaveSpec("eth1", bandwidth=100 * MBIT, lag=5 * MS, mark=Mark("/etc/ipeql/a.yaml", 9, 9)),
         SlaveSpec("ppp0", bandwidth=28_800, lag=120 * MS, changed=(("lag", TRANSIENT),)),
-        SlaveSpec(match=LinkMatch(name="wwan*"), bandwidth=20 * MBIT, lag=45 * MS),
+        SlaveSpec(match=LinkMatch(name="wwan*"), lag=AUTO),
         SlaveSpec("eth9", bandwidth=10 * MBIT, lag=10 * MS, changed=(("slave", TRANSIENT),)),
     ),
     parameters=(("max_hold", 200 * MS),),
     addresses=(IPv4Interface("10.9.0.1/24"),),
+    probe=ProbeSpec(IPv4Address("10.9.0.2")),
     min_slaves=3,
     mark=Mark("/etc/ipeql/a.yaml", 3, 3),
     changed=(("max-hold", TRANSIENT), ("min-slaves", "/etc/ipeql/saved.yaml:4")),
     freed=(("eth7", TRANSIENT),),
 )
 OFFICE = BundleSpec("ipeql1", "round_robin", slaves=(SlaveSpec("eth2"),), backend="bpf")
-SPARE = BundleSpec("ipeql2", "bw_load", slaves=(SlaveSpec("eth3", bandwidth=AUTO),))
+SPARE = BundleSpec("ipeql2", "bw_load", slaves=(SlaveSpec("eth3", bandwidth=DEVICE),))
 DESIRED = DesiredState({spec.name: spec for spec in (HOME, OFFICE, SPARE)}, generation=3)
 
 
@@ -94,7 +102,7 @@ OBSERVED = ObservedState(
                 slaves=(
                     row(2, "eth1", 100 * MBIT, 5 * MS),
                     row(3, "ppp0", 28_800, 120 * MS, usable=False),
-                    row(4, "wwan0", 20 * MBIT, 45 * MS),
+                    row(4, "wwan0", 20 * MBIT, 0),
                 ),
             ),
         ),
@@ -102,15 +110,57 @@ OBSERVED = ObservedState(
     },
     capabilities={
         "tun": Capabilities(
-            "tun", True, frozenset({"bw_lag_eq", "bw_load"}), frozenset({"burst"}), rank=10
+            "tun",
+            True,
+            frozenset({"bw_lag_eq", "bw_load"}),
+            frozenset({"burst"}),
+            rank=10,
+            lacks={"bundle": "libbpf.so.1 is not installed; install libbpf1"},
         )
     },
-    verdicts={(HOME.name, 3): Verdict(False, "no-carrier", "no signal on the link")},
+    verdicts={
+        (HOME.name, 3): Verdict(False, "no-carrier", "no signal on the link"),
+        (HOME.name, 5): Verdict(False, "path-down", "no answer so far"),
+    },
+    paths={
+        (HOME.name, 2): PathReport(
+            Standing.UP, 0, "", Rung.COUNTED, 10_400_000, 0, loss=0.0, suspensions=2
+        ),
+        (HOME.name, 3): PathReport(Standing.DOWN, 0, "no answer", Rung.ICMP, None, None, loss=1.0),
+        (HOME.name, 4): PathReport(
+            Standing.SUSPENDED,
+            0,
+            "no answer",
+            Rung.ICMP,
+            91_000_000,
+            40_300_000,
+            True,
+            0.052,
+            31,
+            18_700_000,
+            12 * MS,
+            Learning.TRACK,
+        ),
+        (HOME.name, 5): PathReport(
+            Standing.DOWN, 0, "no answer so far", loss=1.0, learning=Learning.STARTUP
+        ),
+    },
 )
 STATISTICS = {
     "ipeql0": BundleStatistics(
         slaves=(
-            SlaveStatistics(2, "eth1", 900, 900, 1_200_000, 3, 4344, 48_200_000),
+            SlaveStatistics(
+                2,
+                "eth1",
+                900,
+                900,
+                1_200_000,
+                3,
+                4344,
+                48_200_000,
+                received_packets=850,
+                received_bytes=70_000,
+            ),
             SlaveStatistics(3, "ppp0"),
             SlaveStatistics(
                 4, "wwan0", 300, 290, 400_000, 0, 0, 9_640_000, {"queue_full": 10, "no_buffer": 0}
@@ -133,7 +183,7 @@ DOCUMENT = describe(DESIRED, OBSERVED, STATISTICS, PROBLEMS, daemon=True)
 
 def text(width: int, bars: bool = False) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False)
-    console.print(status_table(DOCUMENT["bundles"], bars))
+    console.print(status_table(DOCUMENT["bundles"], bars, width >= 100))
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.demo.figure import Failover, Figure, between, longest_pause, over_time, rate
+from lab.demo.figure import Failover, Figure, between, over_time, rate
 
 S = 10**9
 MS = 10**6
@@ -24,15 +24,9 @@ def test_rate_is_in_bits_a_second() -> None:
     assert rate([]) == 0
 
 
-def test_a_pause_lasts_from_the_last_byte_to_the_next() -> None:
-    samples = [(0, 0), (20 * MS, 5), (40 * MS, 5), (60 * MS, 5), (80 * MS, 9), (100 * MS, 9)]
-    assert longest_pause(samples) == 40 * MS
-    assert longest_pause([]) == 0
-
-
 def test_a_failover_counts_its_pause_from_the_cut() -> None:
     samples = ((0, 0), (S, 0), (2 * S, 5), (3 * S, 5), (4 * S, 9))
-    assert Failover((), samples, cut=2 * S, returned=4 * S).pause == S
+    assert Failover("cut", (), samples, cut=2 * S, returned=4 * S).pause == 2 * S
 
 
 def test_between_takes_both_ends() -> None:
@@ -49,3 +43,7 @@ def test_over_time_is_the_mean_of_the_window_before() -> None:
 def test_over_time_of_a_flow_shorter_than_the_window_is_empty() -> None:
     assert over_time([(0, 0), (S, 5)], 2 * S) == ([], [])
     assert over_time([], S) == ([], [])
+
+
+def test_over_time_has_no_rate_for_two_samples_of_one_moment() -> None:
+    assert over_time([(S, 0), (S, 1000), (2 * S, 1000)], S) == ([2.0], [0.0])

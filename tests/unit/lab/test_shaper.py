@@ -1,4 +1,4 @@
-"""The model of an emulated link: rate, drop-tail queue, delay, loss."""
+"""The model of an emulated link: rate, drop-tail queue, delay, loss, jitter, silence."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,11 +62,33 @@ def test_a_lost_frame_has_used_the_line() -> None:
     assert shaper.arrival(0, FRAME) == 2 * TX
 
 
+def test_a_silent_link_takes_and_gives_nothing() -> None:
+    shaper = Shaper(Shape(rate=20_000_000, silent=True), seed="a1")
+    assert shaper.arrival(0, FRAME) is None
+    shaper.shape = Shape(rate=20_000_000)
+    assert shaper.arrival(0, FRAME) == TX
+
+
+def test_jitter_keeps_the_order_unless_frames_may_overtake() -> None:
+    def arrivals(overtaking: bool) -> list[int]:
+        shaper = Shaper(Shape(delay=MS, jitter=10 * MS, overtaking=overtaking), seed="a1")
+        found = [shaper.arrival(now * MS, FRAME) for now in range(1000)]
+        return [one for one in found if one is not None]
+
+    for overtaking in (False, True):
+        found = arrivals(overtaking)
+        assert (found == sorted(found)) is not overtaking
+        late = [arrival - (number + 1) * MS for number, arrival in enumerate(found)]
+        assert min(late) >= 0
+        assert 9 * MS < max(late) < 10 * MS
+
+
 shapes = st.builds(
     Shape,
     rate=st.none() | st.integers(1_000, 10**9),
     delay=st.integers(0, 500 * MS),
     queue=st.integers(0, 500 * MS),
+    jitter=st.integers(0, 50 * MS),
 )
 
 

@@ -1,8 +1,9 @@
 """What is computed from the account of a test flow."""
 
-from lab.network.traffic import UdpResult, goodput
+from lab.network.traffic import UdpResult, goodput, longest_pause
 
 S = 10**9
+MS = 10**6
 
 
 def test_goodput_leaves_out_the_warm_up() -> None:
@@ -14,6 +15,12 @@ def test_goodput_leaves_out_the_warm_up() -> None:
 def test_goodput_of_a_flow_that_ended_in_its_warm_up_is_nothing() -> None:
     assert goodput([(0, 0), (S, 500)], warmup=2 * S) == 0
     assert goodput([(0, 0), (S, 500)], warmup=S) == 0
+
+
+def test_a_pause_lasts_from_the_last_byte_to_the_next() -> None:
+    samples = [(0, 0), (20 * MS, 5), (40 * MS, 5), (60 * MS, 5), (80 * MS, 9), (100 * MS, 9)]
+    assert longest_pause(samples) == 60 * MS
+    assert longest_pause([]) == 0
 
 
 def test_ratios_of_a_stream() -> None:

@@ -52,7 +52,7 @@ class Packet(Structure):
         ("least", c_uint64),
         ("finish", c_uint64),
         ("best", c_uint32),
-        ("padding", c_uint32),
+        ("pure_ack", c_uint32),
         ("queued", c_uint32 * MAX_SLAVES),
     )
 
@@ -107,6 +107,12 @@ class Twins:
         self._known = {number: index for index, number in enumerate(slaves)}
         self._method, self._interval, self._polled = method, interval, 0
 
+    def adjust(self, slaves: dict[int, SlaveParameters]) -> None:
+        assert self._scheduler
+        self._scheduler.adjust(list(slaves.values()))
+        self._library.derive(byref(self._parameters), _given(list(slaves.values())))
+        self._parameters.adjusted += 1
+
     def decide(
         self, packet: Packet, usable: int, queued: Sequence[int]
     ) -> tuple[Decision, Decision]:
@@ -117,7 +123,7 @@ class Twins:
         if usable & ((1 << len(self._known)) - 1):
             self._tick(packet.now)
         size = packet.length, packet.segments, packet.header
-        wanted = scheduler.pick(Arrival(packet.now, *size, list(queued)))
+        wanted = scheduler.pick(Arrival(packet.now, *size, list(queued), bool(packet.pure_ack)))
         packet.queued[:] = queued
         parameters, state = byref(self._parameters), byref(self._state)
         found = self._library.pick(parameters, state, usable, byref(packet))
@@ -174,7 +180,9 @@ def packet(dice: random.Random, method: str, now: int) -> Packet:
     length = dice.choice((20, 64, 500, 1500, dice.randint(20, 65535)))
     waits = method == "bw_lag_eq" and dice.random() < 0.1
     expected = dice.getrandbits(32) if waits else 0
-    return Packet(now=now, length=length, segments=segments, header=header, expected=expected)
+    pure_ack = segments == 1 and dice.random() < 0.3
+    size = {"length": length, "segments": segments, "header": header}
+    return Packet(now=now, **size, expected=expected, pure_ack=pure_ack)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -188,6 +196,8 @@ def test_every_decision_is_the_reference_s(library: CDLL, method: str) -> None:
             for each in (dice.choice(METHODS), method):
                 given = parameters(dice, each)
                 twins.configure(each, slaves(dice, each, numbers), given, interval)
+        elif dice.random() < 1 / 20:
+            twins.adjust(slaves(dice, method, numbers))
         if dice.random() < 1 / 50:
             usable = dice.choice((0xFFFFFFFF, 0xFFFFFFFF, dice.getrandbits(32)))
         now += dice.choice((0, 1, 1000, 10**5, dice.randint(0, 10**9)))

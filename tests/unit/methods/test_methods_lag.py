@@ -119,6 +119,29 @@ def test_bw_lag_eq_drops_what_would_wait_longer_than_queue_limit(limit: int) -> 
     assert scheduler.pick(Arrival(MS, 1000)) == (0, limit + MS, "")
 
 
+def test_bw_lag_eq_sends_a_pure_acknowledgement_at_once() -> None:
+    table = [SlaveParameters(bandwidth=8 * MBIT, lag=lag * MS, overhead=0) for lag in (50, 5)]
+    scheduler = create("bw_lag_eq", table)
+    acknowledgement = Arrival(0, 100, pure_ack=True)
+    assert [scheduler.pick(Arrival(0, 1000))[:2] for _ in range(2)] == [(0, 0), (1, 45 * MS)]
+    assert scheduler.pick(acknowledgement) == (1, 0, "")
+    assert [scheduler.pick(Arrival(0, 1000))[:2] for _ in range(2)] == [
+        (0, MS),
+        (1, 45 * MS + 11 * MS // 10),  # behind what the acknowledgement took of the line
+    ]
+    scheduler.set_usable(0b01)
+    assert scheduler.pick(acknowledgement) == (0, 0, "")
+
+
+def test_bw_lag_eq_keeps_pure_acknowledgements_within_queue_limit() -> None:
+    """More of them than their path can carry take another; more than all can carry are dropped."""
+    table = [SlaveParameters(bandwidth=8 * MBIT, lag=lag * MS, overhead=0) for lag in (5, 50)]
+    scheduler = create("bw_lag_eq", table, queue_limit=MS)
+    decisions = [scheduler.pick(Arrival(0, 1000, pure_ack=True)) for _ in range(5)]
+    assert decisions == [(0, 0, "")] * 2 + [(1, 0, "")] * 2 + [(None, 0, "queue_full")]
+    assert scheduler.pick(Arrival(MS, 1000, pure_ack=True)) == (0, MS, "")
+
+
 def test_bw_lag_eq_leaves_out_a_slave_beyond_max_hold_while_a_better_one_is_usable() -> None:
     table = [SlaveParameters(bandwidth=MBIT, lag=lag * MS) for lag in (5, 50, 700)]
     scheduler = create("bw_lag_eq", table)

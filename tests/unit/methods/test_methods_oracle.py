@@ -5,7 +5,7 @@ form has to fit a signed 64-bit integer, as in the dataplanes written in C.
 """
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import pytest
@@ -26,6 +26,7 @@ class Packet:
     segments: int = 1
     header: int = 0
     queued: tuple[int, ...] = ()
+    pure_ack: bool = False
 
 
 class Oracle:
@@ -39,8 +40,12 @@ class Oracle:
         self.busy = [0] * len(slaves)
         self.credit = [0] * len(slaves)
         self.last, self.turn = len(slaves) - 1, 0
-        total = sum(slave.bandwidth for slave in slaves)
-        self.weight = [max(1, slave.bandwidth * 2**16 // max(1, total)) for slave in slaves]
+        self.adjusted = False
+        self.weigh()
+
+    def weigh(self) -> None:
+        total = sum(slave.bandwidth for slave in self.slaves)
+        self.weight = [max(1, each.bandwidth * 2**16 // max(1, total)) for each in self.slaves]
 
     def by_lag(self, i: int) -> tuple[int, int]:
         ordered = all(slave.lag is not None for slave in self.slaves)
@@ -49,7 +54,13 @@ class Oracle:
     def set_usable(self, mask: int) -> None:
         usable = [i for i in range(len(self.slaves)) if mask & 2**i]
         if usable != self.usable:
-            self.usable, self.credit = usable, [0] * len(self.slaves)
+            self.usable = usable
+            if not self.adjusted:
+                self.credit = [0] * len(self.slaves)
+
+    def adjust(self, slaves: list[SlaveParameters]) -> None:
+        self.slaves, self.adjusted = slaves, True
+        self.weigh()
 
     def tick(self) -> None:
         if self.name != "bw_poll":
@@ -64,6 +75,7 @@ class Oracle:
             self.credit[i] += min(worth, -before) if before < 0 else 0
 
     def pick(self, now: int, packet: Packet) -> Decision:
+        self.adjusted = False
         if not self.usable:
             return Decision(None, now, "no_slave")
         return getattr(self, self.name)(now, packet)  # type: ignore[no-any-return]
@@ -111,10 +123,19 @@ class Oracle:
     def bw_lag_eq(self, now: int, packet: Packet) -> Decision:
         lag = {i: self.slaves[i].lag or 0 for i in self.usable}
         max_hold = self.parameters.get("max_hold", 500_000_000)
+        queue_limit = self.parameters.get("queue_limit", 100_000_000)
         used = [i for i in self.usable if lag[i] - min(lag.values()) <= max_hold]
+        if packet.pure_ack:
+            free = [i for i in used if max(self.busy[i], now) - now <= queue_limit]
+            arrival = {i: self.finish(i, now, packet) - max(self.busy[i], now) for i in free}
+            if not free:
+                return Decision(None, now, "queue_full")
+            chosen = min(free, key=lambda i: (arrival[i] + lag[i], i))
+            self.busy[chosen] = self.finish(chosen, now, packet)
+            return Decision(chosen, now)
         chosen = min(used, key=lambda i: (self.finish(i, now, packet), i))
         start = max(self.busy[chosen], now)
-        if start - now > self.parameters.get("queue_limit", 100_000_000):
+        if start - now > queue_limit:
             return Decision(None, now, "queue_full")
         self.busy[chosen] = self.finish(chosen, now, packet)
         return Decision(chosen, int64(start + max(lag[i] for i in used) - lag[chosen]))
@@ -141,9 +162,18 @@ PARAMETERS: dict[str, st.SearchStrategy[int | str]] = {
 
 def some_packet(rng: random.Random, slaves: int) -> Packet:
     queued = tuple(rng.randrange(4) for _ in range(slaves))
+    if rng.random() < 0.2:
+        return Packet(rng.choice([40, 52, 120]), queued=queued, pure_ack=True)
     if rng.random() < 0.7:
         return Packet(rng.choice([40, 1500, 1500, rng.randint(20, 9000)]), queued=queued)
     return Packet(rng.randint(2000, 65535), rng.randint(2, 128), rng.randint(28, 120), queued)
+
+
+def another(rng: random.Random, slave: SlaveParameters) -> SlaveParameters:
+    """Return a slave adjusted, perhaps."""
+    rate = rng.choice([slave.bandwidth, 1000, 10**7, rng.randint(1000, 10**12)])
+    lag = slave.lag if slave.lag is None else rng.choice([slave.lag, *TIMES])
+    return replace(slave, bandwidth=rate, lag=lag)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -166,9 +196,15 @@ def test_every_decision_is_the_one_the_page_states(name: str, data: st.DataObjec
         elif event < 0.08:
             scheduler.tick(now)
             oracle.tick()
+        elif event < 0.12:
+            slaves = [another(rng, slave) for slave in slaves]
+            scheduler.adjust(slaves)
+            oracle.adjust(slaves)
+            if rng.random() < 0.5:
+                mask = rng.randrange(2 ** len(slaves) + 1)
+                scheduler.set_usable(mask)
+                oracle.set_usable(mask)
         now += rng.choice(TIMES) if rng.random() < 0.5 else 0
         packet = some_packet(rng, len(slaves))
-        decision = scheduler.pick(
-            Arrival(now, packet.length, packet.segments, packet.header, packet.queued)
-        )
+        decision = scheduler.pick(Arrival(now, *astuple(packet)))
         assert decision == oracle.pick(now, packet)

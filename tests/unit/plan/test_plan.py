@@ -6,6 +6,7 @@ read the diff.
 
 import os
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ipeql.plan import Plan, choose_backend, members, plan, undo
 from ipeql.plan.members import enslave
 from ipeql.plan.trains import train_limit
 from ipeql.state import (
+    AUTO,
     BundleSpec,
     Capabilities,
     DesiredState,
@@ -26,12 +28,14 @@ from ipeql.state import (
     LinkMatch,
     ObservedBundle,
     ObservedState,
+    ProbeSpec,
     SlaveSpec,
 )
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "plan"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
 
+MS = 10**6
 ABLE = Capabilities("tun", True, frozenset(METHODS), frozenset({"burst", "packet"}), rank=10)
 
 
@@ -168,6 +172,51 @@ def test_the_queue_limit_looks_at_the_slaves_in_the_table_alone() -> None:
         present = members(DesiredState({"ipeql0": spec}), links)["ipeql0"]
         limits.append(enslave(spec, present, observed).table.parameters)
     assert limits[0] == limits[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("lags", "given", "limit"),
+    [
+        ((5, 50), (), None),
+        ((5, 105), (), 110),
+        ((105, 5), (), 110),
+        ((60, 60), (), 120),
+        ((5, 600), (), None),
+        ((5, 600), (("max_hold", 700 * MS),), 605),
+        ((5, 105), (("max_hold", 50 * MS),), None),
+        ((5, 105), (("queue_limit", 40 * MS),), 40),
+    ],
+)
+def test_the_queue_limit_is_a_round_trip(
+    lags: tuple[int, int], given: tuple[tuple[str, int], ...], limit: int | None
+) -> None:
+    slaves = tuple(
+        SlaveSpec(f"eth{i}", bandwidth=10**9, lag=lag * MS) for i, lag in enumerate(lags)
+    )
+    links = {i: Link(i, f"eth{i}") for i in range(2)}
+    spec = BundleSpec("ipeql0", "bw_lag_eq", slaves, parameters=given)
+    present = members(DesiredState({"ipeql0": spec}), links)["ipeql0"]
+    observed = ObservedState(links=links, capabilities={"tun": ABLE})
+    parameters = dict(enslave(spec, present, observed).table.parameters)
+    assert parameters.get("queue_limit") == (limit and limit * MS)
+
+
+def test_a_measured_lag_is_not_in_the_table_and_leaves_the_queue_limit_alone() -> None:
+    links = {i: Link(i, f"eth{i}") for i in range(3)}
+    slaves = (
+        SlaveSpec("eth0", bandwidth=10**9),
+        SlaveSpec("eth1", bandwidth=10**9, lag=AUTO),
+        SlaveSpec("eth2", bandwidth=10**9, lag=5 * MS),
+    )
+    probe = ProbeSpec(ip_address("10.9.0.2"))
+    spec = BundleSpec("ipeql0", "bw_lag_eq", slaves, probe=probe)
+    present = members(DesiredState({"ipeql0": spec}), links)["ipeql0"]
+    observed = ObservedState(links=links, capabilities={"tun": ABLE})
+    table = enslave(spec, present, observed).table
+    assert [row.lag for row in table.slaves] == [0, 0, 5 * MS]
+    assert dict(table.parameters) == {"queue_limit": 200 * MS}
+    other = enslave(replace(spec, method="bw_load"), present, observed).table
+    assert [row.lag for row in other.slaves] == [None, 0, 5 * MS]
 
 
 def test_while_a_file_cannot_be_used_nothing_of_its_bundles_is_touched() -> None:

@@ -30,12 +30,14 @@ from ipeql.plan import (
 from ipeql.state import (
     ALIAS_PREFIX,
     AUTO,
+    DEVICE,
     BundleSpec,
     Capabilities,
     DesiredState,
     Interface,
     Link,
     LinkMatch,
+    Measured,
     ObservedBundle,
     ObservedRoute,
     ObservedState,
@@ -208,7 +210,7 @@ def desired_states(draw: st.DrawFn) -> DesiredState:
                 SlaveSpec(
                     name="" if "*" in slave else slave,
                     match=LinkMatch(slave) if "*" in slave else None,
-                    bandwidth=draw(st.sampled_from([AUTO, 10**6])),
+                    bandwidth=draw(st.sampled_from([DEVICE, Measured(), 10**6])),
                     up=draw(st.booleans()),
                 )
             )

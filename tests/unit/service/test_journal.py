@@ -179,6 +179,21 @@ def test_a_change_of_state_has_its_kind() -> None:
     assert of_transition(removed) == MessageId.BUNDLE_REMOVED
 
 
+def test_a_path_that_is_down_and_back_has_kinds_of_its_own() -> None:
+    def shown(state: str, standing: str) -> dict[str, object]:
+        slave = {"name": "eth1", "state": state, "reason": "", "path": {"standing": standing}}
+        return {"bundles": [{"name": "b", "state": "ready", "reason": "", "slaves": [slave]}]}
+
+    up, suspended, down = (
+        shown("active", "up"),
+        shown("active", "suspended"),
+        shown("path-down", "down"),
+    )
+    assert transitions(up, suspended) == transitions(suspended, up) == []
+    assert [of_transition(each) for each in transitions(suspended, down)] == [MessageId.PATH_DOWN]
+    assert [of_transition(each) for each in transitions(down, up)] == [MessageId.PATH_BACK]
+
+
 @pytest.mark.parametrize("name", _LOGGERS)
 def test_what_other_modules_log_has_its_kind(name: str) -> None:
     if ".dbus." in name:

@@ -1,6 +1,6 @@
-"""The worker process: reads the TUN device, stripes, follows the kernel, answers the daemon.
+"""The worker process: reads the device, stripes, follows the kernel, answers daemon and prober.
 
-One thread, one loop. It is started by the backend with the TUN descriptor and a listening
+One thread, one loop. It is started by the backend with the device's descriptor and a listening
 SOCK_SEQPACKET socket. It ends on request or on SIGTERM, after sending its held packets, or when
 its device is gone.
 """
@@ -21,10 +21,16 @@ from typing import Any
 
 from ipeql.backends import table as tables
 from ipeql.backends.tun import wire
-from ipeql.backends.tun.device import MAX_PACKET, VNET_HEADER, name_of, set_stripe_unit
+from ipeql.backends.tun.device import (
+    MAX_FRAME,
+    VNET_HEADER,
+    has_link_header,
+    name_of,
+    set_stripe_unit,
+)
 from ipeql.backends.tun.worker.events import Events
 from ipeql.backends.tun.worker.marks import Marks
-from ipeql.backends.tun.worker.packet import UNMARKED, parse
+from ipeql.backends.tun.worker.packet import BODY_AT, UNMARKED, framed, parse
 from ipeql.backends.tun.worker.rtnl import Requests
 from ipeql.backends.tun.worker.striper import Striper
 from ipeql.methods import METHODS
@@ -52,20 +58,23 @@ class Worker:
     Until it has been configured it reads no packets; they stay in the device's queue.
     """
 
-    def __init__(self, tun: int, listener: socket.socket) -> None:
+    def __init__(self, tun: int, listener: socket.socket, bundle: int) -> None:
         self._tun = tun
         self._listener = listener
-        self._ifindex = socket.if_nametoindex(name_of(tun))
-        self._events = Events(self._ifindex)
+        self._events = Events(bundle)
         self._requests = Requests()
-        self._striper = Striper(self._ifindex, self._requests, self._events)
-        self._buffer = bytearray(VNET_HEADER.size + MAX_PACKET)
+        self._striper = Striper(bundle, self._requests, self._events)
+        self._buffer = bytearray(VNET_HEADER.size + MAX_FRAME)
         self._view = memoryview(self._buffer)
+        self._framed = has_link_header(tun)
+        self._buffers: tuple[bytearray | memoryview, ...] = (self._buffer,)
+        if not self._framed:
+            self._buffers = (self._view[: VNET_HEADER.size], self._view[BODY_AT:])
         self._handlers: dict[int, Callable[[], None]] = {
             self._events.fileno(): self._react,
             listener.fileno(): self._accept,
         }
-        self._marks_of = _marks(self._ifindex)
+        self._marks_of = _marks(tun) if self._framed else _unmarked
         self._end: int | None = None
         self._said: set[str] = set()
 
@@ -98,13 +107,15 @@ class Worker:
     def _drain(self) -> None:
         """Stripe what the kernel has queued, at most a batch."""
         buffer, view, place = self._buffer, self._view, self._striper.place
-        buffers, marks = (buffer,), self._marks_of
+        buffers, marks, is_framed = self._buffers, self._marks_of, self._framed
         for _ in range(BATCH):
             try:
                 length = os.readv(self._tun, buffers)
             except BlockingIOError:
                 return
-            packet = parse(buffer, length, view[VNET_HEADER.size : length], marks)
+            if not is_framed:
+                length = framed(buffer, length)
+            packet = parse(buffer, length, view[BODY_AT:length], marks)
             if packet is None:
                 self._striper.dropped["malformed"] += 1
             else:
@@ -151,6 +162,8 @@ class Worker:
                 return wire.GREETING | {"table": tables.to_json(table) if table else None}
             case "configure":
                 return self._configure(request)
+            case "adjust":
+                return self._adjust(request)
             case "statistics":
                 return wire.statistics_to_json(self._striper.statistics())
             case "descriptor":
@@ -178,13 +191,24 @@ class Worker:
             self._handlers[self._tun] = self._drain
         return {}
 
+    def _adjust(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            self._striper.adjust(tables.adjustments_from_json(request["adjustments"]))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return {"error": str(error)}
+        return {}
 
-def _marks(ifindex: int) -> Callable[[int], tuple[int, int]]:
+
+def _unmarked(_row: int) -> tuple[int, int]:
+    return UNMARKED
+
+
+def _marks(tap: int) -> Callable[[int], tuple[int, int]]:
     """Let marks and priorities pass the device, if the kernel supports it."""
     try:
-        return Marks(ifindex).of
+        return Marks(socket.if_nametoindex(name_of(tap))).of
     except OSError:
-        return lambda _row: UNMARKED
+        return _unmarked
 
 
 def _be_punctual() -> None:
@@ -213,13 +237,14 @@ def main() -> int:
     """Run the worker of one bundle."""
     parser = argparse.ArgumentParser(prog="ipeql-tun-worker", description=__doc__)
     parser.add_argument("bundle", help="name of the bundle")
-    parser.add_argument("tun", type=int, help="descriptor of the TUN device")
+    parser.add_argument("ifindex", type=int, help="ifindex of the bundle's device")
+    parser.add_argument("tun", type=int, help="descriptor of the TAP or TUN device")
     parser.add_argument("listener", type=int, help="descriptor of the listening socket")
     arguments = parser.parse_args()
     _be_punctual()
     try:
         tun, listener = _lowest(arguments.tun), _lowest(arguments.listener)
-        worker = Worker(tun, socket.socket(fileno=listener))
+        worker = Worker(tun, socket.socket(fileno=listener), arguments.ifindex)
         signal.signal(signal.SIGTERM, lambda *_: worker.stop())
         gc.freeze()
         worker.run()

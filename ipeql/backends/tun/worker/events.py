@@ -6,6 +6,7 @@ thousand times a second.
 
 import ctypes
 import errno
+import os
 import socket
 import struct
 import sys
@@ -37,7 +38,7 @@ def _word(value: int, size: int = 4) -> int:
     return int.from_bytes(value.to_bytes(size, sys.byteorder), "big")
 
 
-def filter_program(bundle: int, slaves: Iterable[int]) -> list[tuple[int, int, int, int]]:
+def filter_program(bundle: int, links: Iterable[int]) -> list[tuple[int, int, int, int]]:
     """Return the classic BPF program (code, jt, jf, k) that passes what concerns these devices.
 
     A route that names no device, because it has several next hops, passes too.
@@ -57,7 +58,7 @@ def filter_program(bundle: int, slaves: Iterable[int]) -> list[tuple[int, int, i
         (_RETURN, 0, 0, 0),
         (_LOAD, 0, 0, _INDEX_AT),
     ]
-    for ifindex in slaves:
+    for ifindex in links:
         program += [(_EQUAL, 0, 1, _word(ifindex)), (_RETURN, 0, 0, _ALL)]
     return [*program, (_RETURN, 0, 0, 0)]
 
@@ -78,7 +79,7 @@ class Events:
 
     def watch(self, slaves: Iterable[int]) -> None:
         """Receive the events of these slaves from now on, and of no other link."""
-        program = filter_program(self._bundle_ifindex, slaves)
+        program = filter_program(self._bundle_ifindex, {self._bundle_ifindex, *slaves})
         code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *row) for row in program))
         attached = struct.pack("@HP", len(program), ctypes.addressof(code))
         self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, attached)
@@ -88,7 +89,10 @@ class Events:
         return self._socket.fileno()
 
     def read(self) -> Iterator[Event]:
-        """Yield what happened since the last call, or a part of it. OSError: it cannot be read."""
+        """Yield what happened since the last call, or a part of it.
+
+        Raises OSError where it cannot be read; ENODEV: the bundle's device is gone.
+        """
         routes = False
         for _ in range(BATCH):
             try:
@@ -105,7 +109,10 @@ class Events:
                     routes = routes or rtnl.leads_over(body, self._bundle_ifindex)
                 elif kind in (rtnl.RTM_NEWLINK, rtnl.RTM_DELLINK):
                     if body[0] == socket.AF_UNSPEC:  # others tell of bridge ports and of IPv6
-                        yield rtnl.link(kind, body)
+                        found = rtnl.link(kind, body)
+                        if (kind, found.ifindex) == (rtnl.RTM_DELLINK, self._bundle_ifindex):
+                            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+                        yield found
                 elif neighbour := rtnl.neighbour(kind, body):
                     yield neighbour
         if routes:

@@ -6,14 +6,21 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from ipeql.backends.tun.device import GSO_NONE, NEEDS_CSUM, VNET_HEADER
+from ipeql.backends.tun.worker.acknowledgement import is_pure_ack
 from ipeql.backends.tun.worker.marks import TAG, TAG_AT, TAG_BYTES
+from ipeql.state import ETHERNET_HEADER
 
-_IPV4 = struct.Struct("=BBHHHH12x2s2x4s")
-_IPV6 = struct.Struct("=BBHHHH12x2s10x16s")
-"""The vnet header, a possible tag, and the destination in the IP header."""
+IPV4_TYPE, IPV6_TYPE = b"\x08\x00", b"\x86\xdd"
 
-_LENGTH = struct.Struct("!H")
-_VERSION = VNET_HEADER.size
+_IPV4 = struct.Struct("=BBHHHH12x2s16x4s")
+_IPV6 = struct.Struct("=BBHHHH12x2s24x16s")
+"""The vnet header, the ethertype, and the destination in the IP header."""
+
+_ROW = struct.Struct("!H")
+_TYPE_AT = VNET_HEADER.size + TAG_AT
+BODY_AT = VNET_HEADER.size + ETHERNET_HEADER
+"""Where the IP header is in a buffer."""
+
 _GSO_TCP = frozenset((1, 4))
 _GSO_ECN = 0x80
 _TCP_HEADER = 20
@@ -25,11 +32,12 @@ UNMARKED = (0, 0)
 
 
 class Packet(NamedTuple):
-    """``vnet`` as read from the TUN device, ``body`` from the IP header on.
+    """``vnet`` as read from the device, for the frame; ``body`` from the IP header on.
 
     ``destination`` has 4 or 16 bytes. ``segments``: the wire packets it becomes, each with its own
     copy of the first ``header`` bytes, IP and transport header (0 where it is one packet).
-    ``marks`` are its mark and its priority (socket(7), SO_MARK and SO_PRIORITY).
+    ``marks`` are its mark and its priority (socket(7), SO_MARK and SO_PRIORITY). ``pure_ack``: it
+    is a TCP segment that carries nothing. ``again``: it was sent once already, and may be lost.
     """
 
     vnet: bytes
@@ -38,6 +46,8 @@ class Packet(NamedTuple):
     segments: int = 1
     header: int = 0
     marks: tuple[int, int] = UNMARKED
+    pure_ack: bool = False
+    again: bool = False
 
     def owned(self) -> "Packet":
         """Return it with a copy of the body instead of a view of the read buffer."""
@@ -58,52 +68,64 @@ def parse(
     body: memoryview,
     marks: Callable[[int], tuple[int, int]] = _unmarked,
 ) -> Packet | None:
-    """Read the ``length`` bytes, vnet header included, in ``buffer``; ``body`` views the packet.
+    """Read the ``length`` bytes in ``buffer``: vnet header, frame; ``body`` views the IP packet.
 
     Returns None where it is not an IP packet or its headers do not fit. ``hdr_len`` of the vnet
     header is only a hint (it counts the linear part of the kernel's buffer), so the header's length
     is taken from the transport header, which ``csum_start`` points to on every GSO train. ``marks``
     has the mark and priority of a tag (``marks.py``).
     """
-    version = buffer[_VERSION] >> 4
-    if version == 4 and length >= _IPV4.size:
-        _, gso_type, _, gso_size, transport, _, tag, destination = _IPV4.unpack_from(buffer)
-    elif version == 6 and length >= _IPV6.size:
-        _, gso_type, _, gso_size, transport, _, tag, destination = _IPV6.unpack_from(buffer)
-    else:
+    if length < _IPV4.size:
         return None
-    if tag == TAG and _is_tagged(body, version):
-        return _untagged(body, buffer, marks)
-    vnet = bytes(buffer[:_VERSION])
+    _, gso_type, _, gso_size, transport, _, kind, destination = _IPV4.unpack_from(buffer)
+    if kind == IPV6_TYPE and length >= _IPV6.size:
+        destination = _IPV6.unpack_from(buffer)[-1]
+    elif kind == TAG:
+        return _untagged(buffer, length, marks)
+    elif kind != IPV4_TYPE:
+        return None
+    if buffer[BODY_AT] >> 4 != (4 if kind == IPV4_TYPE else 6):
+        return None
+    vnet = bytes(buffer[: VNET_HEADER.size])
     if gso_type == GSO_NONE:
-        return _packet((vnet, body, destination, 1, 0, UNMARKED))
-    offset = _VERSION + transport + _TCP_DATA_OFFSET
-    if offset >= length:
+        return _packet((vnet, body, destination, 1, 0, UNMARKED, is_pure_ack(body), False))
+    offset = VNET_HEADER.size + transport + _TCP_DATA_OFFSET
+    if transport < ETHERNET_HEADER or offset >= length:
         return None
+    transport -= ETHERNET_HEADER
     segments, header = _train(gso_type, gso_size, transport, buffer[offset] >> 4, len(body))
-    return _packet((vnet, body, destination, segments, header, UNMARKED)) if segments else None
-
-
-def _is_tagged(body: memoryview, version: int) -> bool:
-    """Say whether there is a tag: the packet is longer than its header says, by a tag's length."""
-    stated = (
-        _LENGTH.unpack_from(body, 2)[0] if version == 4 else _LENGTH.unpack_from(body, 4)[0] + 40
-    )
-    return bool(stated + TAG_BYTES == len(body))
+    if not segments:
+        return None
+    return _packet((vnet, body, destination, segments, header, UNMARKED, False, False))
 
 
 def _untagged(
-    body: memoryview, buffer: bytearray, marks: Callable[[int], tuple[int, int]]
+    buffer: bytearray, length: int, marks: Callable[[int], tuple[int, int]]
 ) -> Packet | None:
     flags, gso_type, linear, gso_size, start, offset = VNET_HEADER.unpack_from(buffer)
     if flags & NEEDS_CSUM:
         start = max(0, start - TAG_BYTES)
     plain = bytearray(VNET_HEADER.pack(flags, gso_type, linear, gso_size, start, offset))
-    plain += body[:TAG_AT]
-    plain += body[TAG_AT + TAG_BYTES :]
-    packet = parse(plain, len(plain), memoryview(plain)[_VERSION:])
-    row = _LENGTH.unpack_from(body, TAG_AT + len(TAG))[0]
+    plain += buffer[VNET_HEADER.size : _TYPE_AT]
+    plain += buffer[_TYPE_AT + TAG_BYTES : length]
+    if plain[_TYPE_AT : _TYPE_AT + len(TAG)] == TAG:
+        return None
+    packet = parse(plain, len(plain), memoryview(plain)[BODY_AT:])
+    row = _ROW.unpack_from(buffer, _TYPE_AT + len(TAG))[0]
     return packet and packet._replace(marks=marks(row))
+
+
+def framed(buffer: bytearray, length: int) -> int:
+    """Give a packet without link header, read to ``BODY_AT``, what a frame has before it.
+
+    Return the length with the link header. ``length`` is what was read.
+    """
+    buffer[_TYPE_AT:BODY_AT] = IPV6_TYPE if buffer[BODY_AT] >> 4 == 6 else IPV4_TYPE
+    flags, gso_type, linear, gso_size, start, offset = VNET_HEADER.unpack_from(buffer)
+    if flags & NEEDS_CSUM:
+        start += ETHERNET_HEADER
+        VNET_HEADER.pack_into(buffer, 0, flags, gso_type, linear, gso_size, start, offset)
+    return length + ETHERNET_HEADER
 
 
 @lru_cache

@@ -5,19 +5,18 @@ virtio_net_hdr, so a GSO train is sent as one, and the device computes its check
 """
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import socket
 import struct
 from ipaddress import IPV4LENGTH, IPV6LENGTH
 
+from ipeql import packet_socket
 from ipeql.backends.tun.device import VNET_HEADER
 from ipeql.state import ARPHRD_ETHER
 
 SOL_PACKET = 263
 PACKET_VNET_HDR = 15
-SO_ATTACH_FILTER = 26
 SO_SNDBUFFORCE = 32
 SIOCOUTQ = 0x5411
 SIOCGIFHWADDR = 0x8927
@@ -73,13 +72,14 @@ class Sender:
         self.mac = answer[18:24]
         self.has_link_header = arphrd == ARPHRD_ETHER
         if self.has_link_header:
-            _bind(self._sockets[0], ifindex, 0)
+            packet_socket.bind(self._sockets[0], ifindex, 0)
             self.send = dict.fromkeys(ETHERTYPES, self._sockets[0].sendmsg)
         else:
             self._sockets.append(self._open())
+            # to distinguish IPv4 and IPv6; a socket bound to a protocol would receive, too
             for each, ethertype in zip(self._sockets, ETHERTYPES.values(), strict=True):
-                _receive_nothing(each)
-                _bind(each, ifindex, ethertype)
+                packet_socket.attach(each, packet_socket.NOTHING)
+                packet_socket.bind(each, ifindex, ethertype)
             self.send = {
                 family: each.sendmsg for family, each in zip(ETHERTYPES, self._sockets, strict=True)
             }
@@ -116,22 +116,3 @@ class Sender:
         """Close the sockets; packets in the link's queue are still sent."""
         for each in self._sockets:
             each.close()
-
-
-def _receive_nothing(receiver: socket.socket) -> None:
-    """Attach the classic BPF program ``ret 0``.
-
-    A link without header needs a socket bound to a protocol, to distinguish IPv4 and IPv6. Such a
-    socket would otherwise also receive.
-    """
-    program = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))
-    filter_ = struct.pack("@HP", 1, ctypes.addressof(program))
-    receiver.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_)
-
-
-def _bind(sock: socket.socket, ifindex: int, ethertype: int) -> None:
-    """Bind by ifindex: socket.bind() takes a name, and only one that is UTF-8."""
-    address = struct.pack("=HHiHBB8x", socket.AF_PACKET, socket.htons(ethertype), ifindex, 0, 0, 0)
-    if ctypes.CDLL(None, use_errno=True).bind(sock.fileno(), address, len(address)):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

@@ -10,6 +10,7 @@ from ipeql.backends.tun.worker.neighbours import Neighbours, NextHop
 from ipeql.backends.tun.worker.packet import Packet
 from ipeql.backends.tun.worker.rtnl import Link, Neighbour, Requests
 from ipeql.backends.tun.worker.sender import Sender
+from ipeql.backends.tun.worker.sent import Sent
 from ipeql.methods.virtual_queue import NSPB_SHIFT, nanoseconds_per_byte
 from ipeql.state import ETHERNET_HEADER, SlaveRow, SlaveStatistics
 
@@ -56,14 +57,19 @@ class Slave:
         self._held_bytes = self._packets = self.bytes = 0
         self._line_free = self._carrier_seen = 0
         self._marks = (0, 0)
+        self._sent: Sent | None = None
         self._dropped: Counter[str] = Counter()
         self.set_row(row)
 
     def set_row(self, row: SlaveRow) -> list[Packet]:
         """Take over new parameters; return packets that waited for a next hop, to place again."""
+        self.adjust(row)
+        return self.forget_neighbours()
+
+    def adjust(self, row: SlaveRow) -> None:
+        """Take over another rate and lag, and whether the slave is usable."""
         self.row = self._neighbours.row = row
         self._nspb = nanoseconds_per_byte(row.bandwidth) if row.bandwidth else 0
-        return self.forget_neighbours()
 
     def follow(self, link: Link) -> bool:
         """Take over the link's state; say whether that changes who can be used."""
@@ -125,7 +131,7 @@ class Slave:
 
         Raises LinkGoneError when the link is down; any other refusal is counted as a drop.
         """
-        vnet, body, destination, segments, header, marks = packet
+        vnet, body, destination, segments, header, marks, _, _ = packet
         if self._sender.has_link_header:
             link_header = self._headers.get(destination)
             if link_header is None:
@@ -134,10 +140,12 @@ class Slave:
                     self._wait(hop, packet)
                     return
                 link_header = self._headers[destination]
-            if vnet[0] & NEEDS_CSUM:
-                vnet = _shifted(vnet, header)
+            if header:
+                vnet = _fitted(vnet, ETHERNET_HEADER, header)
             buffers: tuple[bytes | memoryview, ...] = (vnet, link_header, body)
         else:
+            if vnet[0] & NEEDS_CSUM:
+                vnet = _fitted(vnet, 0, header)
             buffers = (vnet, body)
         if marks != self._marks:
             self._sender.set_mark(*marks)
@@ -151,6 +159,16 @@ class Slave:
                 return
         self._packets += segments
         self.bytes += len(body) + (segments - 1) * header
+        if self._sent is not None:
+            self._sent.note(packet)
+
+    def keep_sent(self, keep: bool) -> None:
+        """Keep what is sent for a while from now on, while somebody watches the path."""
+        self._sent = (self._sent or Sent()) if keep else None
+
+    def take_sent(self, since: int) -> list[Packet]:
+        """Return what has been sent since then (ns), to be sent again over another slave."""
+        return self._sent.take(since) if self._sent else []
 
     def _sent_again(
         self, error: OSError, buffers: tuple[bytes | memoryview, ...], destination: bytes
@@ -193,12 +211,17 @@ class Slave:
         """Drop what is known of next hops; return the packets that waited for one."""
         return self._neighbours.forget()
 
-    def take_all(self) -> list[Packet]:
-        """Return every packet that has not been sent, because the slave has left the set."""
-        waiting = [packet for _, packet in self.held]
+    def take_all(self) -> list[tuple[int, Packet]]:
+        """Return every packet that has not been sent, because the slave has left the set.
+
+        With each, when it would have arrived, so that the packets of several slaves can be put in
+        order: ns, monotonic, 0 for those that waited for a next hop.
+        """
+        lag = self.row.lag or 0
+        waiting = [(release + lag, packet) for release, packet in self.held]
         self.held.clear()
-        self._held_bytes = 0
-        return waiting + self.forget_neighbours()
+        self._held_bytes = self._line_free = 0
+        return [*((0, packet) for packet in self.forget_neighbours()), *waiting]
 
     def every_second(self) -> list[Neighbour]:
         """Confirm neighbours; return what was learnt."""
@@ -236,10 +259,13 @@ def _reason(error: OSError) -> str:
 
 
 @lru_cache
-def _shifted(vnet: bytes, header: int) -> bytes:
-    """Add the length of the link header to the offsets of a vnet header."""
-    flags, gso_type, hdr_len, gso_size, csum_start, csum_offset = VNET_HEADER.unpack(vnet)
-    linear = ETHERNET_HEADER + (header or hdr_len)
-    return VNET_HEADER.pack(
-        flags, gso_type, linear, gso_size, csum_start + ETHERNET_HEADER, csum_offset
-    )
+def _fitted(vnet: bytes, link_header: int, header: int) -> bytes:
+    """Return a frame's vnet header for a link header of another length.
+
+    ``header``: the bytes of IP and transport header, of a train. The kernel copies no more into the
+    linear part of its buffer.
+    """
+    flags, gso_type, _, gso_size, csum_start, csum_offset = VNET_HEADER.unpack(vnet)
+    start = csum_start - ETHERNET_HEADER + link_header
+    linear = link_header + header if header else 0
+    return VNET_HEADER.pack(flags, gso_type, linear, gso_size, max(0, start), csum_offset)

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
+from operator import itemgetter
 from time import monotonic_ns
 
 from ipeql.backends import table as tables
@@ -21,6 +23,7 @@ from ipeql.backends.tun.worker.sender import IPV4
 from ipeql.backends.tun.worker.slave import LinkGoneError, Slave
 from ipeql.methods import METHODS, Arrival, Scheduler, create
 from ipeql.state import BundleStatistics, BundleTable
+from ipeql.state.path import Adjustments
 
 GROUPS, GROUP6 = 0xE0, 0xFF
 """First byte of a multicast or broadcast address: from GROUPS on in IPv4, GROUP6 in IPv6."""
@@ -42,6 +45,7 @@ class Striper:
         self._requests = requests
         self._events = events
         self._slaves: list[Slave] = []
+        self._adjustments: Adjustments = {}
         self._scheduler: Scheduler = create("round_robin", [])
         self._reads_queues = False
         self._usable = 0
@@ -56,7 +60,10 @@ class Striper:
         method cannot work with the table; nothing has changed then.
         """
         known = {slave.row.ifindex: index for index, slave in enumerate(self._slaves)}
-        scheduler = tables.scheduler(table)
+        staying = [row.ifindex for row in table.slaves if row.ifindex in known]
+        adjustments = tables.kept(self._adjustments, staying)
+        rows = tables.adjusted(table, adjustments).slaves
+        scheduler = tables.scheduler(replace(table, slaves=rows))
         added: dict[int, Slave] = {}
         self._events.watch({*known, *(row.ifindex for row in table.slaves)})
         try:
@@ -74,23 +81,42 @@ class Striper:
             added[row.ifindex] if origin is None else before[origin]
             for row, origin in zip(table.slaves, origins, strict=True)
         ]
-        self._scheduler, self.table = scheduler, table
+        self._scheduler, self.table, self._adjustments = scheduler, table, adjustments
         self._reads_queues = METHODS[table.method].reads_queues
         waiting = [
             packet
-            for slave, row in zip(self._slaves, table.slaves, strict=True)
+            for slave, row in zip(self._slaves, rows, strict=True)
             for packet in slave.set_row(row)
         ]
         freed = [slave for index, slave in enumerate(before) if index not in origins]
-        for slave in freed:
-            waiting += slave.take_all()
+        waiting += _taken(freed)
         _close(freed)
         self._events.watch(row.ifindex for row in table.slaves)
         self._update_usable(waiting)
 
+    def adjust(self, adjustments: Adjustments) -> None:
+        """Adjust the slaves there are, instead of all earlier adjustments.
+
+        ValueError where a rate or a lag cannot be; nothing has changed then.
+        """
+        if self.table is None:
+            return
+        found = tables.kept(adjustments, (row.ifindex for row in self.table.slaves))
+        rows = tables.adjusted(self.table, found).slaves
+        self._scheduler.adjust([tables.slave_parameters(row) for row in rows])
+        lost: list[Packet] = []
+        for slave, row in zip(self._slaves, rows, strict=True):
+            by = found.get(row.ifindex)
+            if by and by.lost_since is not None and slave.row.usable:
+                lost += slave.take_sent(by.lost_since)
+            slave.keep_sent(by is not None)
+            slave.adjust(row)
+        self._adjustments = found
+        self._update_usable(lost)
+
     def place(self, packet: Packet) -> None:
         """Choose a slave for one packet and send, hold or drop it."""
-        _, body, destination, segments, header, _ = packet
+        _, body, destination, segments, header, _, pure_ack, _ = packet
         if destination[0] >= GROUPS and (len(destination) == IPV4 or destination[0] == GROUP6):
             self._place_first(packet)
             return
@@ -102,7 +128,7 @@ class Striper:
             if ready != self._usable:
                 self._scheduler.set_usable(ready, expected=self._usable)
             index, release, reason = self._scheduler.pick(
-                Arrival(now, length, segments, header, queued)
+                Arrival(now, length, segments, header, queued, pure_ack)
             )
             if ready != self._usable:
                 self._scheduler.set_usable(self._usable)
@@ -111,7 +137,7 @@ class Striper:
                 return
             slave = self._slaves[index]
             slave.picks += 1
-            if release > now or slave.held:
+            if release > now or (slave.held and not pure_ack):
                 slave.hold(release, packet)
                 return
             try:
@@ -222,14 +248,18 @@ class Striper:
         self._settled.clear()
         self._usable = sum(1 << index for index, slave in enumerate(self._slaves) if slave.usable)
         self._scheduler.set_usable(self._usable)
-        for slave in self._slaves:
-            if not slave.usable:
-                waiting += slave.take_all()
+        waiting += _taken(slave for slave in self._slaves if not slave.usable)
         for packet in waiting:
             self.place(packet)
 
     def _forget_neighbours(self) -> list[Packet]:
         return [packet for slave in self._slaves for packet in slave.forget_neighbours()]
+
+
+def _taken(slaves: Iterable[Slave]) -> list[Packet]:
+    """Return what these slaves have not sent, the oldest first."""
+    taken = [each for slave in slaves for each in slave.take_all()]
+    return [packet for _, packet in sorted(taken, key=itemgetter(0))]
 
 
 def _close(slaves: Iterable[Slave]) -> None:

@@ -4,7 +4,6 @@ Source: libbpf 1.1's bpf/libbpf.h and bpf/bpf.h; their ``*_opts`` structures are
 declared up to the fields in use, which their size field allows.
 """
 
-import contextlib
 import ctypes
 import os
 import platform
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 S = TypeVar("S", bound=Structure)
+V = TypeVar("V", bound=Structure | c_uint32)
 
 BPF_TCX_INGRESS = 46
 BPF_TCX_EGRESS = 47
@@ -241,14 +241,20 @@ def attach(program: int, ifindex: int, point: int) -> int:
     return _checked(library().bpf_link_create(program, ifindex, point, None))
 
 
-def attach_classic(program: int, ifindex: int, point: int) -> None:
-    """Attach a program to a device's clsact queueing discipline, which is made where missing."""
-    lib = library()
+def attach_classic(program: int, ifindex: int, point: int) -> bool:
+    """Attach a program to a device's clsact queueing discipline, which is made where missing.
+
+    Return whether it was made.
+    """
+    lib, made = library(), True
     hook = _TcHook(ctypes.sizeof(_TcHook), ifindex, point, 0)
-    with contextlib.suppress(FileExistsError):
+    try:
         _checked(lib.bpf_tc_hook_create(byref(hook)))
+    except FileExistsError:
+        made = False
     options = _TcOptions(ctypes.sizeof(_TcOptions), program, BPF_TC_F_REPLACE, 0, 1, 1)
     _checked(lib.bpf_tc_attach(byref(hook), byref(options)))
+    return made
 
 
 def is_attached_classic(program: int, ifindex: int, point: int) -> bool:
@@ -259,6 +265,20 @@ def is_attached_classic(program: int, ifindex: int, point: int) -> bool:
     if lib.bpf_tc_query(byref(hook), byref(options)):
         return False
     return bool(options.prog_id == _program_id(program))
+
+
+def detach_classic(ifindex: int, point: int) -> None:
+    """Remove what ``attach_classic`` attached; OSError ENOENT where it is not there."""
+    lib = library()
+    hook = _TcHook(ctypes.sizeof(_TcHook), ifindex, point, 0)
+    options = _TcOptions(ctypes.sizeof(_TcOptions), 0, 0, 0, 1, 1)
+    _checked(lib.bpf_tc_detach(byref(hook), byref(options)))
+
+
+def remove_classic(ifindex: int) -> None:
+    """Remove a device's clsact queueing discipline, with all filters in it; OSError."""
+    hook = _TcHook(ctypes.sizeof(_TcHook), ifindex, BPF_TC_INGRESS | BPF_TC_EGRESS, 0)
+    _checked(library().bpf_tc_hook_destroy(byref(hook)))
 
 
 def _program_id(program: int) -> int:
@@ -282,7 +302,7 @@ def run(program: int, context: Structure, data: bytes = b"") -> int:
     return int(options.retval)
 
 
-def lookup(descriptor: int, key: Structure | c_uint32, value: S) -> S:
+def lookup(descriptor: int, key: Structure | c_uint32, value: V) -> V:
     """Read a map's value into ``value`` and return it; OSError ENOENT where there is none."""
     _checked(library().bpf_map_lookup_elem(descriptor, byref(key), byref(value)))
     return value
@@ -309,13 +329,16 @@ def wait_for_programs() -> None:
 
 
 def update(
-    descriptor: int, key: Structure | c_uint32, value: Structure, flags: int = BPF_ANY
+    descriptor: int,
+    key: Structure | c_uint32,
+    value: Structure | c_uint32,
+    flags: int = BPF_ANY,
 ) -> None:
     """Write a map's value; OSError EEXIST with ``BPF_NOEXIST`` where there is one."""
     library().bpf_map_update_elem.argtypes = [c_int, c_void_p, c_void_p, c_uint64]
     _checked(library().bpf_map_update_elem(descriptor, byref(key), byref(value), flags))
 
 
-def delete(descriptor: int, key: Structure) -> None:
+def delete(descriptor: int, key: Structure | c_uint32) -> None:
     """Delete a map's entry; OSError ENOENT where there is none."""
     _checked(library().bpf_map_delete_elem(descriptor, byref(key)))

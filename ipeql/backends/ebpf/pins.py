@@ -14,8 +14,14 @@ from pathlib import Path
 BPF_FS = Path("/sys/fs/bpf")
 BPF_FS_MAGIC = 0xCAFE4A11
 
+RECEIVER = "%receive"
+"""Suffix of the directory of a bundle's receiver, which every dataplane may have."""
+
 _NEW, _OLD = "%new", "%old"
 """Suffixes that no directory of a bundle has."""
+
+_TRIES = 20
+"""Another network namespace may remove the directory of all of them just before ours is in it."""
 
 
 def directory() -> Path:
@@ -23,24 +29,33 @@ def directory() -> Path:
     return BPF_FS / "ipeql" / f"netns:{Path('/proc/thread-self/ns/net').stat().st_ino}"
 
 
-def of(bundle: str) -> Path:
-    """Return where a bundle is pinned; a bpf file system allows no dots in names."""
-    return directory() / bundle.replace("%", "%25").replace(".", "%2e")
+def of(bundle: str, part: str = "") -> Path:
+    """Return where a bundle is pinned; a bpf file system allows no dots in names.
+
+    ``part``: its dataplane, or its ``RECEIVER``.
+    """
+    return directory() / (bundle.replace("%", "%25").replace(".", "%2e") + part)
 
 
-def beside(bundle: str) -> Path:
-    """Return an empty directory for a dataplane that is being made; OSError."""
+def beside(bundle: str, part: str = "") -> Path:
+    """Return an empty directory for what is being made; OSError."""
     mount()
-    path = of(bundle)
+    path = of(bundle, part)
     path = path.with_name(path.name + _NEW)
     remove_tree(path)
-    path.mkdir(mode=0o700, parents=True)
+    for left in reversed(range(_TRIES)):
+        try:
+            path.mkdir(mode=0o700, parents=True)
+            break
+        except FileNotFoundError:
+            if not left:
+                raise
     return path
 
 
-def put_in_force(bundle: str, made: Path) -> None:
-    """Move the dataplane at ``made`` to the bundle's directory; the older one there ends."""
-    path = of(bundle)
+def put_in_force(bundle: str, made: Path, part: str = "") -> None:
+    """Move what is at ``made`` to the bundle's directory; the older one there ends."""
+    path = of(bundle, part)
     old = path.with_name(path.name + _OLD)
     remove_tree(old)
     with contextlib.suppress(FileNotFoundError):
@@ -49,34 +64,49 @@ def put_in_force(bundle: str, made: Path) -> None:
     remove_tree(old)
 
 
-def pinned() -> list[str]:
+def pinned(part: str = "") -> list[str]:
     """Return the bundles of this network namespace that are pinned, complete or not."""
+    found = {name.removesuffix(_NEW).removesuffix(_OLD) for name in _names()}
+    parts = {name.removesuffix(part) for name in found if name.endswith(part)}
+    names = (name for name in parts if not name.endswith(RECEIVER))
+    return sorted(name.replace("%2e", ".").replace("%25", "%") for name in names)
+
+
+def _names() -> list[str]:
     with contextlib.suppress(FileNotFoundError, PermissionError):
-        found = (path.name for path in directory().iterdir())
-        names = (name for name in found if not name.endswith((_NEW, _OLD)))
-        return sorted(name.replace("%2e", ".").replace("%25", "%") for name in names)
+        return [path.name for path in directory().iterdir()]
     return []
 
 
-def remove(bundle: str) -> None:
-    """Remove the pins of a bundle, which ends its programs."""
-    path = of(bundle)
+def remove(bundle: str, part: str = "") -> None:
+    """Remove the pins of a bundle, which ends its programs; OSError."""
+    path = of(bundle, part)
     for each in (path, path.with_name(path.name + _NEW), path.with_name(path.name + _OLD)):
         remove_tree(each)
+    _remove_empty()
+
+
+def discard(made: Path) -> None:
+    """Remove what was being made in a directory that ``beside`` returned; OSError."""
+    remove_tree(made)
+    _remove_empty()
+
+
+def remove_all() -> None:
+    """Remove all pins of this network namespace, complete or not; OSError."""
+    remove_tree(directory())
+    _remove_empty()
+
+
+def _remove_empty() -> None:
     for parent in (directory(), BPF_FS / "ipeql"):
         with contextlib.suppress(OSError):
             parent.rmdir()
 
 
-def remove_all() -> None:
-    """Remove all pins of this network namespace."""
-    for bundle in pinned():
-        remove(bundle)
-
-
 def remove_tree(path: Path) -> None:
-    """Remove a directory of pins where there is one."""
-    with contextlib.suppress(FileNotFoundError):
+    """Remove a directory of pins where there is one; OSError."""
+    if path.exists():
         shutil.rmtree(path)
 
 

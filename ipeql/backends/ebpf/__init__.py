@@ -1,0 +1,1 @@
+"""eBPF for several dataplanes: libbpf, and the directories where programs and maps are pinned."""

@@ -1,0 +1,1 @@
+"""What a path is like, from what its probes have seen: pure."""

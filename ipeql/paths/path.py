@@ -1,0 +1,360 @@
+"""All paths of one bundle: what was sent, heard and carried goes in, and what follows comes out.
+
+Local times are ns of CLOCK_MONOTONIC, those of the far end ns of its own clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ipeql.paths.cadence import SHARE_OF_MEASURED, Pace, Schedule, Traffic, interval
+from ipeql.paths.evidence import IN_VAIN
+from ipeql.paths.lag import ANEW_AFTER, Delays, note
+from ipeql.paths.lags import Lags
+from ipeql.paths.life import DOWN_AFTER, Life
+from ipeql.paths.liveness import due, judge
+from ipeql.paths.rate.law import Law
+from ipeql.paths.told import Told
+from ipeql.state.path import (
+    Adjusted,
+    Adjustments,
+    Learning,
+    Measured,
+    PathReport,
+    Rung,
+    Standing,
+)
+
+_OFTEN_AFTER_LOSS = 60 * 10**9
+"""For so long a path that is out of use is probed as often as the busiest of the bundle."""
+
+_JUDGED_EVERY, _JUDGED_AGAIN = 250 * 10**6, 20 * 10**6
+"""Where all is well, and at the soonest if nothing comes."""
+
+_SHORTEST_RAMP = 20 * 10**6
+
+_RATE_WORTH_TELLING = 0.03
+"""A rate that has moved by a smaller part is not told."""
+
+_PAUSED = 10 * 10**6
+"""A slave that rests is looked at so often, ns: it should not rest for longer than it has to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What is configured of a slave's path.
+
+    ``far``: names the far end; only paths of one far end have comparable lags. ``interval``: the
+    shortest between two probes, ns, or None. ``rate``: of the slave, bit/s; 0: not known. ``lag``:
+    as configured, ns, or None where it is measured. ``measured``: the bounds of a bandwidth that is
+    measured; ``rate`` is assumed before that. ``probed``: from here; the far end may ask all the
+    same.
+    """
+
+    far: str = ""
+    interval: int | None = None
+    rate: int = 0
+    lag: int | None = None
+    measured: Measured | None = None
+    probed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer to a probe. Local: when the probe was ``sent``, and the answer ``received``.
+
+    ``far_received``, ``far_sent``: when the far end had the probe and sent the answer, by its own
+    clock; None where it does not say.
+    """
+
+    sequence: int
+    sent: int
+    received: int
+    rung: Rung
+    far_received: int | None = None
+    far_sent: int | None = None
+
+    @property
+    def round_trip(self) -> int:
+        """The time on the way, without that at the far end where it is known. RFC 8762, 4."""
+        if self.far_received is None or self.far_sent is None:
+            return self.received - self.sent
+        return self.received - self.sent - (self.far_sent - self.far_received)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A slave came from one standing to another; ``why`` in a few words."""
+
+    ifindex: int
+    before: Standing
+    after: Standing
+    why: str
+
+
+def rate_differs(told: int, rate: int) -> bool:
+    """Say whether the dataplane should be told of a rate, bit/s, instead of the one it was told."""
+    return abs(rate - told) >= _RATE_WORTH_TELLING * told
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What follows at this time.
+
+    ``adjustments``: for the dataplane, all of them. ``changes``: since the last call.
+    """
+
+    adjustments: Adjustments
+    changes: tuple[Change, ...]
+
+
+@dataclass(slots=True)
+class _Path:
+    parameters: Parameters
+    life: Life
+    delays: Delays
+    traffic: Traffic = field(default_factory=Traffic)
+    rung: Rung = Rung.NONE
+    law: Law | None = None
+    due: int = 0
+
+    def configure(self, parameters: Parameters) -> None:
+        """Take over other parameters for the same path."""
+        self.parameters = parameters
+        self.life.probed = parameters.probed
+        if parameters.measured is None:
+            self.law = None
+        elif self.law is None:
+            self.law = Law(parameters.measured)
+        else:
+            self.law.bound(parameters.measured)
+        self.life.interval = self.interval(Pace.BUSY)
+
+    def interval(self, pace: Pace) -> int:
+        """Return the time between two probes at this pace, ns."""
+        shortest = self.parameters.interval
+        if self.law:
+            return interval(pace, shortest, self.law.capacity, SHARE_OF_MEASURED)
+        return interval(pace, shortest, self.parameters.rate)
+
+    def expect(self, now: int) -> None:
+        """Find out when to judge, since something has been sent or has come.
+
+        While the path is not up, it is looked at in equal times.
+        """
+        if self.life.standing is Standing.UP:
+            self.due = due(self.life, now)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the slave rests, so that its delay without a queue is seen."""
+        return self.law is not None and self.law.state is Learning.PAUSE
+
+    @property
+    def ramp(self) -> int:
+        """For how long a path that has returned is used at half its rate: one round trip, in ns."""
+        return max(self.life.evidence.usual, _SHORTEST_RAMP)
+
+
+class Paths:
+    """The paths of one bundle's slaves, by ifindex. What is not known (any more) is ignored.
+
+    ``seed``: of the jitter; different for each bundle and start. What has arrived has to be told
+    before :meth:`judge` is called: it takes what it has not been told for silence.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._paths: dict[int, _Path] = {}
+        self._schedule = Schedule(seed)
+        self._hurry = False
+        self._soon = 0
+        self._lags = Lags()
+        self._rates = Told(rate_differs)
+
+    def keep(self, slaves: Mapping[int, Parameters]) -> None:
+        """Have exactly these slaves; what is known of those that stay is kept.
+
+        One that has another far end is a new one.
+        """
+        kept: dict[int, _Path] = {}
+        for ifindex, parameters in slaves.items():
+            path = self._paths.get(ifindex)
+            if path is None or path.parameters.far != parameters.far:
+                path = _Path(parameters, Life(parameters.far), Delays(parameters.far))
+            path.configure(parameters)
+            kept[ifindex] = path
+        self._paths = kept
+        self._schedule.keep(kept)
+
+    def begin_anew(self, ifindex: int) -> None:
+        """Note that the slave's sequences begin anew: what was sent will not be answered."""
+        if path := self._paths.get(ifindex):
+            path.life.evidence.begin_anew()
+
+    def next_probe(self, ifindex: int, now: int) -> int:
+        """Return when to send the next probe over this slave: later than ``now``.
+
+        To be asked after each attempt to send, and after each judgement: it may come earlier.
+        """
+        path = self._paths[ifindex]
+        path.life.interval = path.interval(Pace.BUSY)
+        return self._schedule.next(ifindex, now, path.interval(self._pace(path, now)))
+
+    def _pace(self, path: _Path, now: int) -> Pace:
+        if self._hurry:
+            return Pace.BUSY
+        if path.life.in_use:
+            return path.traffic.pace(now)
+        busiest = min(each.traffic.pace(now) for each in self._paths.values())
+        return busiest if now - path.life.since < _OFTEN_AFTER_LOSS else max(busiest, Pace.QUIET)
+
+    def sent(self, ifindex: int, sequence: int, now: int, total: int | None = None) -> None:
+        """Note that a probe has really been sent. Sequences of a slave rise.
+
+        ``total``: the bytes that the slave has sent, of its own counter, with this probe.
+        """
+        if path := self._paths.get(ifindex):
+            path.traffic.own += 1
+            path.life.evidence.sent(sequence, now, self._schedule.sent(ifindex, now))
+            if len(path.life.evidence.open) <= IN_VAIN:
+                path.expect(now)
+            if path.law and total is not None:
+                path.law.asked(sequence, now, total)
+
+    def answered(self, ifindex: int, answer: Answer) -> bool:
+        """Note an answer; return whether to judge at once. Unknown and second ones are ignored."""
+        path = self._paths.get(ifindex)
+        if path is None:
+            return False
+        evidence = path.life.evidence
+        in_vain = evidence.asked_in_vain(answer.received)
+        ended = evidence.answered(answer.sequence, answer.received, answer.round_trip)
+        if ended is None:
+            return False
+        path.expect(answer.received)
+        path.rung = answer.rung
+        if ended > ANEW_AFTER:
+            path.delays.start_anew()
+        queue = 0
+        if path.law:
+            queue = path.law.answered(
+                answer.sequence,
+                answer.received,
+                answer.far_received,
+                silence=ended if in_vain else 0,
+                may_pause=self._may_pause(path),
+            )
+        rest = (
+            each.delays
+            for each in self._paths.values()
+            if each is not path and each.delays.far == path.delays.far
+        )
+        note(path.delays, rest, answer, queue)
+        moved = path.law and self._rates.is_due(ifindex, path.law.rate, answer.received)
+        return bool(moved) or path.life.standing is not Standing.UP
+
+    def _may_pause(self, path: _Path) -> bool:
+        """Say whether others carry the load meanwhile; one rests at a time."""
+        rest = [each for each in self._paths.values() if each is not path]
+        return any(each.life.in_use for each in rest) and not any(each.is_paused for each in rest)
+
+    def asked(self, ifindex: int, now: int) -> bool:
+        """Note that a probe of the far end came over this slave and was answered.
+
+        Returns as :meth:`answered`.
+        """
+        path = self._paths.get(ifindex)
+        if path is None:
+            return False
+        path.traffic.own += 1
+        path.life.asks.append(now)
+        return path.life.standing is Standing.DOWN
+
+    def carried(self, ifindex: int, now: int, packets: int) -> None:
+        """Note the packets that the slave has sent so far, of its own counter, probes included."""
+        if path := self._paths.get(ifindex):
+            path.traffic.carried(now, packets)
+
+    def due(self, now: int) -> int:
+        """Return when to judge at the latest, as far as is known now; 0: at once. ns."""
+        dues = (path.due for path in self._paths.values())
+        return min(self._soon, min(dues, default=now + DOWN_AFTER))
+
+    def judge(self, now: int) -> Judgement:
+        """Return what follows from all that has been told until ``now``."""
+        lives = {ifindex: path.life for ifindex, path in self._paths.items()}
+        for ifindex, life in lives.items():
+            life.since = life.since or now
+            life.overdue = self._schedule.overdue(ifindex, now)
+        before = {ifindex: life.standing for ifindex, life in lives.items()}
+        judge(lives, now)
+        for path in self._paths.values():
+            path.due = max(due(path.life, now), now + _JUDGED_AGAIN)
+        self._hurry = any(life.is_in_doubt(now) for life in lives.values())
+        self._soon = min(now + _JUDGED_EVERY, self._tell_lags(now), self._tell_rates(now))
+        for path in self._paths.values():
+            if (full := path.life.returned + path.ramp) > now:
+                self._soon = min(self._soon, full)
+        return Judgement(
+            {ifindex: self._adjusted(ifindex, path, now) for ifindex, path in self._paths.items()},
+            tuple(
+                Change(ifindex, before[ifindex], life.standing, life.why)
+                for ifindex, life in lives.items()
+                if life.standing is not before[ifindex]
+            ),
+        )
+
+    def _tell_lags(self, now: int) -> int:
+        return self._lags.update(
+            now,
+            {ifindex: path.delays for ifindex, path in self._paths.items()},
+            {
+                ifindex
+                for ifindex, path in self._paths.items()
+                if path.life.standing is not Standing.DOWN
+            },
+            {ifindex: path.parameters.lag for ifindex, path in self._paths.items()},
+        )
+
+    def _tell_rates(self, now: int) -> int:
+        rates = {ifindex: path.law.rate for ifindex, path in self._paths.items() if path.law}
+        again = self._rates.update(now, rates)
+        if any(path.is_paused for path in self._paths.values()):
+            again = min(again, now + _PAUSED)
+        return again
+
+    def _adjusted(self, ifindex: int, path: _Path, now: int) -> Adjusted:
+        rate, life = path.parameters.rate, path.life
+        returning = rate and life.returned and now < life.returned + path.ramp
+        bandwidth = rate // 2 if returning else None
+        return Adjusted(
+            usable=life.in_use,
+            bandwidth=self._rates.values.get(ifindex) if path.law else bandwidth,
+            lag=self._lags.told.get(ifindex) if path.parameters.lag is None else None,
+            lost_since=None if life.in_use else life.evidence.asked or None,
+        )
+
+    def end_pauses(self) -> None:
+        """Let no slave rest any more."""
+        for path in self._paths.values():
+            if path.law:
+                path.law.end_pause()
+
+    def reports(self, now: int) -> dict[int, PathReport]:
+        """Return what is known of each slave's path."""
+        return {
+            ifindex: PathReport(
+                path.life.standing,
+                path.life.since,
+                path.life.why,
+                path.rung,
+                path.life.evidence.usual if path.life.standing is Standing.UP else None,
+                self._lags.measured.get(ifindex),
+                path.delays.far in self._lags.halved,
+                path.life.evidence.loss(now),
+                path.life.suspensions(now),
+                path.law.capacity if path.law else None,
+                path.law.queue if path.law else None,
+                path.law.state if path.law else None,
+            )
+            for ifindex, path in self._paths.items()
+        }

@@ -1,0 +1,1 @@
+"""What a path carries, from probes that pass it together with the data: pure."""

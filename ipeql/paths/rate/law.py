@@ -1,0 +1,304 @@
+"""The control law of one path: from what its probes show to the rate that it is sent.
+
+It keeps a small queue in the path, TARGET, as a sign that the path is full, and believes what
+arrives while that queue stands (BBR, CACM 60(2), 2017: a delivery rate is the capacity only while
+there is a queue). Steps, at every answer:
+
+    startup   2.5 times what arrives, until a queue stands throughout a window
+    track     a queue throughout: what arrives is what the path carries
+              none, and the path is used to the full: what was sent, and a little more
+    pause     nothing is sent until the queue must be empty: what is measured then is the base
+    silence   after more than 100 ms of it: less than before
+
+A path that is not used to the full keeps its estimate. Times are ns, rates bit/s.
+"""
+
+from collections import deque
+
+from ipeql.paths.rate.base import Base, Jitter
+from ipeql.paths.rate.pause import Pause
+from ipeql.paths.rate.window import Passage, Window
+from ipeql.state.path import Learning, Measured
+
+_MS = 10**6
+_SECOND = 10**9
+
+START = 10 * 10**6
+"""Nothing is known of the path yet."""
+
+TARGET = 15 * _MS
+"""The queue that is aimed at."""
+
+STANDING = 9 * _MS
+"""A queue of at least this throughout a window is one."""
+
+_PACKET = 8 * 1514 * _SECOND
+"""On a slow path a packet more is no sign of a queue. Bits, times ns."""
+
+PLACED = 200 * _MS
+"""A dataplane goes on for about so long as it was told before: what it has placed is placed."""
+
+_FEEDBACK = 30 * _MS
+"""A measure is older than its round trip by half a window."""
+
+RAISE_OVER = 1.5
+"""The queue that is missing to TARGET is made up for in so many rounds: round trip, PLACED and
+_FEEDBACK, after which a rate shows."""
+
+HASTE_AFTER = 1
+"""After so many rounds without a queue the steps double with each, up to FASTEST."""
+
+FASTEST = 1.25
+SLOWEST_STEP = 2 * _MS
+
+FULL_USE = 0.9
+"""A path that is sent this part of its rate is used to the full: counters differ by headers."""
+
+DRAIN_OVER = 2
+"""The queue above TARGET goes in so many rounds. Faster corrections would swing."""
+
+DRAIN_LEAST = 0.25
+GAIN = 0.3
+"""Of the difference to what arrives, at each answer."""
+
+SHRUNK = 10 * _MS
+"""A window in which the delay grows by this shows a path that carries less than it is sent."""
+
+MEANT_BYTES = 3000
+STARTUP_BYTES = 6000
+STARTUP_GAIN = 2.5
+"""What arrives was sent a round ago, and slow start doubles each round trip. With less it meets our
+limit, takes it for a queue (HyStart), and ends."""
+
+STALL = 100 * _MS
+LOSS_OF_PATH = _SECOND
+AFTER_STALL, AFTER_LOSS = 0.7, 0.5
+STALLS_EVERY = _SECOND
+"""A long queue that grows makes one answer after the other come late: that is one stall."""
+
+PAUSED = 20_000
+"""The rate during a pause: a packet takes 0.6 s, more than any other slave's queue has."""
+
+_QUIET_BYTES = 400
+_QUIET_SHARE = 20
+"""Probes, and a twentieth of the rate, are no load."""
+
+_IDLE = 100 * _MS
+_REMEMBERED = 512
+_UNBOUND = Measured()
+
+
+def start(bounds: Measured) -> int:
+    """Return the rate that a path has before anything is known of it."""
+    return _within(START, bounds)
+
+
+def _within(rate: int, bounds: Measured) -> int:
+    return min(max(rate, bounds.least), bounds.most)
+
+
+class Law:
+    """The law of one path.
+
+    ``capacity``: what it is believed to carry, bit/s. ``queue``: what stood in it when the last
+    answered probe was sent, ns.
+    """
+
+    def __init__(self, bounds: Measured = _UNBOUND) -> None:
+        self._bounds = bounds
+        self.capacity = start(bounds)
+        self.queue = 0
+        self._is_known = False
+        self._window = Window()
+        self._base = Base()
+        self._jitter = Jitter()
+        self._pause = Pause()
+        self._believed = 0
+        self._full_since = 0
+        self._capacities: deque[tuple[int, int]] = deque()
+        self._earlier = self.capacity
+        self._stalled_at = 0
+        self._open: dict[int, tuple[int, int, bool]] = {}
+        self._last: tuple[int, int] | None = None
+        self._quiet_since: int | None = None
+        self._has_far_clock = False
+
+    @property
+    def state(self) -> Learning:
+        """What the law does now."""
+        if self._pause.on:
+            return Learning.PAUSE
+        return Learning.TRACK if self._is_known else Learning.STARTUP
+
+    @property
+    def rate(self) -> int:
+        """What the slave should be sent, bit/s: less than it carries while its queue is long."""
+        if self._pause.on:
+            return min(PAUSED, self.capacity)
+        excess = self.queue - self._target
+        if excess <= 0:
+            return self.capacity
+        share = 1 - excess / (DRAIN_OVER * self._round)
+        return max(int(self.capacity * max(share, DRAIN_LEAST)), self._bounds.least)
+
+    def bound(self, bounds: Measured) -> None:
+        """Keep within other bounds from now on."""
+        self._bounds = bounds
+        self._set(self.capacity)
+
+    def end_pause(self) -> None:
+        """Send again what the path carries."""
+        self._pause.on = False
+
+    def asked(self, sequence: int, now: int, sent: int) -> None:
+        """Note a probe; ``sent``: the bytes that the slave has sent, this probe included."""
+        if self._last:
+            then, before = self._last
+            quiet = _QUIET_BYTES + self.capacity * (now - then) // (8 * _SECOND * _QUIET_SHARE)
+            if not 0 <= sent - before <= quiet:
+                self._quiet_since = None
+            elif self._quiet_since is None:
+                self._quiet_since = then
+        self._last = now, sent
+        since = self._quiet_since
+        idle = since is not None and now - since >= _IDLE + self.queue and not self._pause.on
+        self._open[sequence] = now, sent, idle
+        if len(self._open) > _REMEMBERED:
+            del self._open[next(iter(self._open))]
+        self._pause.asked(now, since)
+
+    def answered(
+        self,
+        sequence: int,
+        received: int,
+        arrived: int | None = None,
+        *,
+        silence: int = 0,
+        may_pause: bool = False,
+    ) -> int:
+        """Take an answer; return what of its probe's delay was the queue, ns; 0: not known.
+
+        ``arrived``: when the far end had the probe, by its clock; None: it does not say. Then round
+        trips serve, and queues on the way back are in them. ``silence``: that it ended, in which
+        several probes were asked in vain. ``may_pause``: others carry the load meanwhile.
+        """
+        if sequence not in self._open:
+            return 0
+        sent, size, idle = self._open.pop(sequence)
+        if (arrived is not None) != self._has_far_clock:
+            self._has_far_clock = arrived is not None
+            self._start_anew()
+        if silence > STALL and received - self._stalled_at > STALLS_EVERY:
+            self._return(silence)
+            self._stalled_at = received
+        passage = Passage(sent, received if arrived is None else arrived, received, size)
+        if self._base.add(passage):
+            self._window.clear()
+        if not self._window.add(passage):
+            return 0
+        self.queue = max(0, self._window.latest_delay - self._base.delay)
+        if idle:
+            self._jitter.add(passage.delay - self._base.delay)
+        if shown := self._pause.shows(passage):
+            self._learn(shown)
+        elif not self._pause.on and self._window.is_full:
+            self._judge(received, may_pause)
+        return self.queue
+
+    def _judge(self, now: int, may_pause: bool) -> None:
+        window = self._window
+        self._note_capacity(now)
+        standing = window.least_delay - self._base.delay
+        if not self._is_known:
+            self._start(standing)
+        elif standing > STANDING + self._allowance:
+            self._full_since = 0
+            self._follow()
+        else:
+            self._raise(now)
+        if self._pause.is_due(now, self.queue, standing, self._target, self._round) and may_pause:
+            self._believed = window.arrival_rate if standing > STANDING else self.capacity
+            self._pause.begin(now, self.queue)
+
+    def _note_capacity(self, now: int) -> None:
+        """Know what was believed a round ago: that is what is being sent now."""
+        self._capacities.append((now, self.capacity))
+        while self._capacities[0][0] < now - self._round:
+            _, self._earlier = self._capacities.popleft()
+
+    def _start(self, standing: int) -> None:
+        """Send more than arrives until a queue stands."""
+        arrives = self._window.arrival_rate
+        if (
+            standing > STANDING + self._allowance
+            and self.queue > self._target
+            and self._window.bytes >= STARTUP_BYTES
+        ):
+            self._is_known = True
+            self._set(arrives)
+        else:
+            self._set(max(self.capacity, int(STARTUP_GAIN * arrives)))
+
+    def _follow(self) -> None:
+        """Believe what arrives, since a queue stood throughout.
+
+        But where less was sent than the path carries and as much arrives, it may be no queue.
+        """
+        window, arrives = self._window, self._window.arrival_rate
+        full = window.sent_rate >= 0.95 * self.capacity
+        shrunk = window.growth > SHRUNK + self._jitter.value
+        if window.bytes >= MEANT_BYTES and (full or shrunk or arrives > self.capacity):
+            self._set(self.capacity + int((arrives - self.capacity) * GAIN))
+
+    def _raise(self, now: int) -> None:
+        """No queue throughout: where the path is used to the full it may carry more."""
+        sent = min(self._window.sent_rate, self._window.arrival_rate)
+        if sent < FULL_USE * min(self.capacity, self._earlier):
+            self._full_since = 0
+            return
+        self._full_since = self._full_since or now
+        missing = max(SLOWEST_STEP, self._target - self.queue)
+        step = missing / (RAISE_OVER * self._round)
+        rounds = (now - self._full_since) / self._round
+        step *= 2 ** min(max(0.0, rounds - HASTE_AFTER), 10)
+        self._set(max(self.capacity, int(sent * min(1 + step, FASTEST))))
+
+    def _learn(self, shown: Passage) -> None:
+        """Take over what was measured with an empty queue."""
+        risen = shown.delay > self._base.delay + TARGET // 2 + self._jitter.value
+        if risen:
+            self._start_anew()
+            self._base.add(shown)
+        else:
+            self._set(min(self.capacity, self._believed))
+        self._pause.ended(shown.received, risen=risen)
+
+    def _return(self, silence: int) -> None:
+        """After a silence: carefully, and after a long one over what may be another path."""
+        if silence > LOSS_OF_PATH:
+            self._start_anew()
+        if self._is_known:
+            self._window.clear()
+            self._set(int(self.capacity * (AFTER_LOSS if silence > LOSS_OF_PATH else AFTER_STALL)))
+
+    def _start_anew(self) -> None:
+        self._base.clear()
+        self._window.clear()
+        self.queue = 0
+
+    @property
+    def _round(self) -> int:
+        """The time after which a rate shows in what is measured."""
+        return self._base.round_trip + PLACED + _FEEDBACK
+
+    @property
+    def _allowance(self) -> int:
+        """What is no queue: jitter, and one packet."""
+        return self._jitter.value + _PACKET // self.capacity
+
+    @property
+    def _target(self) -> int:
+        return TARGET + self._allowance
+
+    def _set(self, rate: int) -> None:
+        self.capacity = _within(rate, self._bounds)

@@ -1,0 +1,1 @@
+"""Sessions to far ends and the reflector: the I/O of ipeql.paths."""

@@ -1,0 +1,58 @@
+"""Waits for what arrives on all links, without a wake-up for every packet."""
+
+import asyncio
+import select
+from collections.abc import Callable, Iterable, Mapping
+
+
+class Inlet:
+    """Calls ``arrived`` when a link has packets, which then has to ``take`` them or ``rest``.
+
+    Belongs to one event loop.
+    """
+
+    def __init__(self, arrived: Callable[[], None]) -> None:
+        self._arrived = arrived
+        self._loop = asyncio.get_running_loop()
+        self._poll = select.epoll()
+        self._takers: dict[int, Callable[[], bool]] = {}
+        self._is_waiting = False
+
+    def put(self, takers: Mapping[int, Callable[[], bool]]) -> None:
+        """Wait for packets at these descriptors, too.
+
+        Each has what takes some of them, and says whether there may be more.
+        """
+        for descriptor in takers:
+            self._poll.register(descriptor, select.EPOLLIN)
+        self._takers.update(takers)
+
+    def drop(self, descriptors: Iterable[int]) -> None:
+        """Wait at these no longer; to be called before they are closed."""
+        for descriptor in descriptors:
+            self._poll.unregister(descriptor)
+            del self._takers[descriptor]
+
+    def take(self) -> bool:
+        """Have packets taken from all that have some; say whether there may be more."""
+        more = False
+        for descriptor, _ in self._poll.poll(0):
+            more |= self._takers[descriptor]()
+        return more
+
+    def wait(self) -> None:
+        """Call ``arrived`` from now on."""
+        if not self._is_waiting:
+            self._loop.add_reader(self._poll.fileno(), self._arrived)
+            self._is_waiting = True
+
+    def rest(self) -> None:
+        """Do not call it: somebody takes the packets soon."""
+        if self._is_waiting:
+            self._loop.remove_reader(self._poll.fileno())
+            self._is_waiting = False
+
+    def close(self) -> None:
+        """End."""
+        self.rest()
+        self._poll.close()

@@ -1,0 +1,1 @@
+"""One link as the prober uses it: its sockets, packets, counters and neighbours."""

@@ -1,0 +1,66 @@
+"""What the links have sent and received so far, as the kernel counts it.
+
+/proc/net/dev is read without the lock that changes of links hold (rtnl): a reload of many bundles
+does not delay it, as it would delay an answer of rtnetlink. It is of the process's own network
+namespace, wherever /sys comes from.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+_DEVICES = Path("/proc/thread-self/net/dev")
+_BLOCK = 1 << 16
+_RECEIVED_BYTES, _RECEIVED_PACKETS, _SENT_BYTES, _SENT_PACKETS = 0, 1, 8, 9
+
+
+class Count(NamedTuple):
+    """Packets and bytes of one direction."""
+
+    packets: int = 0
+    bytes: int = 0
+
+
+class Counters(NamedTuple):
+    """Both directions of a link."""
+
+    sent: Count = Count()
+    received: Count = Count()
+
+
+def read(names: dict[bytes, int]) -> dict[int, Counters]:
+    """Return the counters of the links called ``names``, by what the names stand for (ifindex)."""
+    found = {}
+    for line in _DEVICES.read_bytes().splitlines():
+        name, _, text = line.rpartition(b": ")
+        ifindex = names.get(name.lstrip())
+        if ifindex is not None:
+            words = text.split(None, _SENT_PACKETS + 1)
+            found[ifindex] = Counters(
+                Count(int(words[_SENT_PACKETS]), int(words[_SENT_BYTES])),
+                Count(int(words[_RECEIVED_PACKETS]), int(words[_RECEIVED_BYTES])),
+            )
+    return found
+
+
+class Devices:
+    """/proc/net/dev of this network namespace, kept open. Raises OSError where it cannot be."""
+
+    def __init__(self) -> None:
+        self._file = _DEVICES.open("rb", buffering=0)
+
+    def sent_bytes(self, name: bytes) -> int | None:
+        """Return the bytes that the link called ``name`` has sent; None: there is no such link."""
+        at, rest = 0, b"\n"
+        sought = b"%b: " % name
+        while block := os.pread(self._file.fileno(), _BLOCK, at):
+            at += len(block)
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                if line.lstrip().startswith(sought):
+                    return int(line.rpartition(b": ")[2].split(None, _SENT_BYTES + 1)[_SENT_BYTES])
+        return None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,113 @@
+"""What is wanted: the configuration as frozen data.
+
+Units: rates bit/s, times ns, sizes bytes. Interfaces are named by name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal
+
+from ipeql.errors import Mark, Problem
+from ipeql.state.link import Link, LinkMatch
+from ipeql.state.path import Measured, ProbeKeys, ProbeSpec
+from ipeql.state.values import AUTO, Address, Interface, Network
+
+Changed = tuple[tuple[str, str], ...]
+"""Keys that a change has set, as in the file, and the place of each change."""
+
+TRANSIENT = "transient"
+"""The place of a change that no file has: it ends when it is reverted or the machine restarts."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlaveSpec:
+    """One entry of ``slaves``: an exact name or a match, and its parameters.
+
+    ``bandwidth`` None: not given, DEVICE: the driver's speed. ``lag`` None: not given, AUTO:
+    measured. ``overhead`` None: by link type. ``via``/``via6``: next hop on this slave, None: the
+    destination (or the route's gateway) is on-link. ``up``: set the link up when enslaving it.
+    ``probe``: what it has otherwise than the bundle's.
+    ``changed`` has the key ``slave`` where a change added the whole entry.
+    """
+
+    name: str = ""
+    match: LinkMatch | None = None
+    bandwidth: int | Measured | Literal["device"] | None = None
+    lag: int | Literal["auto"] | None = None
+    overhead: int | None = None
+    via: IPv4Address | None = None
+    via6: IPv6Address | None = None
+    up: bool = True
+    probe: ProbeKeys | None = None
+    mark: Mark | None = field(default=None, compare=False)
+    changed: Changed = field(default=(), compare=False)
+
+    @property
+    def label(self) -> str:
+        """Return the text that people see for this entry."""
+        if self.match is None:
+            return self.name
+        return self.match.label
+
+    def fits(self, link: Link) -> bool:
+        """Say whether ``link`` is meant by this entry."""
+        return self.match.fits(link) if self.match else link.is_called(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """A route through the bundle; ``via`` None: on-link."""
+
+    to: Network
+    via: Address | None = None
+    metric: int | None = None
+
+
+Parameters = tuple[tuple[str, int | str], ...]
+"""Method parameters in Python spelling, sorted by name, e.g. ``(("count", "packets"),)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleSpec:
+    """One bundle as configured. ``mtu`` AUTO: the smallest slave's; ``mark``: its position.
+
+    ``reflect``: answer probes on the slaves, those of some networks only, or None: where there is a
+    probe. ``freed``: the slaves that a change has freed, and the place of each change.
+    """
+
+    name: str
+    method: str
+    slaves: tuple[SlaveSpec, ...] = ()
+    parameters: Parameters = ()
+    backend: str = "auto"
+    mtu: int | Literal["auto"] = AUTO
+    stripe_unit: str = "burst"
+    addresses: tuple[Interface, ...] = ()
+    routes: tuple[RouteSpec, ...] = ()
+    min_slaves: int = 1
+    poll_interval: int = 10**9
+    receive: str = "bundle"
+    probe: ProbeSpec | None = None
+    reflect: bool | tuple[Network, ...] | None = None
+    mark: Mark | None = field(default=None, compare=False)
+    changed: Changed = field(default=(), compare=False)
+    freed: Changed = field(default=(), compare=False)
+
+    def probe_of(self, slave: SlaveSpec) -> ProbeSpec | None:
+        """Return how the far end of one of the bundle's slaves is asked; None: it is not."""
+        return slave.probe.over(self.probe) if slave.probe else self.probe
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """All bundles by name. ``generation`` counts accepted loads.
+
+    ``problems``: the changes of bundles that are without effect, and why. ``complete``: False if a
+    file could not be used; that file may define bundles that are missing here.
+    """
+
+    bundles: Mapping[str, BundleSpec]
+    generation: int = 0
+    complete: bool = True
+    problems: tuple[Problem, ...] = ()

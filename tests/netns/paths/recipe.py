@@ -1,0 +1,201 @@
+"""README's WireGuard recipe in namespaces: home with two uplinks, what lies between, the server.
+
+Home is host a, the server host b. Both uplinks are behind a NAT. Where the kernel has no WireGuard,
+wg-quick takes wireguard-go, whose sockets are in a /run of its own for each host.
+"""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_interface
+from pathlib import Path
+
+from pyroute2 import NFCTSocket
+
+from lab import ROOT
+from lab.network.host import Host
+from lab.network.hosts import Lab
+
+TITLE = "### Two uplinks, by WireGuard tunnels\n"
+SERVER, GATEWAY = "203.0.113.1/24", "203.0.113.254/24"
+TIMEOUT_S = 120
+
+FILTERS = """\
+table inet outage {
+    set silent { type ifname; }
+    chain forward {
+        type filter hook forward priority 0;
+        iifname @silent drop
+        oifname @silent drop
+    }
+}
+table ip nat {
+    chain out {
+        type nat hook postrouting priority 100;
+        ip saddr 192.168.0.0/16 oifname "server" masquerade fully-random
+    }
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """A link of home, and the ``number`` of the recipe's mark and table.
+
+    ``tunnel`` and ``end`` are its devices at home and between home and the server.
+    """
+
+    name: str
+    number: int
+
+    @property
+    def tunnel(self) -> str:
+        return f"wg-{self.name}"
+
+    @property
+    def end(self) -> str:
+        return f"to-{self.name}"
+
+    @property
+    def network(self) -> str:
+        return f"192.168.{self.number}"
+
+
+FIBRE, LTE = Uplink("fibre", 51), Uplink("lte", 52)
+UPLINKS = (FIBRE, LTE)
+
+
+class Recipe:
+    """What README has its reader write, word for word but for the keys.
+
+    ``home`` and ``server`` are the bundle's configuration there.
+    """
+
+    def __init__(self, lab: Lab, directory: Path) -> None:
+        self._lab = lab
+        self._directory = directory
+        section = (ROOT / "README.md").read_text().partition(TITLE)[2].partition("\n### ")[0]
+        tunnels = re.findall(r"```ini\n(.*?)```", section, re.S)
+        (bundle,) = re.findall(r"```yaml\n(.*?)```", section, re.S)
+        keys = {name: _keys() for name in ("HOME", "SERVER")}
+        for host, text in zip((lab.a, lab.b), tunnels, strict=True):
+            (directory / host.name / "run").mkdir(parents=True)
+            for uplink in UPLINKS:
+                written = text.replace(str(FIBRE.number), str(uplink.number))
+                for name, (private, public) in keys.items():
+                    written = written.replace(f"{name}-PRIVATE-KEY", private)
+                    written = written.replace(f"{name}-PUBLIC-KEY", public)
+                self._file(host, uplink).write_text(written)
+                self._file(host, uplink).chmod(0o600)
+        self.home = bundle
+        swapped = {"10.9.0.1": "10.9.0.2", "10.9.0.2": "10.9.0.1", "fd00:9::1": "fd00:9::2"}
+        self.server = re.sub("|".join(swapped), lambda found: swapped[found[0]], self.home)
+
+    def _file(self, host: Host, uplink: Uplink) -> Path:
+        return self._directory / host.name / f"{uplink.tunnel}.conf"
+
+    def wg_quick(self, command: str, host: Host, uplink: Uplink) -> None:
+        """Bring a tunnel ``up`` or ``down`` at one end."""
+        self._run(host, f"wg-quick {command} {self._file(host, uplink)}")
+
+    def endpoint(self, uplink: Uplink) -> str:
+        """Return where the server sends the packets of a tunnel."""
+        return self._run(self._lab.b, f"wg show {uplink.tunnel} endpoints").split()[1]
+
+    def _run(self, host: Host, command: str) -> str:
+        run = str(self._directory / host.name / "run")
+        apart = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /run && exec "$@"', run)
+        return host.run(*apart, *command.split(), timeout=TIMEOUT_S)
+
+    @contextmanager
+    def down(self, host: Host, uplink: Uplink) -> Iterator[None]:
+        """Have a tunnel down at one end in the context."""
+        self.wg_quick("down", host, uplink)
+        try:
+            yield
+        finally:
+            self.wg_quick("up", host, uplink)
+
+
+def _keys() -> tuple[str, str]:
+    def wg(command: str, given: str = "") -> str:
+        done = subprocess.run(
+            ["wg", command], input=given, check=True, text=True, stdout=subprocess.PIPE
+        )
+        return done.stdout.strip()
+
+    private = wg("genkey")
+    return private, wg("pubkey", private)
+
+
+def connect(lab: Lab) -> None:
+    """Join home to the server by both uplinks."""
+    for uplink in UPLINKS:
+        _pair(lab, lab.a, uplink.name, uplink.end)
+        lab.middle.add_address(uplink.end, ip_interface(f"{uplink.network}.1/24"))
+        plug_in(lab, uplink)
+    _pair(lab, lab.b, "eth0", "server")
+    lab.middle.add_address("server", ip_interface(GATEWAY))
+    lab.b.add_address("eth0", ip_interface(SERVER))
+    lab.b.add_route("eth0", "0.0.0.0/0", GATEWAY.partition("/")[0])
+    lab.middle.sysctl("net/ipv4/ip_forward", "1")
+    lab.a.sysctl("net/ipv4/conf/all/rp_filter", "2")
+    lab.middle.call(
+        lambda: subprocess.run(["nft", "-f", "-"], input=FILTERS, text=True, check=True)
+    )
+
+
+def _run(host: Host, command: str) -> str:
+    return host.run(*command.split(), timeout=TIMEOUT_S)
+
+
+def _pair(lab: Lab, host: Host, device: str, end: str) -> None:
+    peer = {"ifname": end, "net_ns_fd": lab.middle.netns}
+    host.netlink(lambda ipr: ipr.link("add", ifname=device, kind="veth", peer=peer))
+    lab.middle.set_up(end)
+    host.set_up(device)
+    host.wait_running(device)
+
+
+def plug_in(lab: Lab, uplink: Uplink) -> None:
+    """Do what a cable and a network manager do: carrier, address, routes."""
+    lab.middle.set_up(uplink.end)
+    lab.a.wait_running(uplink.name)
+    lab.a.add_address(uplink.name, ip_interface(f"{uplink.network}.2/24"))
+    for table in ("main", str(uplink.number)):
+        route = f"default via {uplink.network}.1 dev {uplink.name}"
+        _run(lab.a, f"ip route add {route} table {table} metric {uplink.number}")
+
+
+@contextmanager
+def pulled(lab: Lab, uplink: Uplink) -> Iterator[None]:
+    """Have the uplink's cable pulled in the context; the network manager removes its address."""
+    lab.middle.set_up(uplink.end, up=False)
+    _run(lab.a, f"ip address flush dev {uplink.name}")
+    try:
+        yield
+    finally:
+        plug_in(lab, uplink)
+
+
+@contextmanager
+def silent(lab: Lab, uplink: Uplink) -> Iterator[None]:
+    """Have the uplink carry nothing in the context, and nobody told."""
+    element = f"element inet outage silent {{ {uplink.end} }}"
+    _run(lab.middle, f"nft add {element}")
+    try:
+        yield
+    finally:
+        _run(lab.middle, f"nft delete {element}")
+
+
+def rebind(lab: Lab) -> None:
+    """Have the NAT forget: the next packet from home leaves by another port."""
+
+    def forget() -> None:
+        with NFCTSocket() as connections:
+            connections.flush()
+
+    lab.middle.call(forget)
