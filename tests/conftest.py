@@ -110,7 +110,8 @@ def pins() -> Iterator[str]:
                 theirs.add(f"netns:{path.stat().st_ino}")
     for path in Path("/sys/fs/bpf/ipeql").glob("*"):
         if path.name not in theirs:
-            yield f"pin {path}"
+            held = [name for _, rooms, files in os.walk(path) for name in (*rooms, *files)]
+            yield f"pin {path} with {' '.join(sorted(held)) or 'nothing in it'}"
 
 
 def traces() -> set[str]:
