@@ -2,7 +2,9 @@
 
 A death has to be noticed before anybody misses packets, which needs probes in quick succession, and
 only where there are packets. Probes that are answered late are followed quickly on every slave of
-the bundle, so a death is noticed soon on an idle one too.
+the bundle, so a death is noticed soon on an idle one too. A slave that carries all traffic needs a
+witness: another one whose answers show that the far end lives, within the shortest silence that
+counts. To ask it only when there is doubt would take its round trip.
 """
 
 from collections.abc import Iterable
@@ -18,6 +20,7 @@ class Pace(IntEnum):
     """The time between two probes, ns."""
 
     BUSY = 20 * _MS
+    WITNESS = 50 * _MS
     QUIET = 200 * _MS
     IDLE = 1000 * _MS
 

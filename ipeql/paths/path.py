@@ -202,9 +202,11 @@ class Paths:
     def _pace(self, path: _Path, now: int) -> Pace:
         if self._hurry:
             return Pace.BUSY
+        paces = [each.traffic.pace(now) for each in self._paths.values()]
         if path.life.in_use:
-            return path.traffic.pace(now)
-        busiest = min(each.traffic.pace(now) for each in self._paths.values())
+            own = path.traffic.pace(now)
+            return min(own, Pace.WITNESS) if paces.count(Pace.BUSY) == 1 else own
+        busiest = min(paces)
         return busiest if now - path.life.since < _OFTEN_AFTER_LOSS else max(busiest, Pace.QUIET)
 
     def sent(self, ifindex: int, sequence: int, now: int, total: int | None = None) -> None:

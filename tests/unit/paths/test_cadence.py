@@ -31,6 +31,15 @@ def test_20_ms_with_traffic_200_ms_without_and_a_second_after_a_minute() -> None
         assert between * 0.7 <= min(seen) and max(seen) <= between * 1.3
 
 
+def test_a_quiet_slave_beside_the_one_that_carries_all_is_probed_every_50_ms() -> None:
+    metered = Parameters(interval=200 * MS)
+    world = World({1: steady(5), 2: steady(5), 3: steady(5)}, {3: metered}, quiet=frozenset({2, 3}))
+    world.run(10_000)
+    for slave, between in ((1, 20), (2, 50), (3, 200)):
+        seen = gaps(world, slave, 1, 10)
+        assert sum(seen) / len(seen) == pytest.approx(between, rel=0.1)
+
+
 def test_not_all_slaves_in_one_instant() -> None:
     world = World({slave: steady(5) for slave in range(1, 9)})
     world.run(10_000)

@@ -30,13 +30,17 @@ def cut(link: Link, start: int, end: int) -> Link:
 
 @dataclass
 class World:
-    """The links by ifindex. ``stalls``: times (from, to; ms) in which nothing is sent or judged."""
+    """The links by ifindex. ``stalls``: times (from, to; ms) in which nothing is sent or judged.
+
+    ``busy``: whether there is traffic; ``quiet``: the slaves that have none all the same.
+    """
 
     links: dict[int, Link]
     parameters: dict[int, Parameters] = field(default_factory=dict)
     stalls: list[tuple[int, int]] = field(default_factory=list)
     far_clock: Callable[[int], int] = lambda _: FAR_CLOCK
     busy: bool = True
+    quiet: frozenset[int] = frozenset()
     one_way: bool = True
     asks: dict[int, Callable[[int], bool]] = field(default_factory=dict)
 
@@ -98,7 +102,8 @@ class World:
             self._packets += 100
         for slave in self.links:
             own = sum(each == slave for _, each in self.sent[-400:])
-            self.paths.carried(slave, now, self._packets + own)
+            data = 0 if slave in self.quiet else self._packets
+            self.paths.carried(slave, now, data + own)
 
     def _receive(self, now: int) -> bool:
         urgent = False
