@@ -34,9 +34,13 @@ SHARE_OF_MEASURED = 20
 PROBE_BITS = 8 * 140
 """A STAMP probe of ours with HMAC, its IPv4 header and UDP's, rounded up."""
 
-GRID = 5 * _MS
-"""All probes are sent at multiples of it: one wake-up serves several slaves. It costs more than
-the probe, on a processor that has done something else meanwhile."""
+TURN = 10 * _MS
+"""All probes are sent at turns, one in this time: a wake-up serves several slaves. It costs more
+than the probe, on a processor that has done something else meanwhile."""
+
+_TURN_MOVES = TURN // 4
+"""A turn is so much earlier or later, and two turns together are an interval of 20 ms give or take
+a quarter: nothing that repeats itself is always met at the same moment."""
 
 _BUSY_FROM = 10
 """Packets a second that are not the probes'. Neighbour discovery and keep-alives are fewer."""
@@ -45,6 +49,7 @@ _WINDOW = _SECOND // 5
 _STAYS_BUSY = 2 * _SECOND
 _IDLE_AFTER = 60 * _SECOND
 _SPREAD = 0.25
+_TRIES = 3
 
 
 def interval(pace: Pace, shortest: int | None, rate: int, share: int = SHARE) -> int:
@@ -105,29 +110,28 @@ class Schedule:
     def next(self, slave: int, now: int, interval: int) -> int:
         """Return when to probe next: later than ``now``, and as planned while that is to come."""
         planned = self._planned.get(slave)
-        if planned is None:
-            planned = _on_grid(now + int(interval * self._random.random()))
-        elif planned <= now:
-            planned = self._plan(max(planned, now - interval // 2), interval)
-        elif planned > now + interval * (1 + _SPREAD):
-            planned = self._plan(now, interval)
+        if planned is not None and planned <= now:
+            last = max(planned, now - interval // 2)
+            spread = int(interval * _SPREAD)
+            planned = self._choose(last + interval - spread, last + interval + spread)
+        elif planned is None or planned > now + interval * (1 + _SPREAD) + TURN:
+            planned = self._choose(now, now + interval)
             self._due.pop(slave, None)
         planned = max(planned, now + 1)
         self._planned[slave] = planned
         self._due.setdefault(slave, planned)
         return planned
 
-    def _plan(self, last: int, interval: int) -> int:
-        others, random = list(self._planned.values()), self._random.random
-        first, width = last + interval * (1 - _SPREAD), interval * 2 * _SPREAD
-        best = _on_grid(int(first + width * random()))
-        for _ in range(2):
-            if best not in others:
-                break
-            other = _on_grid(int(first + width * random()))
-            if others.count(other) < others.count(best):
-                best = other
-        return best
+    def _choose(self, first: int, last: int) -> int:
+        """Return a turn from ``first`` to ``last``, or the next one where there is none."""
+        earliest, latest = first // TURN, last // TURN + 1
+        while _turn(earliest) < first:
+            earliest += 1
+        while _turn(latest) > last and latest > earliest:
+            latest -= 1
+        others = list(self._planned.values())
+        tries = (_turn(self._random.randint(earliest, latest)) for _ in range(_TRIES))
+        return min(tries, key=others.count) if latest > earliest else _turn(earliest)
 
     def sent(self, slave: int, now: int) -> int:
         """Note that a probe has been sent; return by how much too late."""
@@ -138,5 +142,7 @@ class Schedule:
         return max(0, now - self._due.get(slave, now))
 
 
-def _on_grid(time: int) -> int:
-    return (time + GRID // 2) // GRID * GRID
+def _turn(number: int) -> int:
+    """Return when the turn of this number is. The multiplier is that of Knuth, TAOCP 3, 6.4."""
+    moved = number * number * 2_654_435_761 % 2**32 * 2 * _TURN_MOVES >> 32
+    return number * TURN + moved - _TURN_MOVES

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from ipeql.errors import Problem
-from ipeql.paths.cadence import GRID
 from ipeql.paths.path import Answer, Parameters, Paths
 from ipeql.probe.adjuster import Adjust, Adjuster
 from ipeql.probe.channel.task import BundleTask, SlaveTask
@@ -105,7 +104,7 @@ class Bundle:
                 self._plan[ifindex] = self._paths.next_probe(ifindex, now)
         if self._is_urgent or now >= self._paths.due(now):
             self._judge(now)
-        self.due = min((*self._plan.values(), -(-self._paths.due(now) // GRID) * GRID))
+        self.due = min((*self._plan.values(), self._paths.due(now)))
 
     def count(self, counters: Mapping[int, Counters], now: int) -> None:
         """Take over what the kernel counts of the links."""

@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from ipeql.paths.cadence import GRID
+from ipeql.paths.cadence import TURN
 from ipeql.probe.adjuster import Adjust
 from ipeql.probe.bundle import Bundle
 from ipeql.probe.channel import task, wire
@@ -23,7 +23,7 @@ REPORT_S = 1.0
 COUNT_S = 0.1
 """The counters of the links are read so often: what a slave carries decides how it is probed."""
 
-SOON = 2 * GRID
+SOON = TURN * 3 // 2
 """What arrives waits so long, ns, for a turn that is due. The kernel has stamped it, and an answer
 says how long it took: no figure depends on when it is read."""
 
