@@ -7,7 +7,7 @@ from typing import Any
 
 from ipeql.methods import METHODS, MIN_BANDWIDTH, Scheduler, SlaveParameters, create
 from ipeql.state import BundleTable, SlaveRow
-from ipeql.state.path import Adjusted, Adjustments
+from ipeql.state.path import Adjusted, Adjustments, Backlog
 
 _PARAMETERS = tuple(field.name for field in fields(SlaveParameters))
 
@@ -42,7 +42,12 @@ def adjustments_to_json(adjustments: Adjustments) -> dict[str, Any]:
 
 def adjustments_from_json(data: dict[str, Any]) -> dict[int, Adjusted]:
     """Return the adjustments that ``adjustments_to_json`` wrote."""
-    return {int(ifindex): Adjusted(**each) for ifindex, each in data.items()}
+    return {int(ifindex): _adjustment(each) for ifindex, each in data.items()}
+
+
+def _adjustment(data: dict[str, Any]) -> Adjusted:
+    backlog = data.get("backlog")
+    return Adjusted(**{**data, "backlog": Backlog(*backlog) if backlog else None})
 
 
 def kept(adjustments: Adjustments, ifindices: Iterable[int]) -> dict[int, Adjusted]:

@@ -50,7 +50,8 @@ class Decision(NamedTuple):
     """Where a packet goes and when.
 
     ``slave`` index or None when dropped; ``release`` the time (ns, the caller's clock) at which to
-    hand it over; ``reason`` empty, or why it was dropped: ``no_slave`` or ``queue_full``.
+    hand it over; ``reason`` empty, or why it was dropped: ``no_slave`` or ``queue_full``. It may
+    also be ``later``: the packet waits, and is to be placed again from ``release`` on.
     """
 
     slave: int | None
@@ -65,6 +66,7 @@ class Scheduler(ABC):
     which of ``bandwidth`` and ``lag`` every slave has to give. ``parameters``: the keyword
     arguments the method takes beside the slaves; ``times``: those that are times in ns. ``holds``:
     it may hold packets until their release. ``reads_queues``: ``pick`` needs ``queued``.
+    ``binds_late``: it can be told of the real queues, see :meth:`bind_late`.
     """
 
     name: ClassVar[str]
@@ -73,6 +75,7 @@ class Scheduler(ABC):
     times: ClassVar[frozenset[str]] = frozenset()
     holds: ClassVar[bool] = False
     reads_queues: ClassVar[bool] = False
+    binds_late: ClassVar[bool] = False
 
     def __init__(self, slaves: Sequence[SlaveParameters]) -> None:
         if len(slaves) > MAX_SLAVES:
@@ -115,6 +118,14 @@ class Scheduler(ABC):
         self._slaves = tuple(slaves)
         self._derive()
         self._use(self._usable_slaves())
+
+    def bind_late(self, empty: Sequence[int | None] | None) -> None:  # noqa: B027  most do not
+        """Place a packet only when a slave can take it soon, so that ``pick`` says ``later``.
+
+        ``empty``: for each slave when its real queue is empty, by what has been measured and what
+        it was given since, ns of the caller's clock; None where that is not known, and the virtual
+        queue is believed. None instead of the sequence: place every packet at once again.
+        """
 
     def _usable_slaves(self) -> list[int]:
         return [i for i in range(len(self._slaves)) if self._mask >> i & 1]

@@ -12,6 +12,17 @@ QUEUE_LIMIT_NS = 100 * 10**6
 MAX_HOLD_NS = 500 * 10**6
 """``max_hold`` where none is given."""
 
+AHEAD_NS = 15 * 10**6
+"""A slave whose real queue is known is given packets while that is shorter: the queue shows that
+the path is full. The law of ipeql/paths/rate/ aims at it."""
+
+SOON_NS = 30 * 10**6
+"""A packet that waits is placed at most so long before its slave can take it."""
+
+MARGIN_NS = 2 * 10**6
+"""Usually it is placed one packet's time on the slowest slave and this before. It waits until half
+of this is left, so that some packets are placed at once: a wake-up costs more than a packet."""
+
 QUEUED_PACKETS = 4
 """The virtual queues have room for so many of the largest packets of the slowest slave."""
 
@@ -33,10 +44,6 @@ def default_queue_limit(
     return max(QUEUE_LIMIT_NS, queued, longest + least)
 
 
-MAX_HOLD_NS = 500 * 10**6
-"""``max_hold`` where none is given."""
-
-
 class BwLagEq(VirtualQueues):
     """Delay-equalised striping.
 
@@ -49,6 +56,7 @@ class BwLagEq(VirtualQueues):
     parameters: ClassVar[frozenset[str]] = frozenset({"queue_limit", "max_hold"})
     times: ClassVar[frozenset[str]] = frozenset({"queue_limit", "max_hold"})
     holds: ClassVar[bool] = True
+    binds_late: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -61,6 +69,9 @@ class BwLagEq(VirtualQueues):
             raise ValueError("queue_limit and max_hold are times in ns, 0 or more")
         self._queue_limit = queue_limit
         self._max_hold = max_hold
+        self._late = False
+        self._ahead = [0] * len(slaves)
+        self._paced = [0] * len(slaves)
         super().__init__(slaves)
 
     def _use(self, usable: list[int]) -> None:
@@ -82,6 +93,8 @@ class BwLagEq(VirtualQueues):
             return self._acknowledge(now, length)
         busy = self._busy
         size = length + (segments - 1) * header
+        if self._late:
+            return self._bind(now, size, segments)
         best = finish = -1
         for i, nspb, overhead in self._paths:
             drained = busy[i]
@@ -94,6 +107,38 @@ class BwLagEq(VirtualQueues):
         if start - now > self._queue_limit:
             return Decision(None, now, "queue_full")
         busy[best] = finish
+        return Decision(best, start + self._hold[best])
+
+    def bind_late(self, empty: Sequence[int | None] | None) -> None:
+        """Know the real queues. What a slave has been given is sent ``_hold`` later."""
+        self._late = empty is not None
+        for i, at in enumerate(empty or ()):
+            self._ahead[i] = 0 if at is None else AHEAD_NS
+            if at is None:
+                self._paced[i] = 0
+            else:
+                self._busy[i] = at - self._hold.get(i, 0)
+
+    def _bind(self, now: int, size: int, segments: int) -> Decision:
+        """Take the slave whose queue the packet has left first, if it can take it soon.
+
+        A slave whose real queue is known gets packets while that is short, at one and a half times
+        its bandwidth at most.
+        """
+        best = finish = start = sending = longest = -1
+        for i, nspb, overhead in self._paths:
+            tx = (size + segments * overhead) * nspb >> NSPB_SHIFT
+            begins = max(now, self._busy[i] - self._ahead[i], self._paced[i])
+            ends = max(begins, self._busy[i]) + tx
+            longest = max(longest, tx)
+            if best < 0 or ends < finish:
+                best, finish, start, sending = i, ends, begins, tx
+        soon = min(SOON_NS, longest + MARGIN_NS)
+        if start - now > soon:
+            return Decision(None, start - soon + MARGIN_NS // 2, "later")
+        self._busy[best] = finish
+        if self._ahead[best]:
+            self._paced[best] = start + sending * 2 // 3
         return Decision(best, start + self._hold[best])
 
     def _acknowledge(self, now: int, length: int) -> Decision:

@@ -6,7 +6,7 @@ Local times are ns of CLOCK_MONOTONIC, those of the far end ns of its own clock.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ipeql.paths.cadence import SHARE_OF_MEASURED, Pace, Schedule, Traffic, interval
+from ipeql.paths.cadence import SHARE_OF_MEASURED, TURN, Pace, Schedule, Traffic, interval
 from ipeql.paths.evidence import IN_VAIN
 from ipeql.paths.lag import ANEW_AFTER, Delays, note
 from ipeql.paths.lags import Lags
@@ -17,6 +17,7 @@ from ipeql.paths.told import Told
 from ipeql.state.path import (
     Adjusted,
     Adjustments,
+    Backlog,
     Learning,
     Measured,
     PathReport,
@@ -46,8 +47,8 @@ class Parameters:
     ``far``: names the far end; only paths of one far end have comparable lags. ``interval``: the
     shortest between two probes, ns, or None. ``rate``: of the slave, bit/s; 0: not known. ``lag``:
     as configured, ns, or None where it is measured. ``measured``: the bounds of a bandwidth that is
-    measured; ``rate`` is assumed before that. ``probed``: from here; the far end may ask all the
-    same.
+    measured; ``rate`` is assumed before that. ``late``: the dataplane binds packets late then.
+    ``probed``: from here; the far end may ask all the same.
     """
 
     far: str = ""
@@ -55,6 +56,7 @@ class Parameters:
     rate: int = 0
     lag: int | None = None
     measured: Measured | None = None
+    late: bool = False
     probed: bool = True
 
 
@@ -124,8 +126,9 @@ class _Path:
         if parameters.measured is None:
             self.law = None
         elif self.law is None:
-            self.law = Law(parameters.measured)
+            self.law = Law(parameters.measured, late=parameters.late)
         else:
+            self.law.late = parameters.late
             self.law.bound(parameters.measured)
         self.life.interval = self.interval(Pace.BUSY)
 
@@ -149,6 +152,10 @@ class _Path:
         """Whether the slave rests, so that its delay without a queue is seen."""
         return self.law is not None and self.law.state is Learning.PAUSE
 
+    def is_followed(self, now: int) -> bool:
+        """Say whether the dataplane is told of the path's queue: it binds late, and has traffic."""
+        return self.law is not None and self.law.late and self.traffic.pace(now) is Pace.BUSY
+
     @property
     def ramp(self) -> int:
         """For how long a path that has returned is used at half its rate: one round trip, in ns."""
@@ -169,6 +176,8 @@ class Paths:
         self._soon = 0
         self._lags = Lags()
         self._rates = Told(rate_differs)
+        self._backlogs: dict[int, Backlog | None] = {}
+        self._stalled: set[int] = set()
 
     def keep(self, slaves: Mapping[int, Parameters]) -> None:
         """Have exactly these slaves; what is known of those that stay is kept.
@@ -184,6 +193,7 @@ class Paths:
             kept[ifindex] = path
         self._paths = kept
         self._schedule.keep(kept)
+        self._backlogs = {slave: each for slave, each in self._backlogs.items() if slave in kept}
 
     def begin_anew(self, ifindex: int) -> None:
         """Note that the slave's sequences begin anew: what was sent will not be answered."""
@@ -252,7 +262,8 @@ class Paths:
         )
         note(path.delays, rest, answer, queue)
         moved = path.law and self._rates.is_due(ifindex, path.law.rate, answer.received)
-        return bool(moved) or path.life.standing is not Standing.UP
+        is_news = moved or path.is_followed(answer.received)
+        return bool(is_news) or path.life.standing is not Standing.UP
 
     def _may_pause(self, path: _Path) -> bool:
         """Say whether others carry the load meanwhile; one rests at a time."""
@@ -291,8 +302,14 @@ class Paths:
         judge(lives, now)
         for path in self._paths.values():
             path.due = max(due(path.life, now), now + _JUDGED_AGAIN)
+        self._stalled = self._find_stalled(now)
         self._hurry = any(life.is_in_doubt(now) for life in lives.values())
-        self._soon = min(now + _JUDGED_EVERY, self._tell_lags(now), self._tell_rates(now))
+        self._soon = min(
+            now + _JUDGED_EVERY,
+            self._tell_lags(now),
+            self._tell_rates(now),
+            self._tell_backlogs(now),
+        )
         for path in self._paths.values():
             if (full := path.life.returned + path.ramp) > now:
                 self._soon = min(self._soon, full)
@@ -324,15 +341,41 @@ class Paths:
             again = min(again, now + _PAUSED)
         return again
 
+    def _find_stalled(self, now: int) -> set[int]:
+        """Return the slaves whose paths deliver nothing just now, while another one does.
+
+        What such a path has is given to another one before TCP misses it. Links with base stations
+        stall many times a minute: that is no suspension.
+        """
+        stalled = {
+            ifindex
+            for ifindex, path in self._paths.items()
+            if path.law and path.is_followed(now) and path.law.is_stalled(now)
+        }
+        in_use = {ifindex for ifindex, path in self._paths.items() if path.life.in_use}
+        return stalled if in_use - stalled else set()
+
+    def _tell_backlogs(self, now: int) -> int:
+        again = now + DOWN_AFTER
+        for ifindex, path in self._paths.items():
+            if path.law and path.is_followed(now):
+                self._backlogs[ifindex] = path.law.backlog(now)
+                if (overdue := path.law.overdue_at()) is not None:
+                    again = min(again, max(overdue, now + TURN))
+        return again
+
     def _adjusted(self, ifindex: int, path: _Path, now: int) -> Adjusted:
         rate, life = path.parameters.rate, path.life
         returning = rate and life.returned and now < life.returned + path.ramp
         bandwidth = rate // 2 if returning else None
+        usable = life.in_use and ifindex not in self._stalled
         return Adjusted(
-            usable=life.in_use,
+            usable=usable,
             bandwidth=self._rates.values.get(ifindex) if path.law else bandwidth,
             lag=self._lags.told.get(ifindex) if path.parameters.lag is None else None,
-            lost_since=None if life.in_use else life.evidence.asked or None,
+            lost_since=None if usable else life.evidence.asked or None,
+            late=path.law is not None and path.law.late,
+            backlog=self._backlogs.get(ifindex) if path.law and path.law.late else None,
         )
 
     def end_pauses(self) -> None:

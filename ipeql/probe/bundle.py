@@ -73,7 +73,7 @@ class Bundle:
         if task != self._task:
             self._task = task
             self.renew()
-            self._paths.keep({each.ifindex: _parameters(each) for each in task.slaves})
+            self._paths.keep({each.ifindex: _parameters(each, task.late) for each in task.slaves})
         self._adjuster.backend = task.backend
         self._adjuster.again()
 
@@ -254,7 +254,7 @@ class Bundle:
         return self._paths.asked(slave.task.ifindex, received)
 
 
-def _parameters(task: SlaveTask) -> Parameters:
+def _parameters(task: SlaveTask, late: bool) -> Parameters:
     probe = task.probe
     return Parameters(
         far=str(probe.to) if probe else "",
@@ -262,6 +262,7 @@ def _parameters(task: SlaveTask) -> Parameters:
         rate=task.bandwidth,
         lag=task.lag,
         measured=task.measured,
+        late=late,
         probed=probe is not None,
     )
 

@@ -15,12 +15,14 @@ class ObservedBundle:
 
     ``fault``: why its table cannot be known, e.g. an answer that cannot be understood.
     ``receiver``: what its receiving program knows; None: there is none, or it has to be made anew.
+    ``binds_late``: where bandwidths are measured it binds packets late.
     """
 
     backend: str
     table: BundleTable | None = None
     fault: str = ""
     receiver: Receiver | None = None
+    binds_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,18 +120,29 @@ class PathReport:
     learning: Learning | None = None
 
 
+class Backlog(NamedTuple):
+    """The queue of ``delay`` ns that a probe met which was sent at ``asked``, CLOCK_MONOTONIC."""
+
+    asked: int
+    delay: int
+
+
 @dataclass(frozen=True, slots=True)
 class Adjusted:
     """What a path says about its slave; None: the slave table's value stays in force.
 
     ``lost_since``: of a slave that is not usable any more, what it has sent since then may be lost,
     ns of CLOCK_MONOTONIC. A dataplane that still has it sends it again over another slave.
+    ``late``: packets should be bound to a slave only when it can take them, since its bandwidth is
+    measured; ``backlog``: what is known of its queue. Only where the dataplane binds late.
     """
 
     usable: bool = True
     bandwidth: int | None = None
     lag: int | None = None
     lost_since: int | None = None
+    late: bool = False
+    backlog: Backlog | None = None
 
 
 Adjustments = Mapping[int, Adjusted]

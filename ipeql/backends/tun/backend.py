@@ -194,7 +194,12 @@ class TunBackend:
             table = tables.from_json(answer["table"]) if answer["table"] else None
         except (TypeError, ValueError, KeyError, AttributeError):
             return None
-        worker.last = ObservedBundle(self.name, table, receiver=await receiver.observe(bundle))
+        worker.last = ObservedBundle(
+            self.name,
+            table,
+            receiver=await receiver.observe(bundle),
+            binds_late=table is not None and METHODS[table.method].binds_late,
+        )
         return worker.last
 
     async def _adopt(self, bundle: str) -> None:

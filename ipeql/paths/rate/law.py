@@ -18,7 +18,7 @@ from collections import deque
 from ipeql.paths.rate.base import Base, Jitter
 from ipeql.paths.rate.pause import Pause
 from ipeql.paths.rate.window import Passage, Window
-from ipeql.state.path import Learning, Measured
+from ipeql.state.path import Backlog, Learning, Measured
 
 _MS = 10**6
 _SECOND = 10**9
@@ -36,7 +36,8 @@ _PACKET = 8 * 1514 * _SECOND
 """On a slow path a packet more is no sign of a queue. Bits, times ns."""
 
 PLACED = 200 * _MS
-"""A dataplane goes on for about so long as it was told before: what it has placed is placed."""
+"""A dataplane that binds a packet when it comes goes on for about so long as it was told before:
+what it has placed is placed."""
 
 _FEEDBACK = 30 * _MS
 """A measure is older than its round trip by half a window."""
@@ -70,11 +71,22 @@ STARTUP_GAIN = 2.5
 """What arrives was sent a round ago, and slow start doubles each round trip. With less it meets our
 limit, takes it for a queue (HyStart), and ends."""
 
+OVERDUE = 20 * _MS
+"""An answer that is later than the queue and this shows that the queue is at least as long."""
+
+STALLED = 60 * _MS
+"""One that is later than the queue and this shows a path that delivers nothing for a while."""
+
 STALL = 100 * _MS
 LOSS_OF_PATH = _SECOND
 AFTER_STALL, AFTER_LOSS = 0.7, 0.5
 STALLS_EVERY = _SECOND
 """A long queue that grows makes one answer after the other come late: that is one stall."""
+
+LEAST_LATE = 10**6
+"""A dataplane that binds late takes the slave that has sent the packet first. It should choose a
+slow one sometimes, and its queue then says what it carries: a packet takes 12 ms, less than the
+queues of the others."""
 
 PAUSED = 20_000
 """The rate during a pause: a packet takes 0.6 s, more than any other slave's queue has."""
@@ -101,10 +113,12 @@ class Law:
     """The law of one path.
 
     ``capacity``: what it is believed to carry, bit/s. ``queue``: what stood in it when the last
-    answered probe was sent, ns.
+    answered probe was sent, ns. ``late``: the dataplane binds packets late, and keeps the queue as
+    it should be by itself, from :meth:`backlog`.
     """
 
-    def __init__(self, bounds: Measured = _UNBOUND) -> None:
+    def __init__(self, bounds: Measured = _UNBOUND, *, late: bool = False) -> None:
+        self.late = late
         self._bounds = bounds
         self.capacity = start(bounds)
         self.queue = 0
@@ -120,6 +134,7 @@ class Law:
         self._stalled_at = 0
         self._open: dict[int, tuple[int, int, bool]] = {}
         self._last: tuple[int, int] | None = None
+        self._latest: Passage | None = None
         self._quiet_since: int | None = None
         self._has_far_clock = False
 
@@ -135,6 +150,8 @@ class Law:
         """What the slave should be sent, bit/s: less than it carries while its queue is long."""
         if self._pause.on:
             return min(PAUSED, self.capacity)
+        if self.late:
+            return max(self.capacity, min(LEAST_LATE, self._bounds.most))
         excess = self.queue - self._target
         if excess <= 0:
             return self.capacity
@@ -145,6 +162,29 @@ class Law:
         """Keep within other bounds from now on."""
         self._bounds = bounds
         self._set(self.capacity)
+
+    def overdue_at(self) -> int | None:
+        """Return when the next answer is so late that it shows a queue, ns; None: none is due."""
+        if not self._open or not self._is_known:
+            return None
+        asked, _, _ = next(iter(self._open.values()))
+        return asked + self._base.round_trip + self.queue + OVERDUE
+
+    def is_stalled(self, now: int) -> bool:
+        """Say whether the path delivers nothing for the time being."""
+        overdue = self.overdue_at()
+        return overdue is not None and now >= overdue - OVERDUE + STALLED
+
+    def backlog(self, now: int) -> Backlog | None:
+        """Return what is known of the queue; None: nothing, and the path is to be tried."""
+        if not self._is_known or self._latest is None:
+            return None
+        overdue = self.overdue_at()
+        if overdue is not None and now >= overdue:
+            asked, _, _ = next(iter(self._open.values()))
+            return Backlog(asked, now - asked - self._base.round_trip)
+        met = self._latest.delay - self._base.delay - self._jitter.value
+        return Backlog(self._latest.sent, max(0, met))
 
     def end_pause(self) -> None:
         """Send again what the path carries."""
@@ -196,6 +236,9 @@ class Law:
             self._window.clear()
         if not self._window.add(passage):
             return 0
+        self._latest = passage
+        for earlier in [each for each in self._open if each < sequence]:
+            del self._open[earlier]
         self.queue = max(0, self._window.latest_delay - self._base.delay)
         if idle:
             self._jitter.add(passage.delay - self._base.delay)
@@ -282,6 +325,7 @@ class Law:
             self._set(int(self.capacity * (AFTER_LOSS if silence > LOSS_OF_PATH else AFTER_STALL)))
 
     def _start_anew(self) -> None:
+        self._latest = None
         self._base.clear()
         self._window.clear()
         self.queue = 0
@@ -289,7 +333,7 @@ class Law:
     @property
     def _round(self) -> int:
         """The time after which a rate shows in what is measured."""
-        return self._base.round_trip + PLACED + _FEEDBACK
+        return self._base.round_trip + (0 if self.late else PLACED) + _FEEDBACK
 
     @property
     def _allowance(self) -> int:

@@ -12,7 +12,9 @@ LOW_EVERY = 10 * _SECOND
 """A queue that has not been low for so long may be none."""
 
 HIGH_FOR = 2
-"""Nor one that is high for so many rounds, although less is sent."""
+HIGH_AT_LEAST = 600 * _MS
+"""Nor one that is high for so many rounds and so long, although less is sent. On links with base
+stations a queue is often high for shorter."""
 
 LONGEST_QUEUE = 300 * _MS
 """A longer one is not waited for; it has to shrink first."""
@@ -53,7 +55,8 @@ class Pause:
             self._high_from = 0
         else:
             self._high_from = self._high_from or now
-        is_high = self._high_from and now - self._high_from > HIGH_FOR * round_
+        high_for = max(HIGH_FOR * round_, HIGH_AT_LEAST)
+        is_high = self._high_from and now - self._high_from > high_for
         return (
             (is_high or now - self._low_at > LOW_EVERY)
             and queue <= LONGEST_QUEUE

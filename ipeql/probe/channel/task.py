@@ -38,7 +38,8 @@ class BundleTask:
     """One bundle. ``addresses``: its own, the best first.
 
     ``ports``: where its slaves answer requests of the networks ``allowed``; empty: nowhere.
-    ``key_file``: only those who have the key are answered; empty: no key is needed.
+    ``key_file``: only those who have the key are answered; empty: no key is needed. ``late``: the
+    dataplane binds packets late where bandwidths are measured.
     """
 
     bundle: str
@@ -48,6 +49,7 @@ class BundleTask:
     ports: tuple[int, ...] = ()
     allowed: tuple[Network, ...] = ()
     key_file: str = ""
+    late: bool = False
 
     def own_address(self, far: Address) -> Address | None:
         """Return the bundle's address that packets to ``far`` come from."""

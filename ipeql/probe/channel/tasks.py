@@ -40,6 +40,7 @@ def _task(spec: BundleSpec, running: ObservedBundle, present: list[Member]) -> B
         ports=tuple(sorted({each.port for each in probes} or {STAMP_PORT})) if reflects else (),
         allowed=_allowed(spec, probes) if reflects else (),
         key_file=spec.probe.key_file if spec.probe else "",
+        late=running.binds_late,
     )
 
 

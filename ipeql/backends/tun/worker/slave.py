@@ -6,6 +6,7 @@ from functools import lru_cache
 from time import monotonic_ns
 
 from ipeql.backends.tun.device import NEEDS_CSUM, VNET_HEADER
+from ipeql.backends.tun.worker.line import Line
 from ipeql.backends.tun.worker.neighbours import Neighbours, NextHop
 from ipeql.backends.tun.worker.packet import Packet
 from ipeql.backends.tun.worker.rtnl import Link, Neighbour, Requests
@@ -13,6 +14,7 @@ from ipeql.backends.tun.worker.sender import Sender
 from ipeql.backends.tun.worker.sent import Sent
 from ipeql.methods.virtual_queue import NSPB_SHIFT, nanoseconds_per_byte
 from ipeql.state import ETHERNET_HEADER, SlaveRow, SlaveStatistics
+from ipeql.state.path import Backlog
 
 HELD_BYTES = 64 << 20
 """Upper bound of the held packets of one slave, in addition to queue-limit and max-hold."""
@@ -58,6 +60,7 @@ class Slave:
         self._line_free = self._carrier_seen = 0
         self._marks = (0, 0)
         self._sent: Sent | None = None
+        self._line: Line | None = None
         self._dropped: Counter[str] = Counter()
         self.set_row(row)
 
@@ -110,13 +113,17 @@ class Slave:
         queues = release <= self._line_free
         self._line_free = release + self._line_time(packet)
         self._held_bytes += len(packet.body)
+        if self._line:
+            self._line.held += self._line_bytes(packet)
         self.held.append((release - LEAD if queues else release, packet.owned()))
+
+    def _line_bytes(self, packet: Packet) -> int:
+        overhead = packet.segments * self.row.overhead
+        return len(packet.body) + (packet.segments - 1) * packet.header + overhead
 
     def _line_time(self, packet: Packet) -> int:
         """Return how long the packet takes the line, ns (``tx_i`` of docs/methods.md)."""
-        overhead = packet.segments * self.row.overhead
-        size = len(packet.body) + (packet.segments - 1) * packet.header + overhead
-        return size * self._nspb >> NSPB_SHIFT
+        return self._line_bytes(packet) * self._nspb >> NSPB_SHIFT
 
     def release(self, now: int) -> None:
         """Send what is due; LinkGoneError leaves the rest held."""
@@ -125,6 +132,8 @@ class Slave:
             self.send(packet)
             self.held.popleft()
             self._held_bytes -= len(packet.body)
+            if self._line:
+                self._line.held -= self._line_bytes(packet)
 
     def send(self, packet: Packet) -> None:
         """Hand one packet to the link, or let it wait for its next hop.
@@ -161,10 +170,28 @@ class Slave:
         self.bytes += len(body) + (segments - 1) * header
         if self._sent is not None:
             self._sent.note(packet)
+        if self._line is not None:
+            self._line.note(self._line_bytes(packet))
 
     def keep_sent(self, keep: bool) -> None:
         """Keep what is sent for a while from now on, while somebody watches the path."""
         self._sent = (self._sent or Sent()) if keep else None
+
+    def empty_at(self, late: bool, backlog: Backlog | None) -> int | None:
+        """Return when the path's queue is empty, ns; None: not known.
+
+        ``backlog``: what a probe met, and what was bound to the slave since comes to it. ``late``:
+        that has to be counted from now on.
+        """
+        if not late:
+            self._line = None
+        elif self._line is None:
+            self._line = Line()
+            self._line.held = sum(self._line_bytes(packet) for _, packet in self.held)
+        elif backlog:
+            waiting = self._line.since(backlog.asked) * self._nspb >> NSPB_SHIFT
+            return backlog.asked + backlog.delay + waiting
+        return None
 
     def take_sent(self, since: int) -> list[Packet]:
         """Return what has been sent since then (ns), to be sent again over another slave."""
@@ -221,6 +248,8 @@ class Slave:
         waiting = [(release + lag, packet) for release, packet in self.held]
         self.held.clear()
         self._held_bytes = self._line_free = 0
+        if self._line:
+            self._line.held = 0
         return [*((0, packet) for packet in self.forget_neighbours()), *waiting]
 
     def every_second(self) -> list[Neighbour]:

@@ -21,9 +21,10 @@ from ipeql.backends.tun.worker.rtnl import (
 )
 from ipeql.backends.tun.worker.sender import IPV4
 from ipeql.backends.tun.worker.slave import LinkGoneError, Slave
-from ipeql.methods import METHODS, Arrival, Scheduler, create
+from ipeql.backends.tun.worker.waiting import Waiting
+from ipeql.methods import METHODS, QUEUE_LIMIT_NS, Arrival, Scheduler, create
 from ipeql.state import BundleStatistics, BundleTable
-from ipeql.state.path import Adjustments
+from ipeql.state.path import Adjusted, Adjustments
 
 GROUPS, GROUP6 = 0xE0, 0xFF
 """First byte of a multicast or broadcast address: from GROUPS on in IPv4, GROUP6 in IPv6."""
@@ -33,9 +34,9 @@ class Striper:
     """The slaves of one bundle and the method that chooses among them.
 
     ``table`` is what ``configure`` was given last, None before. A packet leaves ``place`` sent,
-    held, waiting for its next hop, or counted as dropped; the packets that a slave has not sent
-    when it leaves the set are placed again. ``_settled`` are the destinations whose next hop every
-    usable slave knows.
+    held, waiting for its next hop or for a slave that can take it, or counted as dropped; the
+    packets that a slave has not sent when it leaves the set are placed again. ``_settled`` are the
+    destinations whose next hop every usable slave knows.
     """
 
     def __init__(self, bundle_ifindex: int, requests: Requests, events: Events) -> None:
@@ -50,6 +51,8 @@ class Striper:
         self._reads_queues = False
         self._usable = 0
         self._settled: set[bytes] = set()
+        self._waiting = Waiting()
+        self._bind_at = 0
         self._sample: Sample | None = None
         self._rates: dict[int, int] = {}
 
@@ -92,6 +95,7 @@ class Striper:
         waiting += _taken(freed)
         _close(freed)
         self._events.watch(row.ifindex for row in table.slaves)
+        self._bind_late()
         self._update_usable(waiting)
 
     def adjust(self, adjustments: Adjustments) -> None:
@@ -112,14 +116,22 @@ class Striper:
             slave.keep_sent(by is not None)
             slave.adjust(row)
         self._adjustments = found
+        self._bind_late()
         self._update_usable(lost)
 
     def place(self, packet: Packet) -> None:
-        """Choose a slave for one packet and send, hold or drop it."""
-        _, body, destination, segments, header, _, pure_ack, _ = packet
+        """Choose a slave for one packet and send or hold it; have it wait, or drop it."""
+        destination = packet.destination
         if destination[0] >= GROUPS and (len(destination) == IPV4 or destination[0] == GROUP6):
             self._place_first(packet)
             return
+        waits = (self._waiting and not packet.pure_ack) or not self._bind(packet)
+        if waits and not self._waiting.put(packet):
+            self.dropped["queue_full"] += packet.segments
+
+    def _bind(self, packet: Packet) -> bool:
+        """Do so; False: no slave can take it before ``_bind_at``."""
+        _, body, destination, segments, header, _, pure_ack, _ = packet
         length = len(body)
         while True:
             now = monotonic_ns()
@@ -133,19 +145,43 @@ class Striper:
             if ready != self._usable:
                 self._scheduler.set_usable(self._usable)
             if index is None:
+                if reason == "later":
+                    self._bind_at = release
+                    return False
                 self.dropped[reason] += segments
-                return
+                return True
             slave = self._slaves[index]
             slave.picks += 1
             if release > now or (slave.held and not pure_ack):
                 slave.hold(release, packet)
-                return
+                return True
             try:
                 slave.send(packet)
             except LinkGoneError:
                 self._lost(slave)
             else:
+                return True
+
+    def _bind_waiting(self) -> None:
+        while self._waiting:
+            packet = self._waiting.take()
+            if not self._bind(packet):
+                self._waiting.put_back(packet)
                 return
+
+    def _bind_late(self) -> None:
+        """Tell the method what is known of the real queues, if bandwidths are measured."""
+        assert self.table
+        by = [self._adjustments.get(slave.row.ifindex, Adjusted()) for slave in self._slaves]
+        empty = [
+            slave.empty_at(each.late, each.backlog)
+            for slave, each in zip(self._slaves, by, strict=True)
+        ]
+        self._scheduler.bind_late(empty if any(each.late for each in by) else None)
+        rate = sum(slave.row.bandwidth for slave in self._slaves if slave.usable)
+        limit = int(dict(self.table.parameters).get("queue_limit", QUEUE_LIMIT_NS))
+        self._waiting.bound(monotonic_ns(), rate, limit)
+        self._bind_at = 0
 
     def _place_first(self, packet: Packet) -> None:
         """Send a packet to a group on the first usable slave: several paths would reorder it."""
@@ -179,16 +215,24 @@ class Striper:
         return ready or self._usable
 
     def release(self, now: int) -> int | None:
-        """Send the held packets that are due; return when the next one is (ns), None: none held."""
+        """Send the held packets that are due, and bind those that wait where that is due.
+
+        Return when the next one is, ns; None: none is held, and none waits.
+        """
+        if self._waiting and now >= self._bind_at:
+            self._bind_waiting()
         holding = [slave for slave in self._slaves if slave.held]
         for slave in holding:
             try:
                 slave.release(now)
             except LinkGoneError:
                 self._lost(slave)
-        if not holding:
+        if not holding and not self._waiting:
             return None
-        return min((slave.held[0][0] for slave in self._slaves if slave.held), default=None)
+        dues = [slave.held[0][0] for slave in self._slaves if slave.held]
+        if self._waiting:
+            dues.append(self._bind_at)
+        return min(dues, default=None)
 
     def react(self, event: Event) -> None:
         """Handle events of the kernel: links, neighbours, routes, or lost events."""
@@ -249,8 +293,9 @@ class Striper:
         self._usable = sum(1 << index for index, slave in enumerate(self._slaves) if slave.usable)
         self._scheduler.set_usable(self._usable)
         waiting += _taken(slave for slave in self._slaves if not slave.usable)
-        for packet in waiting:
-            self.place(packet)
+        if waiting:
+            for packet in waiting + self._waiting.clear():
+                self.place(packet)
 
     def _forget_neighbours(self) -> list[Packet]:
         return [packet for slave in self._slaves for packet in slave.forget_neighbours()]
