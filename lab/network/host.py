@@ -18,6 +18,9 @@ T = TypeVar("T")
 IFA_F_NODAD = 0x02
 IFF_RUNNING = 0x40
 
+COMMAND_TIMEOUT_S = 600.0
+"""On the instruction clock of an emulated kernel it takes a minute to read a program from disk."""
+
 SYSCTLS = {
     "net/ipv4/tcp_no_metrics_save": "1",
     "net/ipv4/conf/all/rp_filter": "0",
@@ -97,7 +100,7 @@ class Host:
         self._processes.append(process)
         return process
 
-    def run(self, *command: str, timeout: float = 30) -> str:
+    def run(self, *command: str, timeout: float = COMMAND_TIMEOUT_S) -> str:
         """Return the stdout of a command run inside; CalledProcessError when it fails."""
         entry = ["nsenter", f"--net={netns.RUN / self.netns}", "--", *command]
         done = subprocess.run(entry, timeout=timeout, check=True, text=True, stdout=subprocess.PIPE)
