@@ -212,9 +212,11 @@ class Paths:
     def _pace(self, path: _Path, now: int) -> Pace:
         if self._hurry:
             return Pace.BUSY
+        own = path.traffic.pace(now)
+        if own is Pace.BUSY and path.life.in_use:
+            return own
         paces = [each.traffic.pace(now) for each in self._paths.values()]
         if path.life.in_use:
-            own = path.traffic.pace(now)
             return min(own, Pace.WITNESS) if paces.count(Pace.BUSY) == 1 else own
         busiest = min(paces)
         return busiest if now - path.life.since < _OFTEN_AFTER_LOSS else max(busiest, Pace.QUIET)

@@ -23,9 +23,6 @@ from ipeql.probe.slave import Slave
 from ipeql.probe.slaves import Slaves
 from ipeql.state import PathReport
 
-BATCH = 64
-"""Packets that are taken from one slave before the others, and the probes, have their turn."""
-
 PING_S = 1.0
 """How long the answer to a ping is waited for."""
 
@@ -186,20 +183,13 @@ class Bundle:
                 far_end.asked(now)
         return sequence
 
-    def _take(self, slave: Slave) -> bool:
-        """Take what has arrived, at most a batch; say whether there may be more."""
-        receive, urgent, now = slave.tap.receive, False, self._clock.look()
-        arrival = None
-        for _ in range(BATCH):
-            arrival = receive()
-            if arrival is None:
-                break
-            datagram = parse(arrival.packet, complete=arrival.complete)
-            if datagram:
-                urgent |= self._arrived(slave, arrival, datagram, now)
-        self._is_urgent |= urgent
+    def _take(self, slave: Slave) -> None:
+        """Take a packet that has arrived, if there is one."""
+        arrival, now = slave.tap.receive(), self._clock.look()
+        datagram = parse(arrival.packet, complete=arrival.complete) if arrival else None
+        if arrival and datagram:
+            self._is_urgent |= self._arrived(slave, arrival, datagram, now)
         self.due = now
-        return arrival is not None
 
     def _arrived(self, slave: Slave, arrival: Arrival, datagram: Datagram, now: int) -> bool:
         received = self._clock.arrived(arrival.time, now)

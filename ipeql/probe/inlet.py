@@ -4,6 +4,9 @@ import asyncio
 import select
 from collections.abc import Callable, Iterable, Mapping
 
+ROUNDS = 64
+"""Packets that are taken from a link before the probes have their turn."""
+
 
 class Inlet:
     """Calls ``arrived`` when a link has packets, which then has to ``take`` them or ``rest``.
@@ -15,14 +18,11 @@ class Inlet:
         self._arrived = arrived
         self._loop = asyncio.get_running_loop()
         self._poll = select.epoll()
-        self._takers: dict[int, Callable[[], bool]] = {}
+        self._takers: dict[int, Callable[[], None]] = {}
         self._is_waiting = False
 
-    def put(self, takers: Mapping[int, Callable[[], bool]]) -> None:
-        """Wait for packets at these descriptors, too.
-
-        Each has what takes some of them, and says whether there may be more.
-        """
+    def put(self, takers: Mapping[int, Callable[[], None]]) -> None:
+        """Wait for packets at these descriptors, too; each has what takes one."""
         for descriptor in takers:
             self._poll.register(descriptor, select.EPOLLIN)
         self._takers.update(takers)
@@ -34,11 +34,17 @@ class Inlet:
             del self._takers[descriptor]
 
     def take(self) -> bool:
-        """Have packets taken from all that have some; say whether there may be more."""
-        more = False
-        for descriptor, _ in self._poll.poll(0):
-            more |= self._takers[descriptor]()
-        return more
+        """Have packets taken, one in turn from all that have some; say whether there may be more.
+
+        To ask for a packet that is not there costs more than to ask once which links have one.
+        """
+        for _ in range(ROUNDS):
+            ready = self._poll.poll(0)
+            if not ready:
+                return False
+            for descriptor, _ in ready:
+                self._takers[descriptor]()
+        return True
 
     def wait(self) -> None:
         """Call ``arrived`` from now on."""

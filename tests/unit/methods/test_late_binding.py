@@ -90,7 +90,8 @@ def test_a_packet_waits_until_a_slave_can_take_it_soon() -> None:
     assert found.release == pytest.approx(60 * MS - AHEAD_NS - soon + MARGIN_NS // 2, abs=100)
     assert scheduler.pick(Arrival(60 * MS - AHEAD_NS - soon - 1000, PACKET)).slave is None
     found = scheduler.pick(Arrival(60 * MS - AHEAD_NS - soon + 1000, PACKET))
-    assert (found.slave, found.release) == (1, pytest.approx(60 * MS - AHEAD_NS, abs=100))
+    assert found.slave == 1
+    assert found.release == pytest.approx(60 * MS - AHEAD_NS, abs=100)
 
 
 def test_what_is_not_known_of_a_queue_is_the_virtual_one() -> None:
