@@ -96,6 +96,9 @@ _QUIET_SHARE = 20
 """Probes, and a twentieth of the rate, are no load."""
 
 _IDLE = 100 * _MS
+IDLE_PROBES, IDLE_SPAN = 3, 30 * _MS
+"""So many probes that met no load, and arrived over so long, show the path's own delay."""
+
 _REMEMBERED = 512
 _UNBOUND = Measured()
 
@@ -135,6 +138,7 @@ class Law:
         self._open: dict[int, tuple[int, int, bool]] = {}
         self._last: tuple[int, int] | None = None
         self._latest: Passage | None = None
+        self._idle: deque[Passage] = deque(maxlen=IDLE_PROBES)
         self._quiet_since: int | None = None
         self._has_far_clock = False
 
@@ -242,6 +246,12 @@ class Law:
         self.queue = max(0, self._window.latest_delay - self._base.delay)
         if idle:
             self._jitter.add(passage.delay - self._base.delay)
+            self._idle.append(passage)
+        else:
+            self._idle.clear()
+        if self._is_longer():
+            self._rebase(min(self._idle, key=lambda each: each.delay))
+            return 0
         if shown := self._pause.shows(passage):
             self._learn(shown)
         elif not self._pause.on and self._window.is_full:
@@ -306,12 +316,30 @@ class Law:
         step *= 2 ** min(max(0.0, rounds - HASTE_AFTER), 10)
         self._set(max(self.capacity, int(sent * min(1 + step, FASTEST))))
 
+    def _is_longer(self) -> bool:
+        """Say whether the path takes longer than before, where nothing was sent but probes.
+
+        A base station that served nobody for a while delivers some probes at once: they are one.
+        """
+        idle = self._idle
+        return (
+            len(idle) == idle.maxlen
+            and idle[-1].arrived - idle[0].arrived >= IDLE_SPAN
+            and all(self._has_risen(each) for each in idle)
+        )
+
+    def _has_risen(self, shown: Passage) -> bool:
+        return shown.delay > self._base.delay + TARGET // 2 + self._jitter.value
+
+    def _rebase(self, shown: Passage) -> None:
+        self._start_anew()
+        self._base.add(shown)
+
     def _learn(self, shown: Passage) -> None:
         """Take over what was measured with an empty queue."""
-        risen = shown.delay > self._base.delay + TARGET // 2 + self._jitter.value
+        risen = self._has_risen(shown)
         if risen:
-            self._start_anew()
-            self._base.add(shown)
+            self._rebase(shown)
         else:
             self._set(min(self.capacity, self._believed))
         self._pause.ended(shown.received, risen=risen)
@@ -326,6 +354,7 @@ class Law:
 
     def _start_anew(self) -> None:
         self._latest = None
+        self._idle.clear()
         self._base.clear()
         self._window.clear()
         self.queue = 0

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from ipeql.methods import Arrival, SlaveParameters
+from ipeql.methods.bw_lag_eq import BwLagEq
 from ipeql.paths.rate.law import Law
 
 MS = 10**6
@@ -23,7 +25,8 @@ EVERY = 20
 class Link:
     """``rate``: bit/s by ms; ``delay``: one way, ms by ms. ``queue``: the longest, bytes.
 
-    ``placed``: the virtual queue of the dataplane, ms: what is in it leaves as it was placed.
+    ``placed``: the virtual queue of the dataplane, ms: what is in it leaves as it was placed; None:
+    it binds late.
     ``limit``: what the sender has to send, bit/s by ms. ``burst``: of a token bucket, bytes.
     ``echo``: the far end tells no times. ``offset`` and ``drift``: of its clock, ns and parts per
     million.
@@ -32,7 +35,7 @@ class Link:
     rate: Callable[[int], float]
     delay: Callable[[int], float] = lambda _: 5
     queue: int = 10**9
-    placed: int = 0
+    placed: int | None = 0
     limit: Callable[[int], float] = lambda _: 1e9
     burst: float = 0
     jitter: float = 0
@@ -62,6 +65,9 @@ class Link:
             self._number = 0
             self._heard = 0
             self._arrived = 0.0
+            self.law.late = self.placed is None
+            self._method = BwLagEq([SlaveParameters(self.law.rate, 0)])
+            self._asked: dict[int, float] = {}
         for now in range(start, start + milliseconds):
             self._step(now)
         return self
@@ -76,6 +82,7 @@ class Link:
         if now % EVERY == 0:
             self._sent += PROBE
             law.asked(self._number, now * MS, int(self._sent))
+            self._asked[now * MS] = self._sent
             if self.random.random() >= self.loss:
                 self._under_way.append((self._sent, now, self._number))
             self._number += 1
@@ -113,13 +120,32 @@ class Link:
     def _place(self, now: int) -> None:
         """Place packets as bw_lag_eq does, while they find room in the virtual queue."""
         self._waiting = min(self._waiting + self.limit(now) / 8000, 100 * PACKET)
+        if self.placed is None:
+            self._bind(now)
+            return
         while self._waiting >= PACKET:
             start = max(self._busy, now)
             end = start + PACKET * 8000 / self.law.rate
-            if end > now + max(self.placed, LEAST_PLACED):
+            if end > now + max(self.placed or 0, LEAST_PLACED):
                 break
             self._busy = end
             self._virtual.append(start)
+            self._waiting -= PACKET
+
+    def _bind(self, now: int) -> None:
+        """Bind packets late, as bw_lag_eq does where the real queue is known."""
+        rate, backlog = self.law.rate, self.law.backlog(now * MS)
+        empty = None
+        if backlog:
+            given = self._sent - self._asked[backlog.asked] + len(self._virtual) * PACKET
+            empty = backlog.asked + backlog.delay + int(given * 8e9 / rate)
+        self._method.adjust([SlaveParameters(rate, 0)])
+        self._method.bind_late([empty])
+        while self._waiting >= PACKET:
+            slave, release, _ = self._method.pick(Arrival(now * MS, PACKET - 14))
+            if slave is None:
+                break
+            self._virtual.append(release / MS)
             self._waiting -= PACKET
 
     def share(self, begin: int, end: int | None = None) -> float:

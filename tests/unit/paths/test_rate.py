@@ -14,6 +14,8 @@ from tests.unit.paths.link_model import MBIT, MS, Link
 SECOND = 1000
 FULL = 200
 """What bw_lag_eq has placed while it has more than enough: ms."""
+LATE = None
+"""It has not placed them."""
 
 
 def steady(value: float) -> Callable[[int], float]:
@@ -24,24 +26,24 @@ def step(at: int, before: float, after: float) -> Callable[[int], float]:
     return lambda now: before if now < at else after
 
 
-@pytest.mark.parametrize("placed", [0, FULL])
+@pytest.mark.parametrize("placed", [0, FULL, LATE])
 @pytest.mark.parametrize("echo", [False, True], ids=["stamp", "echo"])
 @pytest.mark.parametrize(("rate", "delay"), [(20, 5), (5, 50), (20, 50), (50, 5)])
-def test_a_constant_link_is_filled(rate: int, delay: int, echo: bool, placed: int) -> None:
+def test_a_constant_link_is_filled(rate: int, delay: int, echo: bool, placed: int | None) -> None:
     link = Link(steady(rate * MBIT), steady(delay), placed=placed, echo=echo).run(12 * SECOND)
     assert link.share(3 * SECOND) >= 0.93
     assert link.longest_queue(5 * SECOND) <= 55
 
 
-@pytest.mark.parametrize("placed", [0, FULL])
-def test_a_link_that_is_slower_than_the_first_guess(placed: int) -> None:
+@pytest.mark.parametrize("placed", [0, FULL, LATE])
+def test_a_link_that_is_slower_than_the_first_guess(placed: int | None) -> None:
     link = Link(steady(2 * MBIT), steady(30), placed=placed, queue=100_000).run(12 * SECOND)
     assert link.share(5 * SECOND) >= 0.93
     assert link.longest_queue(5 * SECOND) <= 90
 
 
-@pytest.mark.parametrize("placed", [0, FULL])
-def test_a_rate_that_steps_is_followed(placed: int) -> None:
+@pytest.mark.parametrize("placed", [0, FULL, LATE])
+def test_a_rate_that_steps_is_followed(placed: int | None) -> None:
     rates = {10: 20 * MBIT, 25: 4 * MBIT, 40: 20 * MBIT}
     link = Link(lambda now: next(rates[end] for end in rates if now < end * SECOND), placed=placed)
     link.run(25 * SECOND)
@@ -52,8 +54,8 @@ def test_a_rate_that_steps_is_followed(placed: int) -> None:
 
 
 @pytest.mark.parametrize("more", [15, 100])
-@pytest.mark.parametrize("placed", [0, FULL])
-def test_a_base_delay_that_rises_for_good_is_no_queue(more: int, placed: int) -> None:
+@pytest.mark.parametrize("placed", [0, FULL, LATE])
+def test_a_base_delay_that_rises_for_good_is_no_queue(more: int, placed: int | None) -> None:
     link = Link(steady(20 * MBIT), step(10 * SECOND, 5, 5 + more), placed=placed)
     link.run(20 * SECOND)
     assert link.share(10 * SECOND, 13 * SECOND) >= 0.85
@@ -110,8 +112,8 @@ def test_a_token_bucket() -> None:
     ],
     ids=["loss", "drift", "drift back", "jitter", "clock set"],
 )
-@pytest.mark.parametrize("placed", [0, FULL])
-def test_odd_probes(odd: dict[str, object], placed: int) -> None:
+@pytest.mark.parametrize("placed", [0, FULL, LATE])
+def test_odd_probes(odd: dict[str, object], placed: int | None) -> None:
     link = Link(steady(20 * MBIT), steady(20), placed=placed, **odd)  # type: ignore[arg-type]
     link.run(15 * SECOND)
     assert link.share(3 * SECOND) >= 0.93
@@ -174,3 +176,30 @@ def test_a_recorded_link(scale: int, share: float) -> None:
     link = Link(lambda now: carried[now % len(carried)], steady(25), placed=FULL, queue=500_000)
     link.run(30 * SECOND)
     assert link.share(3 * SECOND) >= share
+
+
+def test_a_dataplane_that_binds_late_is_told_of_the_queue_and_of_silence() -> None:
+    link = Link(steady(20 * MBIT), steady(20), placed=LATE).run(5 * SECOND)
+    law, now = link.law, 5 * SECOND * MS
+    backlog = law.backlog(now)
+    assert backlog and now - 80 * MS < backlog.asked < now
+    assert backlog.delay == pytest.approx(15 * MS, abs=10 * MS)
+    assert not law.is_stalled(now)
+    overdue = law.overdue_at()
+    assert overdue and now < overdue < now + 80 * MS
+    later = law.backlog(overdue + 30 * MS)
+    assert later and later.delay >= law.queue + 50 * MS
+    assert not law.is_stalled(overdue)
+    assert law.is_stalled(overdue + 41 * MS)
+
+
+def test_a_dataplane_that_binds_late_is_told_nothing_where_nothing_is_known() -> None:
+    law = Law(late=True)
+    assert (law.backlog(0), law.overdue_at(), law.is_stalled(10**12)) == (None, None, False)
+
+
+def test_probes_without_load_show_a_path_that_has_become_longer() -> None:
+    link = Link(steady(20 * MBIT), step(6 * SECOND, 5, 45), may_pause=False).run(4 * SECOND)
+    link.limit = steady(0)
+    link.run(2300)
+    assert link.law.queue < 5 * MS

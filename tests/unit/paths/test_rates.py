@@ -103,3 +103,28 @@ def test_a_queue_that_is_known_is_no_lag() -> None:
     known.judge(end)
     assert (known.reports(end)[1].queue or 0) > 100 * MS
     assert (known.reports(end)[1].lag or 0) < 15 * MS
+
+
+def test_a_dataplane_that_binds_late_is_told_of_queues_and_not_given_what_stalls() -> None:
+    known = Paths(1)
+    late = Parameters(far="10.9.0.2", rate=START, measured=Measured(), late=True)
+    known.keep({1: late, 2: late})
+    begin = load(known, 2, 21 * MBIT, begin=load(known, 1, 21 * MBIT))
+    for number in range(200, 300):
+        now = begin + (number - 200) * 20 * MS
+        for slave in (1, 2):
+            known.sent(slave, number, now, 21 * MBIT // 2 + number * 40_000)
+            known.carried(slave, now, number * 40)
+        for slave in (1, 2):
+            if slave == 2 or number < 290:
+                there, back = now + 25 * MS, now + 35 * MS
+                known.answered(slave, Answer(number, now, back, Rung.STAMP, there, there))
+        found = known.judge(now + 40 * MS).adjustments
+        if number == 289:
+            assert all(each.late and each.usable and each.backlog for each in found.values())
+            assert found[1].backlog and found[1].backlog.asked == now
+        if number == 295:
+            assert (found[1].usable, found[2].usable) == (False, True)
+            assert found[1].lost_since == begin + 89 * 20 * MS
+    first, second = (known.reports(now)[slave].suspensions for slave in (1, 2))
+    assert (first, second) == (1, 0)
