@@ -77,6 +77,10 @@ def test_what_is_not_configured_is_measured() -> None:
         (Measured(), True),
         (Measured(10**6, 10**7), True),
     ]
+    assert not found[0].late
+    running = {"ipeql0": ObservedBundle("tun", TABLE, binds_late=True)}
+    state = ObservedState(links=LINKS, bundles=running)
+    assert tasks(DesiredState({"ipeql0": wanted}), state)[0].late
     sent = json.loads(json.dumps(task.to_json(found), default=str))
     assert list(map(task.from_json, sent)) == list(found)
 
