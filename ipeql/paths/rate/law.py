@@ -17,7 +17,7 @@ from collections import deque
 
 from ipeql.paths.rate.base import Base, Jitter
 from ipeql.paths.rate.pause import Pause
-from ipeql.paths.rate.window import Passage, Window
+from ipeql.paths.rate.window import SHORTEST, Passage, Window
 from ipeql.state.path import Backlog, Learning, Measured
 
 _MS = 10**6
@@ -65,11 +65,19 @@ GAIN = 0.3
 SHRUNK = 10 * _MS
 """A window in which the delay grows by this shows a path that carries less than it is sent."""
 
+MEANT, MEANT_LATE = 0.95, 0.7
+"""A queue is that of a path that is sent this part of its rate. A dataplane that binds late sends
+less while the queue is there."""
+
 MEANT_BYTES = 3000
 STARTUP_BYTES = 6000
 STARTUP_GAIN = 2.5
 """What arrives was sent a round ago, and slow start doubles each round trip. With less it meets our
 limit, takes it for a queue (HyStart), and ends."""
+
+OVERSHOOT = 100 * _MS
+"""But what is sent too much until the queue shows, a round trip and SHORTEST later, should take no
+longer than this to drain: TCP takes what is later still for lost."""
 
 OVERDUE = 20 * _MS
 """An answer that is later than the queue and this shows that the queue is at least as long."""
@@ -290,7 +298,9 @@ class Law:
             self._is_known = True
             self._set(arrives)
         else:
-            self._set(max(self.capacity, int(STARTUP_GAIN * arrives)))
+            unseen = self._base.round_trip + SHORTEST
+            gain = min(STARTUP_GAIN, 1 + OVERSHOOT / unseen) if self.late else STARTUP_GAIN
+            self._set(max(self.capacity, int(gain * arrives)))
 
     def _follow(self) -> None:
         """Believe what arrives, since a queue stood throughout.
@@ -298,7 +308,7 @@ class Law:
         But where less was sent than the path carries and as much arrives, it may be no queue.
         """
         window, arrives = self._window, self._window.arrival_rate
-        full = window.sent_rate >= 0.95 * self.capacity
+        full = window.sent_rate >= (MEANT_LATE if self.late else MEANT) * self.capacity
         shrunk = window.growth > SHRUNK + self._jitter.value
         if window.bytes >= MEANT_BYTES and (full or shrunk or arrives > self.capacity):
             self._set(self.capacity + int((arrives - self.capacity) * GAIN))

@@ -1,6 +1,7 @@
 """The law of one path over a small model of a link."""
 
 from collections.abc import Callable
+from statistics import median
 
 import pytest
 from hypothesis import given, settings
@@ -47,7 +48,7 @@ def test_a_rate_that_steps_is_followed(placed: int | None) -> None:
     rates = {10: 20 * MBIT, 25: 4 * MBIT, 40: 20 * MBIT}
     link = Link(lambda now: next(rates[end] for end in rates if now < end * SECOND), placed=placed)
     link.run(25 * SECOND)
-    assert link.capacities[13 * SECOND] == pytest.approx(4 * MBIT, rel=0.15)
+    assert median(link.capacities[13 * SECOND : 14 * SECOND]) == pytest.approx(4 * MBIT, rel=0.15)
     assert link.share(20 * SECOND) >= 0.9
     link.run(15 * SECOND)
     assert link.share(30 * SECOND) >= 0.93
