@@ -125,9 +125,10 @@ class Striper:
         if destination[0] >= GROUPS and (len(destination) == IPV4 or destination[0] == GROUP6):
             self._place_first(packet)
             return
-        waits = (self._waiting and not packet.pure_ack) or not self._bind(packet)
-        if waits and not self._waiting.put(packet):
-            self.dropped["queue_full"] += packet.segments
+        if ((self._waiting and not packet.pure_ack) or not self._bind(packet)) and (
+            dropped := self._waiting.put(packet)
+        ):
+            self.dropped["queue_full"] += dropped
 
     def _bind(self, packet: Packet) -> bool:
         """Do so; False: no slave can take it before ``_bind_at``."""
