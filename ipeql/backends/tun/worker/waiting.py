@@ -1,6 +1,7 @@
 """The packets of a bundle that no slave can take yet.
 
-Flows take turns, so that a call beside a download waits for some packets, and not for all. Source: RFC 8290, 4.1 and 4.2, without its hashing and without CoDel.
+Flows take turns, so that a call beside a download waits for some packets, and not for all. Source:
+RFC 8290, 4.1 and 4.2, without its hashing and without CoDel.
 """
 
 from collections import deque
