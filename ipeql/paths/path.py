@@ -289,6 +289,10 @@ class Paths:
         if path := self._paths.get(ifindex):
             path.traffic.carried(now, packets)
 
+    def is_followed(self, now: int) -> bool:
+        """Say whether the dataplane should know at once what an answer says."""
+        return any(path.is_followed(now) for path in self._paths.values())
+
     def due(self, now: int) -> int:
         """Return when to judge at the latest, as far as is known now; 0: at once. ns."""
         dues = (path.due for path in self._paths.values())

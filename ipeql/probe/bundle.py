@@ -103,6 +103,10 @@ class Bundle:
             self._judge(now)
         self.due = min((*self._plan.values(), self._paths.due(now)))
 
+    def is_followed(self, now: int) -> bool:
+        """Say whether answers are to be taken as soon as they come."""
+        return self._paths.is_followed(now)
+
     def count(self, counters: Mapping[int, Counters], now: int) -> None:
         """Take over what the kernel counts of the links."""
         self.slaves.shed_no_more(now)
