@@ -49,7 +49,8 @@ struct table {
 #define TABLES 4
 
 struct bundle {
-	__u64 settled;  /* the epoch in which every slave could be used */
+	__u64 settled;  /* the epoch in which every slave could be used, */
+	__u64 quick;    /* and nothing of that is to be looked at for every packet of IPv4 */
 	__u32 active;   /* which of the tables is in force */
 	__u32 changing; /* `configure` or `adjust` is at work, on some CPU */
 	struct table table[TABLES];

@@ -159,7 +159,7 @@ int release(struct __sk_buff *skb)
 	if (!(table->usable >> IPEQL_AT(index) & 1))
 		return bpf_redirect(table->device, 0);
 	if (goes_as_before(skb, table, slave, last, &view)) {
-		count(lane, slave);
+		count_placed(lane, slave);
 		return send(skb, last);
 	}
 	if (!is_at_work(slave))

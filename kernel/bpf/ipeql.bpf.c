@@ -58,6 +58,7 @@ __noinline __u32 survey(struct view *view, __u64 now)
 	if (!view->reachable)
 		view->reachable = view->running;
 	bundle.settled = view->reachable == table->usable ? epoch : 0;
+	bundle.quick = table->watched && !routes_vary ? bundle.settled : 0;
 	return view->reachable;
 }
 
@@ -100,6 +101,8 @@ static __always_inline __u32 choose(struct lane *lane, __u32 active, __u32 set)
 		measure(&lane->packet, set);
 	return choose_unlocked(&bundle.state[state_of(active)], &lane->packet, set);
 }
+
+#define UNCHOSEN 0xffffffffU /* no method has been asked yet */
 
 /* Say why a packet reaches no slave. */
 static __noinline int drop(struct lane *lane, __u32 index)
@@ -155,17 +158,16 @@ static __noinline int send_slowly(struct __sk_buff *skb, struct lane *lane, stru
 	return send_to(skb, lane, view, slave, &lane->last_hop[IPEQL_AT(index)], reach);
 }
 
-SEC("tc")
-int stripe(struct __sk_buff *skb)
+/* Send any packet; `index`: as chosen for it already, or UNCHOSEN. */
+static __noinline int stripe_any(struct __sk_buff *skb, struct lane *lane, __u32 index)
 {
-	__u32 zero = 0, index, active = active_table();
-	struct lane *lane = bpf_map_lookup_elem(&lanes, &zero);
+	__u32 active = active_table();
 	const struct table *table = &bundle.table[active];
 	const struct slave *slave;
 	struct last_hop *last;
 	struct view view;
 
-	if (!lane || look_at(skb, &lane->packet, &view))
+	if (look_at(skb, &lane->packet, &view))
 		return TC_ACT_SHOT;
 	lane->packet.expected = lane->packet.pure_ack = 0;
 	lane->due = 0;
@@ -183,9 +185,11 @@ int stripe(struct __sk_buff *skb)
 	view.running = table->usable;
 	if (routes_vary || view.ipv6)
 		find_gateway(skb, &view);
-	if (bundle.settled != epoch || view.group)
-		return send_slowly(skb, lane, &view, IPEQL_NO_SLAVE);
-	index = choose(lane, active, table->usable);
+	if (index == UNCHOSEN) {
+		if (bundle.settled != epoch || view.group)
+			return send_slowly(skb, lane, &view, IPEQL_NO_SLAVE);
+		index = choose(lane, active, table->usable);
+	}
 	if (lane->due)
 		return hold(skb, lane, index);
 	if (index == IPEQL_QUEUE_FULL)
@@ -194,7 +198,60 @@ int stripe(struct __sk_buff *skb)
 	last = &lane->last_hop[IPEQL_AT(index)];
 	if (index >= IPEQL_MAX_SLAVES || !goes_as_before(skb, table, slave, last, &view))
 		return send_slowly(skb, lane, &view, index);
-	count(lane, slave);
+	count_placed(lane, slave);
+	return send(skb, last);
+}
+
+/* Choose by any method but round_robin for an IPv4 packet of one segment; UNCHOSEN: it may be held. */
+static __noinline __u32 choose_otherwise(struct __sk_buff *skb, struct lane *lane)
+{
+	__u32 active = active_table();
+	const struct table *table = &bundle.table[active];
+
+	if (table->parameters.method == IPEQL_BW_LAG_EQ)
+		return UNCHOSEN;
+	lane->packet.length = skb->len - ETH_HLEN;
+	lane->packet.segments = 1;
+	lane->packet.expected = lane->packet.pure_ack = 0;
+	if (table->parameters.method >= IPEQL_BW_POLL)
+		lane->packet.now = bpf_ktime_get_ns();
+	return choose(lane, active, table->usable);
+}
+
+/* Have a pointer in a register: clang would compute it anew for each use. */
+#define KEEP(pointer) asm("" : "+r"(pointer))
+
+/* Most packets are sent here: of IPv4, of one segment, to where the last one to the slave went. */
+SEC("tc")
+int stripe(struct __sk_buff *skb)
+{
+	__u32 zero = 0, index, active = active_table();
+	struct lane *lane = bpf_map_lookup_elem(&lanes, &zero);
+	const struct iphdr *ip = (void *)(long)skb->data + ETH_HLEN;
+	const struct table *table = &bundle.table[active];
+	const struct slave *slave;
+	struct last_hop *last;
+
+	if (!lane)
+		return TC_ACT_SHOT;
+	if (bundle.quick != epoch || skb->protocol != bpf_htons(ETH_P_IP) ||
+	    (void *)(ip + 1) > (void *)(long)skb->data_end || is_group(ip->daddr) ||
+	    skb->gso_segs > 1)
+		return stripe_any(skb, lane, UNCHOSEN);
+	KEEP(table);
+	if (table->parameters.method != IPEQL_ROUND_ROBIN)
+		index = choose_otherwise(skb, lane);
+	else if (table->usable)
+		index = ipeql_round_robin(&table->parameters, &lane->state[state_of(active)],
+					  table->usable);
+	else
+		index = IPEQL_NO_SLAVE;
+	slave = &table->slave[IPEQL_AT(index)];
+	last = &lane->last_hop[IPEQL_AT(index)];
+	KEEP(last);
+	if (index >= IPEQL_MAX_SLAVES || !is_last_hop(slave, last, ip->daddr))
+		return stripe_any(skb, lane, index);
+	count(lane, slave, 1, skb->len - ETH_HLEN);
 	return send(skb, last);
 }
 

@@ -61,6 +61,11 @@ static __always_inline __u32 transport_header(struct __sk_buff *skb, __u32 offse
 	return (length >> 4) * 4;
 }
 
+static __always_inline bool is_group(__be32 ipv4)
+{
+	return bpf_ntohl(ipv4) >= 0xe0000000;
+}
+
 static __always_inline int look_at_ipv4(struct __sk_buff *skb, const struct iphdr *ip,
 					struct ipeql_packet *packet, struct view *view)
 {
@@ -68,7 +73,7 @@ static __always_inline int look_at_ipv4(struct __sk_buff *skb, const struct iphd
 
 	view->ipv6 = 0;
 	view->destination = mapped(ip->daddr);
-	view->group = bpf_ntohl(ip->daddr) >= 0xe0000000;
+	view->group = is_group(ip->daddr);
 	if (packet->segments > 1)
 		packet->header =
 			length + transport_header(skb, ETH_HLEN + length, ip->protocol);

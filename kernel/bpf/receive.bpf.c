@@ -143,9 +143,11 @@ static __noinline __u32 repeated(struct __sk_buff *skb, struct view *view, __u32
 }
 
 static __always_inline __u32 place_in_cache(const struct address *source,
-					    const struct address *destination)
+					    const struct address *destination, __u32 ifindex)
 {
-	__u32 mix = source->word[3] ^ destination->word[3] ^ source->word[1] ^ source->word[0];
+	/* A flow arrives on many slaves: it has a place for each. */
+	__u32 mix = source->word[3] ^ destination->word[3] ^ source->word[1] ^ source->word[0] ^
+		    ifindex;
 
 	return mix * 0x9e3779b1U >> 26; /* Knuth's multiplicative hashing; VERDICTS is 2^6 */
 }
@@ -207,16 +209,16 @@ static __always_inline int hand_over(struct __sk_buff *skb, const struct receive
 	return bpf_redirect(*device, BPF_F_INGRESS);
 }
 
-static __always_inline int receive_packet(struct __sk_buff *skb, __u32 header)
+/* Receive a packet of any kind. */
+static __noinline int receive_any(struct __sk_buff *skb, struct lane *lane,
+				  const struct receiver *known, __u32 header)
 {
-	__u32 zero = 0, place, ifindex = skb->ifindex;
-	struct receiver *known = bpf_map_lookup_elem(&receiver, &zero);
-	struct lane *lane = bpf_map_lookup_elem(&lanes, &zero);
+	__u32 place, ifindex = skb->ifindex;
 	struct counters *counters;
 	struct verdict *last;
 	struct view view;
 
-	if (!known || !lane || skb->pkt_type > PACKET_MULTICAST || skb->vlan_present)
+	if (skb->pkt_type > PACKET_MULTICAST || skb->vlan_present)
 		return TC_ACT_UNSPEC;
 	if (look_at(skb, &view, header)) {
 		if (header && skb->protocol == bpf_htons(ETH_P_ARP))
@@ -236,7 +238,7 @@ static __always_inline int receive_packet(struct __sk_buff *skb, __u32 header)
 	} else {
 		__u64 epoch = *(volatile __u64 *)&known->epoch;
 
-		last = &lane->verdict[place_in_cache(&view.source, &view.destination) %
+		last = &lane->verdict[place_in_cache(&view.source, &view.destination, ifindex) %
 				      VERDICTS];
 		if (last->epoch != epoch || last->ifindex != ifindex ||
 		    !is_same(&last->source, &view.source) ||
@@ -260,6 +262,37 @@ static __always_inline int receive_packet(struct __sk_buff *skb, __u32 header)
 		counters->packets += more;
 		counters->bytes += more * headers;
 	}
+	counters->packets++;
+	counters->bytes += skb->len - header;
+	return hand_over(skb, known, header);
+}
+
+/* Most packets end here: of IPv4, of one segment, with a verdict. */
+static __always_inline int receive_packet(struct __sk_buff *skb, __u32 header)
+{
+	const struct iphdr *ip = (void *)(long)skb->data + header;
+	__u32 zero = 0;
+	struct receiver *known = bpf_map_lookup_elem(&receiver, &zero);
+	struct lane *lane = bpf_map_lookup_elem(&lanes, &zero);
+	struct address source, destination;
+	struct counters *counters;
+	const struct verdict *last;
+
+	if (!known || !lane)
+		return TC_ACT_UNSPEC;
+	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type || skb->vlan_present ||
+	    (void *)(ip + 1) > (void *)(long)skb->data_end || ip->protocol == IPPROTO_ICMP ||
+	    skb->gso_size)
+		return receive_any(skb, lane, known, header);
+	source = mapped(ip->saddr);
+	destination = mapped(ip->daddr);
+	last = &lane->verdict[place_in_cache(&source, &destination, skb->ifindex) % VERDICTS];
+	if (last->epoch != known->epoch || last->ifindex != skb->ifindex ||
+	    !is_same(&last->source, &source) || !is_same(&last->destination, &destination))
+		return receive_any(skb, lane, known, header);
+	if (last->place >= MAX_SLAVES)
+		return TC_ACT_UNSPEC;
+	counters = &lane->counters[last->place];
 	counters->packets++;
 	counters->bytes += skb->len - header;
 	return hand_over(skb, known, header);

@@ -8,13 +8,19 @@
 #include "packet.h"
 #include "slave.h"
 
-static __always_inline void count(struct lane *lane, const struct slave *slave)
+static __always_inline void count(struct lane *lane, const struct slave *slave, __u32 packets,
+				  __u32 bytes)
 {
 	struct counters *counter = &lane->counters[IPEQL_AT(slave->counters)];
 
 	counter->picks++;
-	counter->packets += lane->packet.segments;
-	counter->bytes += ipeql_bytes(&lane->packet);
+	counter->packets += packets;
+	counter->bytes += bytes;
+}
+
+static __always_inline void count_placed(struct lane *lane, const struct slave *slave)
+{
+	count(lane, slave, lane->packet.segments, ipeql_bytes(&lane->packet));
 }
 
 /* Send with the link header that is remembered. */
@@ -114,7 +120,7 @@ static __always_inline int send_to(struct __sk_buff *skb, struct lane *lane,
 {
 	struct hop hop = next_hop(slave, view);
 
-	count(lane, slave);
+	count_placed(lane, slave);
 	if (is_to_many(view)) {
 		/* bpf_redirect_neigh() drops frames to a group; it writes the address anew. */
 		bpf_skb_store_bytes(skb, 0, (__u8[ETH_ALEN]){ 0 }, ETH_ALEN, 0);
@@ -126,6 +132,16 @@ static __always_inline int send_to(struct __sk_buff *skb, struct lane *lane,
 		ask(&hop, lane->packet.now);
 	note_hop(skb, &hop, 0);
 	return bpf_redirect(skb->ifindex, BPF_F_INGRESS);
+}
+
+/* Say whether an IPv4 packet goes where the last one to the slave went, by its destination alone. */
+static __always_inline bool is_last_hop(const struct slave *slave, const struct last_hop *last,
+					__be32 destination)
+{
+	struct address address = mapped(destination);
+
+	return last->epoch == epoch && last->ifindex == slave->ifindex &&
+	       ((last->any & 1) || is_same(&last->destination, &address));
 }
 
 /* Say whether the packet goes where the last one to the slave went. */

@@ -10,7 +10,7 @@ from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 import pytest
 
 from ipeql.backends.ebpf import libbpf, pins
-from ipeql.backends.receive import groups, receiver
+from ipeql.backends.receive import groups, layout, receiver
 from ipeql.backends.receive.program import Program
 from ipeql.state import Receiver, Receiving
 from tests.netns.conftest import Namespace
@@ -24,6 +24,10 @@ LINKS = (
     "link set far1 up",
     f"link add {BUNDLE} type veth peer name other",
 )
+FRAME = bytes.fromhex(
+    "020000000001 020000000009 0800 45000020 00000000 40110000 0a090002 0a090001"
+) + bytes(12)
+"""A UDP datagram from a network of the bundle to its address."""
 
 
 def wanted() -> Receiver:
@@ -63,6 +67,34 @@ def test_before_tcx_there_is_clsact(
         await receiver.remove(BUNDLE)
         assert await receiver.observe(BUNDLE) is None
         assert len(clsact()) == int(shared)
+
+    namespace.run(body)
+
+
+def test_a_flow_keeps_a_verdict_for_each_slave(namespace: Namespace) -> None:
+    """Else each of its packets, which arrive in turn, would be judged anew."""
+    names = ("eth1", "eth2")
+    namespace.ip(
+        *LINKS,
+        "link add eth2 type veth peer name far2",
+        *(f"link set {name} address 02:00:00:00:00:01 up" for name in names),
+    )
+
+    async def body() -> None:
+        first = wanted().slaves[0]
+        slaves = tuple(
+            replace(first, ifindex=socket.if_nametoindex(name), name=name) for name in names
+        )
+        await receiver.receive(BUNDLE, replace(wanted(), slaves=slaves))
+        with Program(pins.of(BUNDLE, pins.RECEIVER)) as running:
+            for slave in slaves:
+                libbpf.run(running["receive"], libbpf.SkBuff(ifindex=slave.ifindex), FRAME)
+            lanes = libbpf.lookup_each_cpu(running["lanes"], layout.Lane)
+            kept = sorted(
+                verdict.ifindex for lane in lanes for verdict in lane.verdict if verdict.epoch
+            )
+        await receiver.remove(BUNDLE)
+        assert kept == sorted(slave.ifindex for slave in slaves)
 
     namespace.run(body)
 
