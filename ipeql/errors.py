@@ -92,6 +92,7 @@ class Code(enum.StrEnum):
     TOO_MANY_REQUESTS = "IPQ-D006"
     AMBIGUOUS_SLAVE = "IPQ-D007"
     NO_PROBE = "IPQ-D008"
+    CANNOT_DRAW = "IPQ-D009"
 
 
 @dataclass(frozen=True, slots=True)

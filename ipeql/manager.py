@@ -17,6 +17,7 @@ from ipeql.config.changes.change import in_words
 from ipeql.config.changes.naming import by_label
 from ipeql.config.schema.model import Change
 from ipeql.documents.configuration import configuration
+from ipeql.documents.path import path_document
 from ipeql.documents.plan import plan_document
 from ipeql.documents.status import describe
 from ipeql.errors import (
@@ -122,6 +123,25 @@ class BundleManager:
         if bundle not in self._desired.bundles:
             raise NotFoundError(no_such_bundle(bundle, self._desired.bundles))
         return {"bundle": bundle, "slaves": await self._probes.ping(bundle)}
+
+    async def paths(self, bundle: str) -> dict[str, Any]:
+        """Return what is known now of the path of each probed slave of a bundle."""
+        if bundle not in self._desired.bundles:
+            raise NotFoundError(no_such_bundle(bundle, self._desired.bundles))
+        found = await self._probes.look(bundle)
+        return {
+            "bundle": bundle,
+            "time_ns": time.monotonic_ns(),
+            "slaves": [
+                {
+                    "name": slave.name,
+                    "ifindex": slave.ifindex,
+                    "path": path_document(slave.probe, report),
+                }
+                for slave, report in found
+                if slave.probe
+            ],
+        }
 
     async def close(self, *, destroy: bool) -> None:
         """Let go of the bundles; ``destroy``: remove them first."""

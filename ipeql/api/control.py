@@ -153,6 +153,8 @@ class _Client:
                 return await self._manager.show(bundle)
             case "Ping", {"bundle": str(bundle)}:
                 return await self._manager.ping(bundle)
+            case "Paths", {"bundle": str(bundle)}:
+                return await self._manager.paths(bundle)
             case "Change", {"change": dict(change)}:
                 return await self._manager.change(change, saved=parameters.get("saved") is True)
             case "Revert", {}:

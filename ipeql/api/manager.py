@@ -50,6 +50,14 @@ class Manager(Protocol):
         """
         ...
 
+    async def paths(self, bundle: str) -> dict[str, Any]:
+        """Return what is known now of the path of each probed slave.
+
+        ``bundle``, ``time_ns`` of CLOCK_MONOTONIC, and of each of ``slaves``: ``name``, ``ifindex``
+        and ``path`` as the status document has it. Errors as of :meth:`ping`.
+        """
+        ...
+
     def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
         """Return the events that happen from now on, until it is closed."""
         ...

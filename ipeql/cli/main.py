@@ -17,6 +17,7 @@ from ipeql.cli.reading.monitor import monitor
 from ipeql.cli.reading.paths import paths
 from ipeql.cli.reading.ping import ping
 from ipeql.cli.reading.plan import plan
+from ipeql.cli.reading.record import record
 from ipeql.cli.reading.schema import schema
 from ipeql.cli.reading.show import show
 from ipeql.cli.reading.status import status
@@ -50,7 +51,7 @@ def ipeql() -> None:
     """
 
 
-_READING = (status, paths, ping, check, plan, show, monitor, schema, wait_online, version)
+_READING = (status, paths, record, ping, check, plan, show, monitor, schema, wait_online, version)
 _CHANGING = (apply, reload, enslave, free, set_, revert)
 
 for verb in (*_READING, *_CHANGING):

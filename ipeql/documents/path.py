@@ -11,7 +11,8 @@ def path_document(probe: ProbeSpec, report: PathReport | None) -> dict[str, Any]
     ``since_ns`` is of CLOCK_MONOTONIC (0: unknown). ``lag_ns`` is how much later a packet arrives
     than over the fastest path; ``lag_halved``: half the difference of the round trips. ``rung`` is
     by what the far end answers. ``suspensions`` are those of the last hour. ``bandwidth_bps`` and
-    ``queue_ns`` are measured; ``bandwidth_state``: what is known of them. Pure.
+    ``queue_ns`` are measured; ``bandwidth_state``: what is known of them. ``delivered_bps`` arrived
+    of late: only what was sent can. Pure.
     """
     known = report or PathReport()
     return {
@@ -28,4 +29,5 @@ def path_document(probe: ProbeSpec, report: PathReport | None) -> dict[str, Any]
         "bandwidth_bps": known.bandwidth,
         "bandwidth_state": known.learning.value if known.learning else None,
         "queue_ns": known.queue,
+        "delivered_bps": known.delivered,
     }

@@ -406,6 +406,7 @@ class Paths:
                 path.law.capacity if path.law else None,
                 path.law.queue if path.law else None,
                 path.law.state if path.law else None,
+                path.law.delivered if path.law and path.life.standing is Standing.UP else None,
             )
             for ifindex, path in self._paths.items()
         }

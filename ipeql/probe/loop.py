@@ -18,7 +18,8 @@ from ipeql.probe.link.next_hops import Neighbours, NextHops
 from ipeql.state import PathReport
 
 REPORT_S = 1.0
-"""All paths are reported so often, and at once when one comes to another standing."""
+"""All paths are reported so often, and at once when one comes to another standing or the daemon
+asks."""
 
 COUNT_S = 0.1
 """The counters of the links are read so often: what a slave carries decides how it is probed."""
@@ -73,6 +74,8 @@ class Prober:
     async def _obey(self, message: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         if "tasks" in message:
             await self._update(message["tasks"])
+        elif "report" in message:
+            self._news.set()
         elif "ping" in message:
             answering = asyncio.create_task(self._ping(message, writer))
             self._pings.add(answering)

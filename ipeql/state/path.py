@@ -103,7 +103,7 @@ class PathReport:
     than over the fastest path of the bundle a packet arrives; ``halved``: taken from the round
     trips. ``loss``: the share of probes without an answer over the last ten seconds, 0 to 1.
     ``suspensions``: in the last hour. ``bandwidth``: measured, bit/s; ``queue``: what stands in
-    the path, ns. None: not known, or not measured.
+    the path, ns; ``delivered``: what arrived of late, bit/s. None: not known, or not measured.
     """
 
     standing: Standing = Standing.UNKNOWN
@@ -118,6 +118,7 @@ class PathReport:
     bandwidth: int | None = None
     queue: int | None = None
     learning: Learning | None = None
+    delivered: int | None = None
 
 
 class Backlog(NamedTuple):

@@ -170,6 +170,11 @@ class Law:
         share = 1 - excess / (DRAIN_OVER * self._round)
         return max(int(self.capacity * max(share, DRAIN_LEAST)), self._bounds.least)
 
+    @property
+    def delivered(self) -> int | None:
+        """What arrived in the last window, probes included, bit/s; None: it is not long enough."""
+        return self._window.arrival_rate if self._window.is_full else None
+
     def bound(self, bounds: Measured) -> None:
         """Keep within other bounds from now on."""
         self._bounds = bounds

@@ -14,7 +14,7 @@ from typing import Any
 
 from ipeql.errors import ApplyError, Code, Problem
 from ipeql.probe.channel import task, wire
-from ipeql.probe.channel.task import BundleTask
+from ipeql.probe.channel.task import BundleTask, SlaveTask
 from ipeql.state import PathReport, Standing
 
 MODULE = "ipeql.prober"
@@ -30,6 +30,9 @@ STOP_S = 2.0
 
 PING_S = 3.0
 """The prober answers a ping within so long, whatever the far ends do."""
+
+FRESH_S = 0.05
+"""What was reported so lately is not asked for again: so many may look as like to."""
 
 
 class ProbeClient:
@@ -48,6 +51,8 @@ class ProbeClient:
         self._tasks: tuple[BundleTask, ...] = ()
         self._wanted = asyncio.Event()
         self._writer: asyncio.StreamWriter | None = None
+        self._reported = asyncio.Event()
+        self._reported_at = 0.0
         self._pings: dict[int, asyncio.Future[list[dict[str, Any]]]] = {}
         self._numbers = itertools.count(1)
 
@@ -92,6 +97,25 @@ class ProbeClient:
         finally:
             del self._pings[number]
 
+    async def look(self, bundle: str) -> list[tuple[SlaveTask, PathReport | None]]:
+        """Return the probed slaves and what is known of their paths now. Raises ApplyError."""
+        slaves = self._probed(bundle)
+        if self._writer is None or not slaves:
+            raise ApplyError(_no_probe(bundle))
+        if time.monotonic() - self._reported_at > FRESH_S:
+            self._reported.clear()
+            self._writer.write(wire.line({"report": True}))
+            try:
+                async with asyncio.timeout(PING_S):
+                    await self._reported.wait()
+            except TimeoutError:
+                raise ApplyError(_silent(bundle)) from None
+        return [(each, self.paths.get((bundle, each.ifindex))) for each in slaves]
+
+    def _probed(self, bundle: str) -> list[SlaveTask]:
+        tasks = (each for each in self._tasks if each.bundle == bundle)
+        return [slave for each in tasks for slave in each.slaves if slave.probe]
+
     async def _serve(self) -> str:
         """Run one prober; return how it ended, empty where there was nothing left to do."""
         try:
@@ -130,6 +154,8 @@ class ProbeClient:
             return
         before = self._down(), self.problems
         self.paths, self.problems = wire.reports(message), wire.problems(message)
+        self._reported_at = time.monotonic()
+        self._reported.set()
         if before != (self._down(), self.problems):
             self._changed()
 

@@ -1,8 +1,9 @@
 """What daemon and prober tell each other: JSON objects, one a line.
 
 The daemon sends ``{"tasks": [...]}`` when they have changed, and ``{"ping": number, "bundle":
-name}``. The prober sends ``{"paths": {bundle: {ifindex: report}}, "problems": [...]}``, all of
-them each time, and ``{"pong": number, "slaves": [...]}``.
+name}``, and ``{"report": true}`` to be told of the paths now. The prober sends
+``{"paths": {bundle: {ifindex: report}}, "problems": [...]}``, all of them each time, and
+``{"pong": number, "slaves": [...]}``.
 """
 
 import json

@@ -47,6 +47,9 @@ class FakeManager:
     async def ping(self, bundle: str) -> dict[str, Any]:
         return {"bundle": bundle, "slaves": []}
 
+    async def paths(self, bundle: str) -> dict[str, Any]:
+        return {"bundle": bundle, "time_ns": 0, "slaves": []}
+
     def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
         return self.watch(self.events.subscribe())
 

@@ -43,6 +43,7 @@ class Daemon:
         self.fault: Exception | None = None
         self.asked: list[object] = []
         self.pinged: list[dict[str, Any]] = []
+        self.looked: list[dict[str, Any]] = []
         self.events = Events()
         self.watched = threading.Event()
 
@@ -74,6 +75,9 @@ class Daemon:
 
     async def ping(self, bundle: str) -> dict[str, Any]:
         return {"bundle": bundle, "slaves": self.pinged}
+
+    async def paths(self, bundle: str) -> dict[str, Any]:
+        return self.looked.pop(0) if len(self.looked) > 1 else self.looked[0]
 
     def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
         self.watched.set()

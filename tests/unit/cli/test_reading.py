@@ -5,12 +5,14 @@ import json
 import os
 import pty
 import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ipeql
-from tests.unit.cli.command import GOLDEN, STATUS, VALID, Daemon, run, start
+from tests.unit.cli.command import GOLDEN, ROOT, STATUS, VALID, Daemon, run, start
 
 
 def test_status_is_plain_text_in_a_pipe(daemon: Daemon) -> None:
@@ -220,3 +222,66 @@ def test_paths_are_a_table_of_those_that_are_probed(daemon: Daemon) -> None:
     done = run("paths", "ipeql2")
     assert (done.stdout, "no slave is probed" in done.stderr) == ("", True)
     assert run("paths", "nonsense").returncode == 9
+
+
+def looked(seconds: float, **changed: object) -> dict[str, Any]:
+    """Return what the daemon says of its paths so long after the clock began."""
+    slaves = STATUS["bundles"][0]["slaves"]
+    shown = [
+        {"name": slave["name"], "ifindex": slave["ifindex"], "path": slave["path"] | changed}
+        for slave in slaves
+        if slave["path"]
+    ]
+    return {
+        "bundle": "ipeql0",
+        "time_ns": time.monotonic_ns() + int(seconds * 1e9),
+        "slaves": shown,
+    }
+
+
+def test_a_recording_is_a_table_with_units(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.looked = [looked(number / 10) for number in range(2)]
+    done = run("record", "ipeql0", "--for", "100ms")
+    assert (done.returncode, done.stderr) == (0, "")
+    head, *rows = done.stdout.splitlines()
+    times = [float(row.partition(",")[0]) for row in rows]
+    assert times == sorted(times)
+    shown = "\n".join([head, *(row.partition(",")[2] for row in rows), ""])
+    expected = GOLDEN / "record.csv"
+    if os.environ.get("UPDATE_GOLDEN"):
+        expected.write_text(shown)
+    assert shown == expected.read_text()
+
+
+def test_a_recording_goes_into_files(daemon: Daemon, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    daemon.looked = [
+        looked(0, bandwidth_state="startup", bandwidth_bps=10_000_000),
+        looked(0.1, standing="suspended", round_trip_ns=None),
+        looked(0.2, standing="up", bandwidth_state=None, bandwidth_bps=None),
+    ]
+    rows, picture = tmp_path / "rates.csv", tmp_path / "rates.png"
+    files = ("--output", str(rows), "--plot", str(picture))
+    done = run("record", "ipeql0", "--for", "200ms", *files)
+    count = len(rows.read_text().splitlines()) - 1
+    assert count >= 10 and count % 5 == 0
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"ipeql: {count} rows in {rows}\n"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_recording_as_json_has_an_object_a_line(daemon: Daemon) -> None:
+    daemon.looked = [looked(0)]
+    lines = run("record", "ipeql0", "--for", "1ms", "--json").stdout.splitlines()
+    found = [json.loads(line)["slave"] for line in lines]
+    assert found == ["eth1", "ppp0", "wwan0", "wwan1", "eth9"]
+
+
+def test_without_matplotlib_no_recording_with_a_picture_begins(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['matplotlib'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    done = run("record", "ipeql0", "--plot", str(tmp_path / "rates.png"))
+    assert done.returncode == 1
+    assert "apt install python3-matplotlib" in done.stderr and "IPQ-D009" in done.stderr

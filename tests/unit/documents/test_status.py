@@ -140,6 +140,7 @@ OBSERVED = ObservedState(
             18_700_000,
             12 * MS,
             Learning.TRACK,
+            17_300_000,
         ),
         (HOME.name, 5): PathReport(
             Standing.DOWN, 0, "no answer so far", loss=1.0, learning=Learning.STARTUP

@@ -161,6 +161,16 @@ def test_nothing_is_known_before_there_is_traffic() -> None:
     assert (link.law.state, link.law.rate) == (Learning.STARTUP, START)
 
 
+def test_what_arrives_is_told_apart_from_what_is_believed() -> None:
+    assert Law().delivered is None
+    link = Link(steady(20 * MBIT), steady(20)).run(4 * SECOND)
+    link.limit = steady(5 * MBIT)
+    link.run(2 * SECOND)
+    assert link.law.delivered is not None
+    assert link.law.delivered == pytest.approx(5 * MBIT, rel=0.15)
+    assert link.law.capacity > 17 * MBIT
+
+
 def test_an_unknown_answer_says_nothing() -> None:
     law = Law()
     law.answered(7, 10**9, 10**9)

@@ -11,6 +11,7 @@ from ipeql.state import (
     BundleSpec,
     BundleTable,
     DesiredState,
+    Learning,
     Link,
     Measured,
     ObservedBundle,
@@ -117,6 +118,7 @@ def test_tasks_are_the_same_at_the_other_end_of_the_channel() -> None:
 def test_reports_are_the_same_at_the_other_end_of_the_channel() -> None:
     reports = {
         ("ipeql0", 3): PathReport(Standing.DOWN, 17, "silent", Rung.ICMP, 5, 6, True, 0.25, 9),
+        ("ipeql0", 5): PathReport(Standing.UP, learning=Learning.TRACK, delivered=7),
         ("ipeql1", 4): PathReport(),
     }
     problems = (Problem(Code.NO_KEY, "ipeql0: no key", "write it", bundle="ipeql0"),)
