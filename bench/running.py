@@ -57,3 +57,14 @@ def rows(
 def plain_address(lab: Lab) -> str:
     """Return where the receiver is over the first link alone."""
     return str(lab.address(lab.b, lab.names[0]).ip)
+
+
+def subflows(lab: Lab, first: str) -> None:
+    """Have MPTCP use all links: the receiver tells of its addresses beside that over ``first``."""
+    others = [link for link in lab.names if link != first]
+    count = str(len(others))
+    for host in (lab.a, lab.b):
+        host.run("ip", "mptcp", "limits", "set", "subflow", count, "add_addr_accepted", count)
+    for link in others:
+        address = str(lab.address(lab.b, link).ip)
+        lab.b.run("ip", "mptcp", "endpoint", "add", address, "dev", link, "signal")

@@ -65,6 +65,15 @@ directions. *out*: until the last datagram was sent over it; *back*: from its re
 one; *lost* of 1000 a second; *stall*: the longest time between two reads of a TCP receiver since it
 was silent. IPEQL's daemon at both ends, with `probe`; MPTCP by its in-kernel path manager, TCP
 alone. Twenty tries each: the median, and in brackets least and most.""",
+    "links": """\
+Recordings of real uplinks ([lab/traces](../lab/traces/README.md)), played by the lab's emulator
+towards the receiver, with a queue of a second (Starlink: 0.3 s) before each; the way back carries
+10 Mbit/s. TCP for 60 s without the first three, as a *share* of the payload that all recordings
+together could have carried meanwhile, and beside it a voice stream, 50 packets of 172 bytes a
+second. `plain` is the better link alone, where MPTCP's voice goes too; `tun` is IPEQL with the
+recordings' true mean rates and no probe, `tun-probe` IPEQL with a probe and no numbers, both with
+fq_codel on ipeql0. *Suspensions* are those of all paths. The candidates are measured in turn, five
+times, each time 17 s later in the recordings: the median, and in brackets least and most.""",
     "serial": """\
 One TCP flow (CUBIC) after the other, over pseudo-terminals paced at ten bits a byte
 (`lab/network/serial_line.py`), the kernel's own queueing discipline (fq_codel) on every line; 45 s
@@ -166,6 +175,10 @@ def _counts(row: Row, rows: Rows) -> str:
     return f"{row.value:.0f}" if least == most else f"{row.value:.0f} ({least:.0f}–{most:.0f})"
 
 
+def _figures(row: Row, rows: Rows) -> str:
+    return f"{row.value:.3g} ({min(row.values):.3g}–{max(row.values):.3g})"
+
+
 def _kbit(row: Row, rows: Rows) -> str:
     return f"{row.value:.1f} ({min(row.values):.1f}–{max(row.values):.1f})"
 
@@ -189,6 +202,7 @@ CELLS: dict[str, Callable[[Row, Rows], str]] = {
     "failover": _counts,
     "probes": _plain,
     "silence": _counts,
+    "links": _figures,
     "serial": _kbit,
     "unshaped": _ratio,
     "packet-rate": _beside,

@@ -100,6 +100,18 @@ _TABLE = (
         (*_peers("mptcp"), Candidate("tun", "bw_lag_eq"), Candidate("bpf", "round_robin")),
     ),
     Scenario(
+        "links",
+        "Real links",
+        "share of the payload that all links could carry; ms",
+        False,
+        (
+            PLAIN,
+            Candidate("mptcp", slaves=0),
+            Candidate("tun", "bw_lag_eq", slaves=0),
+            Candidate("tun-probe", "bw_lag_eq", slaves=0),
+        ),
+    ),
+    Scenario(
         "serial",
         "What one TCP flow brings over serial lines",
         "kbit/s of payload",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.candidates import Candidate
 from bench.report.results import Row
-from bench.running import plain_address, rows
+from bench.running import plain_address, rows, subflows
 from lab.demo.scenarios import MBIT, MS, SECOND
 from lab.network.hosts import Lab
 from lab.network.ipeqld import Ipeqld
@@ -44,7 +44,7 @@ def _measure(candidate: Candidate) -> Iterator[Row]:
             lab = stack.enter_context(Lab([Shape(RATE, delay) for delay in delays]))
             silence = Silence(lab.names[0])
             if candidate.kind == "mptcp":
-                _subflows(lab)
+                subflows(lab, lab.names[0])
                 yield _row(
                     candidate,
                     pair,
@@ -94,12 +94,3 @@ def _configuration(
         f"    probe: {{to: 10.9.0.{far}}}\n"
         f"    slaves:\n{slaves}"
     )
-
-
-def _subflows(lab: Lab) -> None:
-    """Have the receiver tell of its second address, and both ends use it (ip-mptcp(8))."""
-    for host in (lab.a, lab.b):
-        host.run("ip", "mptcp", "limits", "set", "subflow", "1", "add_addr_accepted", "1")
-    second = lab.names[1]
-    address = str(lab.address(lab.b, second).ip)
-    lab.b.run("ip", "mptcp", "endpoint", "add", address, "dev", second, "signal")

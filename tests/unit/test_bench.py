@@ -18,7 +18,7 @@ from bench.report.page import CELLS, NOTES, added, report
 from bench.report.pages import BEGIN, END, TABLES, put_into
 from bench.report.relatives import side_by_side
 from bench.report.results import Row, Run, from_json, latest, load
-from bench.scenarios import goodput
+from bench.scenarios import goodput, links
 from bench.scenarios.catalogue import SCENARIOS, Scenario
 from ipeql.backends.bpf.layout import METHODS as BPF_METHODS
 
@@ -169,3 +169,24 @@ def _golden(name: str, found: str) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         expected.write_text(found)
     assert found == expected.read_text()
+
+
+def test_what_a_try_over_recorded_links_tells() -> None:
+    delays = tuple(each * 10**6 for each in range(1, 100))
+    outcome = links.Outcome(0.87654, delays, 0.01, 3)
+    assert outcome.told() == {
+        "share": 0.8765,
+        "voice p50, ms": 50.0,
+        "voice p95, ms": 95.0,
+        "voice p99, ms": 99.0,
+        "voice lost, %": 1.0,
+        "suspensions": 3,
+    }
+    assert links.Outcome(0.5, (), 1.0, None).told() == {"share": 0.5, "voice lost, %": 100.0}
+
+
+def test_every_case_of_recorded_links_has_a_name_of_its_own() -> None:
+    names = [case.name for case in links.CASES]
+    assert names[0] == "Verizon+T-Mobile, 1 flow, CUBIC"
+    assert len(names) == len(set(names))
+    assert links.Case((links.STARLINK, links.STARLINK_LATER)).best == 0
