@@ -173,10 +173,9 @@ def _flow(lab: Lab, destination: str, candidate: Candidate, case: Case) -> TcpFl
 
 @contextmanager
 def _bundles(lab: Lab, candidate: Candidate, case: Case) -> Iterator[Ipeqld]:
-    """Have the candidate's bundle at both ends, with fq_codel before the sender's."""
+    """Have the candidate's bundle at both ends; ipeql0 has no queueing discipline."""
     near, far = (_configuration(candidate, case, own) for own in (1, 2))
     with Ipeqld(lab.b, far), Ipeqld(lab.a, near) as daemon:
-        lab.a.run("tc", "qdisc", "replace", "dev", "ipeql0", "root", "fq_codel")
         yield daemon
 
 
