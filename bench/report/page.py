@@ -71,10 +71,9 @@ towards the receiver, with a queue of a second (Starlink: 0.3 s) before each; th
 10 Mbit/s. TCP for 60 s without the first three, as a *share* of the payload that all recordings
 together could have carried meanwhile, and beside it a voice stream, 50 packets of 172 bytes a
 second. `plain` is the better link alone, where MPTCP's voice goes too; `tun` is IPEQL with the
-recordings' true mean rates and no probe, `tun-probe` IPEQL with a probe and no numbers, both without
-a queueing discipline on ipeql0. *Suspensions* are those of all paths. The candidates are measured
-in turn, five times, each time 17 s later in the recordings: the median, and in brackets least and
-most.""",
+recordings' true mean rates and no probe, `tun-probe` IPEQL with a probe and no numbers; ipeql0 has
+no queueing discipline. *Suspensions* are those of all paths. The candidates are measured in turn,
+five times, each time 17 s later in the recordings: the median, and in brackets least and most.""",
     "serial": """\
 One TCP flow (CUBIC) after the other, over pseudo-terminals paced at ten bits a byte
 (`lab/network/serial_line.py`), the kernel's own queueing discipline (fq_codel) on every line; 45 s
