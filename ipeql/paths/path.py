@@ -250,6 +250,7 @@ class Paths:
             path.delays.start_anew()
         queue = 0
         if path.law:
+            longer = path.law.longer
             queue = path.law.answered(
                 answer.sequence,
                 answer.received,
@@ -257,6 +258,8 @@ class Paths:
                 silence=ended if in_vain else 0,
                 may_pause=self._may_pause(path),
             )
+            if path.law.longer > longer:
+                path.delays.start_anew()
         rest = (
             each.delays
             for each in self._paths.values()

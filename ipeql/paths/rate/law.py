@@ -124,7 +124,8 @@ class Law:
     """The law of one path.
 
     ``capacity``: what it is believed to carry, bit/s. ``queue``: what stood in it when the last
-    answered probe was sent, ns. ``late``: the dataplane binds packets late, and keeps the queue as
+    answered probe was sent, ns. ``longer``: how often it was seen that the path takes longer for
+    good. ``late``: the dataplane binds packets late, and keeps the queue as
     it should be by itself, from :meth:`backlog`.
     """
 
@@ -133,6 +134,7 @@ class Law:
         self._bounds = bounds
         self.capacity = start(bounds)
         self.queue = 0
+        self.longer = 0
         self._is_known = False
         self._window = Window()
         self._base = Base()
@@ -347,6 +349,7 @@ class Law:
         return shown.delay > self._base.delay + TARGET // 2 + self._jitter.value
 
     def _rebase(self, shown: Passage) -> None:
+        self.longer += 1
         self._start_anew()
         self._base.add(shown)
 

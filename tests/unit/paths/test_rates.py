@@ -128,3 +128,19 @@ def test_a_dataplane_that_binds_late_is_told_of_queues_and_not_given_what_stalls
             assert found[1].lost_since == begin + 89 * 20 * MS
     first, second = (known.reports(now)[slave].suspensions for slave in (1, 2))
     assert (first, second) == (1, 0)
+
+
+def test_a_path_that_is_known_to_have_become_longer_lags_at_once() -> None:
+    known = paths(Measured(), Measured())
+    begin = load(known, 2, 21 * MBIT, begin=load(known, 1, 21 * MBIT))
+    seen = 0
+    for number in range(200, 260):
+        now = begin + (number - 200) * 20 * MS
+        for slave in (1, 2):
+            known.sent(slave, number, now, 21 * MBIT // 2 + number * 140)
+            there = now + (110 if slave == 1 and number > 220 else 10) * MS
+            known.answered(slave, Answer(number, now, there + 10 * MS, Rung.STAMP, there, there))
+        known.judge(now + 120 * MS)
+        if (known.reports(now)[1].lag or 0) > 90 * MS:
+            seen = seen or number
+    assert 220 < seen < 235
