@@ -14,6 +14,10 @@ from ipeql.probe.session import Session
 RESOLVING = 10**9
 """A next hop that is not known after so long, ns, is one that does not answer."""
 
+FULL = 2 * 10**8
+"""A link whose own queue drops every probe for so long, ns, carries nothing. One that is full of
+data takes a probe now and then."""
+
 
 class Slave:
     """A slave; it is probed if it has a ``session`` with a ``far_end``.
@@ -43,7 +47,8 @@ class Slave:
         """Send a probe of the session; return its sequence, None where it could not be sent.
 
         The link took none then, or its next hop has only just been asked for. A next hop that has
-        been silent for ``RESOLVING`` counts as a path that is silent.
+        been silent for ``RESOLVING``, or a queue that has been full for ``FULL``, counts as a path
+        that is silent.
         """
         session = self.session
         if session is None:
@@ -53,13 +58,17 @@ class Slave:
             hop = self.next_hop(session.far)
             lladdr = self._next_hops.lladdr(self.task.ifindex, hop)
             if not lladdr:
-                self._vain_since = self._vain_since or now
-                return session.sent(now) if now - self._vain_since > RESOLVING else None
-            self._vain_since = 0
+                return self._in_vain(session, now, RESOLVING)
         packet = session.echo() if by_icmp else session.request(now, self.counted.sent)
-        if not self.tap.send(packet, ETHERTYPES[len(session.far)], lladdr):
-            return None
-        return session.sent(now)
+        if self.tap.send(packet, ETHERTYPES[len(session.far)], lladdr):
+            self._vain_since = 0
+            return session.sent(now)
+        return self._in_vain(session, now, FULL) if self.tap.is_full else None
+
+    def _in_vain(self, session: Session, now: int, bearable: int) -> int | None:
+        """Count a probe as sent that could not be, if none could for longer than ``bearable``."""
+        self._vain_since = self._vain_since or now
+        return session.sent(now) if now - self._vain_since > bearable else None
 
     def sent_bytes(self) -> int | None:
         """Return the bytes that the link has sent so far; None: it has gone."""

@@ -51,13 +51,15 @@ class Tap:
     """Receives and sends on one link. Raises OSError where the link does not exist.
 
     ``mac``: the link's own address, for links of type ARPHRD_ETHER (``arphrd``). ``sent`` and
-    ``received``: the probes so far, as the kernel counts them for the link.
+    ``received``: the probes so far, as the kernel counts them for the link. ``is_full``: its own
+    queue, or a filter there, dropped what was sent last.
     """
 
     def __init__(self, ifindex: int, arphrd: int, mac: bytes) -> None:
         self.has_link_header = arphrd == ARPHRD_ETHER
         self.mac = mac
         self.sent = self.received = Count()
+        self.is_full = False
         self._program = b""
         self._header = ETHERNET_HEADER if self.has_link_header else 0
         self._stack = contextlib.ExitStack()
@@ -124,6 +126,7 @@ class Tap:
         link may be up now: it is asked twice.
         """
         sender = self._senders[ethertype]
+        self.is_full = False
         if self.has_link_header:
             packet = b"%b%b%b%b" % (receiver, self.mac, ethertype.to_bytes(2), packet)
         try:
@@ -134,6 +137,7 @@ class Tap:
             try:
                 sender.send(packet)
             except OSError as error:
+                self.is_full = error.errno == errno.ENOBUFS
                 return error.errno in _NO_WAY
         packets, size = self.sent
         self.sent = Count(packets + 1, size + len(packet))

@@ -75,6 +75,21 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
+def test_a_link_whose_own_queue_takes_nothing_is_as_silent_as_another(lab: Lab) -> None:
+    qdisc = ("dev", "eth1", "root", "pfifo", "limit")
+    with ends(lab, 5, 40) as daemon:
+        wait_for(lambda: standings(daemon) == {"up"}, PATIENCE_S)
+        stream = UdpStream(lab, rate=1000)
+        lab.a.run("tc", "qdisc", "add", *qdisc, "0")
+        try:
+            wait_for(lambda: states(daemon)["eth1"] != "active", PATIENCE_S)
+            assert states(daemon)["eth2"] == "active"
+        finally:
+            lab.a.run("tc", "qdisc", "delete", "dev", "eth1", "root")
+        wait_for(lambda: standings(daemon) == {"up"}, PATIENCE_S)
+        stream.finish()
+
+
 @pytest.fixture(scope="module")
 def daemon(lab: Lab) -> Iterator[Ipeqld]:
     with ends(lab, 5, 40) as daemon:
