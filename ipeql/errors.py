@@ -93,6 +93,7 @@ class Code(enum.StrEnum):
     AMBIGUOUS_SLAVE = "IPQ-D007"
     NO_PROBE = "IPQ-D008"
     CANNOT_DRAW = "IPQ-D009"
+    CANNOT_WRITE = "IPQ-D010"
 
 
 @dataclass(frozen=True, slots=True)

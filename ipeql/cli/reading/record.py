@@ -64,7 +64,8 @@ def record(
     Ten rows a second for each slave that has a probe. believed_bps is what
     the path is believed to carry, delivered_bps what arrived of late of what
     was sent; queue_ms is what waits in the path. --json writes an object a
-    line instead. Attach both files to a report of a problem.
+    line instead. What was recorded before a fault is kept and drawn. Attach
+    both files to a report of a problem.
 
     \b
     Example: ipeql record ipeql0 --for 30s --output rates.csv --plot rates.png
@@ -73,19 +74,34 @@ def record(
 
     if plot and not importlib.util.find_spec("matplotlib"):
         raise IpeqlError(_cannot_draw())
-    write = _lines(output) if settings.json else table(output)
     kept: list[Sample] = []
-    with contextlib.suppress(KeyboardInterrupt):
-        for sample in _looked(bundle, duration):
-            write(sample)
-            output.flush()
-            kept.append(sample)
-    if plot:
-        from ipeql.cli.reading.picture import draw
+    try:
+        with contextlib.suppress(KeyboardInterrupt), _writing(output.name):
+            write = _lines(output) if settings.json else table(output)
+            for sample in _looked(bundle, duration):
+                write(sample)
+                output.flush()
+                kept.append(sample)
+    finally:
+        if plot and kept:
+            from ipeql.cli.reading.picture import draw
 
-        draw(plot, bundle, kept)
+            with _writing(plot.name):
+                draw(plot, bundle, kept)
+                plot.flush()
     if output.name != "<stdout>":
         remark(f"{counted(len(kept), 'row')} in {output.name}")
+
+
+@contextlib.contextmanager
+def _writing(name: str) -> Iterator[None]:
+    """Raise IpeqlError instead of OSError; what is not written yet is dropped."""
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot write {name}: {error.strerror or error}"
+        help = "free some space there, or name another file"
+        raise IpeqlError(Problem(Code.CANNOT_WRITE, message, help)) from error
 
 
 def _looked(bundle: str, duration: int) -> Iterator["Sample"]:

@@ -77,7 +77,9 @@ class Daemon:
         return {"bundle": bundle, "slaves": self.pinged}
 
     async def paths(self, bundle: str) -> dict[str, Any]:
-        return self.looked.pop(0) if len(self.looked) > 1 else self.looked[0]
+        if self.fault and not self.looked:
+            raise self.fault
+        return self.looked.pop(0) if len(self.looked) > 1 or self.fault else self.looked[0]
 
     def subscribe(self) -> AsyncGenerator[dict[str, Any], None]:
         self.watched.set()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import ipeql
+from ipeql.errors import ApplyError, Code, Problem
 from tests.unit.cli.command import GOLDEN, ROOT, STATUS, VALID, Daemon, run, start
 
 
@@ -268,6 +269,32 @@ def test_a_recording_goes_into_files(daemon: Daemon, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == f"ipeql: {count} rows in {rows}\n"
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_recorded_before_the_daemon_failed_is_kept(daemon: Daemon, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    daemon.looked = [looked(0), looked(0.1)]
+    daemon.fault = ApplyError(Problem(Code.NO_PROBE, "the prober is gone"))
+    rows, picture = tmp_path / "rates.csv", tmp_path / "rates.png"
+    done = run("record", "ipeql0", "--for", "60s", "--output", str(rows), "--plot", str(picture))
+    assert done.returncode == 5
+    assert "the prober is gone" in done.stderr
+    assert len(rows.read_text().splitlines()) == 1 + 2 * 5
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("full", ["--output", "--plot"])
+def test_a_recording_on_a_full_disk_says_so(daemon: Daemon, tmp_path: Path, full: str) -> None:
+    pytest.importorskip("matplotlib")
+    daemon.looked = [looked(0)]
+    files = {"--output": str(tmp_path / "rates.csv"), "--plot": str(tmp_path / "rates.png")}
+    files[full] = "/dev/full"
+    done = run(
+        "record", "ipeql0", "--for", "1ms", *(each for pair in files.items() for each in pair)
+    )
+    assert done.returncode == 1
+    assert "cannot write /dev/full: No space left on device" in done.stderr
+    assert "[IPQ-D010]" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_recording_as_json_has_an_object_a_line(daemon: Daemon) -> None:
