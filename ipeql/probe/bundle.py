@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from ipeql.errors import Problem
-from ipeql.paths.path import Answer, Parameters, Paths
+from ipeql.paths.path import Answer, Parameters
+from ipeql.paths.paths import Paths
 from ipeql.probe.adjuster import Adjust, Adjuster
 from ipeql.probe.channel.task import BundleTask, SlaveTask
 from ipeql.probe.clock import Clock

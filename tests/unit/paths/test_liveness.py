@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipeql.paths.path import Answer, Parameters, Paths
+from ipeql.paths.path import Answer, Parameters
+from ipeql.paths.paths import Paths
 from ipeql.state.path import Rung, Standing
 from tests.unit.paths.virtual import MS, SECOND, Link, World, cut, steady
 

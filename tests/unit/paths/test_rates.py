@@ -1,6 +1,7 @@
 """Measured bandwidths of a bundle: which law has what, and what the dataplane is told when."""
 
-from ipeql.paths.path import Answer, Parameters, Paths, rate_differs
+from ipeql.paths.path import Answer, Parameters
+from ipeql.paths.paths import Paths, rate_differs
 from ipeql.paths.rate.law import START
 from ipeql.paths.told import TOLD_EVERY, Told
 from ipeql.state import Learning, Measured, Rung

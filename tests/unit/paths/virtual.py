@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
-from ipeql.paths.path import Answer, Change, Parameters, Paths
+from ipeql.paths.path import Answer, Parameters
+from ipeql.paths.paths import Change, Paths
 from ipeql.state.path import Adjustments, Rung, Standing
 
 MS = 10**6
