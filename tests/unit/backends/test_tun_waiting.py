@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipeql.backends.tun.worker import line as lines
+from ipeql.backends.tun.worker import waiting as waitings
 from ipeql.backends.tun.worker.line import Line
 from ipeql.backends.tun.worker.packet import Packet
-from ipeql.backends.tun.worker.waiting import LEAST_BYTES, Waiting, flow_of
+from ipeql.backends.tun.worker.waiting import LEAST_BYTES, MOST_FLOWS, Waiting, flow_of
 
 MS = 10**6
 SECOND = 10**9
@@ -77,16 +78,52 @@ def test_the_longest_flow_loses_its_first_packet() -> None:
     assert (len(left) - 1) * 1500 + 200 <= LEAST_BYTES
 
 
+def test_all_flows_beyond_many_have_one_turn_together() -> None:
+    waiting = Waiting()
+    ports = range(2 * MOST_FLOWS)
+    for round_ in (0, 1000):
+        for port in ports:
+            assert not waiting.put(packet(28, round_ + port, port))
+    left = marks(waiting.clear())
+    assert sorted(left) == [*ports, *(1000 + port for port in ports)]
+    beyond = [mark for mark in left if mark % 1000 >= MOST_FLOWS]
+    assert beyond == sorted(beyond), "in the order in which they came, whatever the flow"
+    own = [mark for mark in left if mark % 1000 < MOST_FLOWS]
+    assert own[:2] == [0, 1000]
+
+
+def test_a_flow_beyond_them_stays_there_until_all_of_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waitings, "MOST_FLOWS", 2)
+    waiting = Waiting()
+    for port in (1, 2):
+        waiting.put(packet(100, port, port))
+    for mark in range(10, 20):
+        waiting.put(packet(1500, mark, port=3))
+    taken = [waiting.take() for _ in range(8)]
+    waiting.put(packet(1500, 20, port=3))
+    taken += waiting.clear()
+    assert [mark for mark in marks(taken) if mark >= 10] == list(range(10, 21))
+
+
 packets = st.lists(
     st.tuples(st.sampled_from(["put", "take", "back"]), st.integers(1, 4), st.integers(28, 3000)),
     max_size=300,
 )
 
 
-@given(packets)
+@pytest.mark.parametrize("most", [1, 2, MOST_FLOWS])
+@given(steps=packets)
 def test_no_flow_is_reordered_and_every_packet_is_accounted_for(
-    steps: list[tuple[str, int, int]],
+    most: int, steps: list[tuple[str, int, int]]
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(waitings, "MOST_FLOWS", most)
+        _go(steps)
+
+
+def _go(steps: list[tuple[str, int, int]]) -> None:
     waiting, put, gone = Waiting(), 0, 0
     last = dict.fromkeys(range(1, 5), -1)
     for step, port, size in steps:
@@ -136,11 +173,10 @@ def test_a_probe_has_met_what_was_sent_before_it(monkeypatch: pytest.MonkeyPatch
     line = Line()
     for _ in range(5):
         line.note(100)
-    line.held = 7
-    assert line.since(0) == 507
-    assert line.since(25) == 307
-    assert line.since(30) == 207
-    assert line.since(30) == 207
-    assert line.since(1000) == 7
+    assert line.since(0) == 500
+    assert line.since(25) == 300
+    assert line.since(30) == 200
+    assert line.since(30) == 200
+    assert line.since(1000) == 0
     line.note(50)
-    assert line.since(1000) == 57
+    assert line.since(1000) == 50

@@ -1,4 +1,4 @@
-"""What a slave's line has been given: how much of it may still stand in the path."""
+"""What a slave's line has been given: how much of it a probe has not met."""
 
 from collections import deque
 from time import monotonic_ns
@@ -8,13 +8,9 @@ KEPT_NS = 2 * 10**9
 
 
 class Line:
-    """Bytes on the wire, when they were sent. A queue that a probe met has all of those before it.
-
-    ``held``: bytes that have been bound to the slave and are not sent yet.
-    """
+    """Bytes on the wire, when they were sent. A queue that a probe met has all before it."""
 
     def __init__(self) -> None:
-        self.held = 0
         self._sent: deque[tuple[int, int]] = deque()
         self._total = 0
         self._answered = 0
@@ -28,11 +24,11 @@ class Line:
             self._answered = self._sent.popleft()[1]
 
     def since(self, asked: int) -> int:
-        """Return the bytes bound to the slave that a probe sent then, ns, did not meet.
+        """Return the bytes sent after a probe that was sent then, ns.
 
         To be called with times that rise.
         """
         sent = self._sent
         while sent and sent[0][0] <= asked:
             self._answered = sent.popleft()[1]
-        return self._total - self._answered + self.held
+        return self._total - self._answered

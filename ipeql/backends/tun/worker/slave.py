@@ -113,8 +113,6 @@ class Slave:
         queues = release <= self._line_free
         self._line_free = release + self._line_time(packet)
         self._held_bytes += len(packet.body)
-        if self._line:
-            self._line.held += self._line_bytes(packet)
         self.held.append((release - LEAD if queues else release, packet.owned()))
 
     def _line_bytes(self, packet: Packet) -> int:
@@ -132,8 +130,6 @@ class Slave:
             self.send(packet)
             self.held.popleft()
             self._held_bytes -= len(packet.body)
-            if self._line:
-                self._line.held -= self._line_bytes(packet)
 
     def send(self, packet: Packet) -> None:
         """Hand one packet to the link, or let it wait for its next hop.
@@ -177,21 +173,20 @@ class Slave:
         """Keep what is sent for a while from now on, while somebody watches the path."""
         self._sent = (self._sent or Sent()) if keep else None
 
-    def empty_at(self, late: bool, backlog: Backlog | None) -> int | None:
+    def count_sent(self, count: bool) -> None:
+        """Count what is sent from now on, while packets are bound late."""
+        self._line = (self._line or Line()) if count else None
+
+    def empty_at(self, backlog: Backlog | None) -> int | None:
         """Return when the path's queue is empty, ns; None: not known.
 
-        ``backlog``: what a probe met, and what was bound to the slave since comes to it. ``late``:
-        that has to be counted from now on.
+        ``backlog``: what a probe met; what was bound to the slave since comes to it.
         """
-        if not late:
-            self._line = None
-        elif self._line is None:
-            self._line = Line()
-            self._line.held = sum(self._line_bytes(packet) for _, packet in self.held)
-        elif backlog:
-            waiting = self._line.since(backlog.asked) * self._nspb >> NSPB_SHIFT
-            return backlog.asked + backlog.delay + waiting
-        return None
+        if self._line is None or backlog is None:
+            return None
+        held = sum(self._line_bytes(packet) for _, packet in self.held)
+        given = self._line.since(backlog.asked) + held
+        return backlog.asked + backlog.delay + (given * self._nspb >> NSPB_SHIFT)
 
     def take_sent(self, since: int) -> list[Packet]:
         """Return what has been sent since then (ns), to be sent again over another slave."""
@@ -248,8 +243,6 @@ class Slave:
         waiting = [(release + lag, packet) for release, packet in self.held]
         self.held.clear()
         self._held_bytes = self._line_free = 0
-        if self._line:
-            self._line.held = 0
         return [*((0, packet) for packet in self.forget_neighbours()), *waiting]
 
     def every_second(self) -> list[Neighbour]:

@@ -173,12 +173,13 @@ class Striper:
     def _bind_late(self) -> None:
         """Tell the method what is known of the real queues, if bandwidths are measured."""
         assert self.table
-        by = [self._adjustments.get(slave.row.ifindex, Adjusted()) for slave in self._slaves]
-        empty = [
-            slave.empty_at(each.late, each.backlog)
-            for slave, each in zip(self._slaves, by, strict=True)
-        ]
-        self._scheduler.bind_late(empty if any(each.late for each in by) else None)
+        late, empty = False, list[int | None]()
+        for slave in self._slaves:
+            by = self._adjustments.get(slave.row.ifindex, Adjusted())
+            slave.count_sent(by.late)
+            empty.append(slave.empty_at(by.backlog))
+            late |= by.late
+        self._scheduler.bind_late(empty if late else None)
         rate = sum(slave.row.bandwidth for slave in self._slaves if slave.usable)
         limit = int(dict(self.table.parameters).get("queue_limit", QUEUE_LIMIT_NS))
         self._waiting.bound(monotonic_ns(), rate, limit)

@@ -12,6 +12,10 @@ from ipeql.paths.least import Least
 LEAST_BYTES = 60_000
 """So many may wait however slow all slaves are: the first windows of a TCP flow."""
 
+MOST_FLOWS = 256
+"""All flows beyond these have one turn together: a scan of ports should neither take the time that
+looking for the longest flow takes, nor everybody else's turns."""
+
 QUANTUM = 1514
 """Bytes of a flow before the next one has its turn."""
 
@@ -19,6 +23,9 @@ _HALF_SECOND = 5 * 10**8
 _HALVES = 5
 """For so many halves of a second the bound is that of the largest rate. Links that are slow for a
 moment would else take TCP's window away, which it builds up again for seconds."""
+
+_OTHERS = b""
+"""While these wait no flow leaves them, and none is reordered."""
 
 _PORTS = frozenset((6, 17, 33, 132, 136))
 """TCP, UDP, DCCP, SCTP, UDP-Lite: their header begins with the ports."""
@@ -56,6 +63,8 @@ class Waiting:
     def put(self, packet: Packet) -> int:
         """Add a packet; return how many segments are dropped, the first of the longest flows."""
         key = flow_of(packet.body)
+        if key not in self._flows and (len(self._flows) >= MOST_FLOWS or _OTHERS in self._flows):
+            key = _OTHERS
         flow = self._flows.get(key)
         if flow is None:
             flow = self._flows[key] = _Flow(key)
