@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.candidates import Candidate
+from bench.configuration import PROBED
 from bench.host import Host
 from bench.peers import PEERS, plain_end
-from bench.probed import PROBED, probed
+from bench.probed import probed
 from bench.site import SENDER, Site
 from bench.tools import MODULE
 from ipeql.backends.base import Backend

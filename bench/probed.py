@@ -8,11 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench.candidates import Candidate
+from bench.configuration import configuration
 from bench.host import Host
 from bench.site import RECEIVER, SENDER, Site
-
-PROBED = "-probe"
-"""Ends the kind of a candidate that is measured so."""
 
 WAIT_S = 0.1
 START_S = 3600
@@ -25,29 +23,15 @@ def probed(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None]:
 
     ``runtime`` is a directory for what the daemons keep while they run.
     """
+    slaves = [
+        f"name: {link}, bandwidth: {path.rate}bit, lag: {path.delay // 1000}us"
+        for link, path in zip(site.links, site.paths, strict=True)
+    ]
     with ExitStack() as stack:
         for (host, address), far in zip(site.ends, (RECEIVER, SENDER), strict=True):
-            text = configuration(site, candidate, address, far)
+            text = configuration(candidate, address, slaves, far)
             stack.enter_context(_daemon(host, text, runtime / address))
         yield
-
-
-def configuration(site: Site, candidate: Candidate, address: str, far: str) -> str:
-    """Return a configuration file: bundle ipeql0 with ``address``/24, and ``far`` its far end."""
-    slaves = "".join(
-        f"      - {{name: {link}, bandwidth: {path.rate}bit, lag: {path.delay // 1000}us}}\n"
-        for link, path in zip(site.links, site.paths, strict=True)
-    )
-    return (
-        "version: 1\n"
-        "bundles:\n"
-        "  ipeql0:\n"
-        f"    method: {candidate.method}\n"
-        f"    backend: {candidate.kind.removesuffix(PROBED)}\n"
-        f"    addresses: [{address}/24]\n"
-        f"    probe: {{to: {far}}}\n"
-        f"    slaves:\n{slaves}"
-    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import quantiles
 
 from bench.candidates import Candidate
-from bench.probed import PROBED
+from bench.configuration import PROBED, configuration
 from bench.report.results import Row
 from bench.running import subflows
 from ipeql.errors import IpeqlError
@@ -182,22 +182,13 @@ def _bundles(lab: Lab, candidate: Candidate, case: Case) -> Iterator[Ipeqld]:
 def _configuration(candidate: Candidate, case: Case, own: int) -> str:
     """Return a configuration: nothing but a probe, or the true means."""
     probes = candidate.kind.endswith(PROBED)
-    slaves = ""
+    slaves = []
     for number, link in enumerate(case.links, start=1):
         rate = round(link.trace.rate) if own == 1 else BACK_RATE
         known = "" if probes else f", bandwidth: {rate}bit, lag: {link.lag // 1000}us"
-        slaves += f"      - {{name: eth{number}{known}}}\n"
-    probe = f"    probe: {{to: 10.9.0.{3 - own}}}\n" if probes else ""
-    return (
-        "version: 1\n"
-        "bundles:\n"
-        "  ipeql0:\n"
-        f"    method: {candidate.method}\n"
-        f"    backend: {candidate.kind.removesuffix(PROBED)}\n"
-        f"    addresses: [10.9.0.{own}/24]\n"
-        f"{probe}"
-        f"    slaves:\n{slaves}"
-    )
+        slaves.append(f"name: eth{number}{known}")
+    far = f"10.9.0.{3 - own}" if probes else ""
+    return configuration(candidate, f"10.9.0.{own}", slaves, far)
 
 
 def _suspensions(daemon: Ipeqld) -> int:

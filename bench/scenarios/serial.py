@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.bundle import load_module
 from bench.candidates import Candidate
+from bench.configuration import configuration
 from bench.host import Host
 from bench.report.lines import CASES, Case
 from bench.report.results import Row, attempt
@@ -49,17 +50,8 @@ def _striping(lab: SerialLab, case: Case, candidate: Candidate) -> AbstractConte
 
 def _configuration(case: Case, candidate: Candidate) -> str:
     """Return IPEQL's: of a line's bits only eight in ten are a byte's."""
-    slaves = "\n".join(
-        f"      - {{name: line{number}, bandwidth: {line.rate * 8 // 10}bit, lag: {LAG}}}"
+    slaves = (
+        f"name: line{number}, bandwidth: {line.rate * 8 // 10}bit, lag: {LAG}"
         for number, line in enumerate(case.lines, 1)
     )
-    return f"""\
-version: 1
-bundles:
-  ipeql0:
-    method: {candidate.method}
-    backend: {candidate.kind}
-    addresses: [10.9.0.1/24]
-    slaves:
-{slaves}
-"""
+    return configuration(candidate, "10.9.0.1", slaves)

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench.candidates import Candidate
+from bench.configuration import configuration
 from bench.report.results import Row
 from bench.running import plain_address, rows, subflows
 from lab.demo.scenarios import MBIT, MS, SECOND
@@ -80,17 +81,8 @@ def _row(candidate: Candidate, pair: str, what: str, values: Sequence[float]) ->
 def _configuration(
     candidate: Candidate, lab: Lab, delays: Sequence[int], own: int, far: int
 ) -> str:
-    slaves = "".join(
-        f"      - {{name: {link}, bandwidth: {RATE * KNOWN:.0f}bit, lag: {delay // MS}ms}}\n"
+    slaves = (
+        f"name: {link}, bandwidth: {RATE * KNOWN:.0f}bit, lag: {delay // MS}ms"
         for link, delay in zip(lab.names, delays, strict=True)
     )
-    return (
-        "version: 1\n"
-        "bundles:\n"
-        "  ipeql0:\n"
-        f"    method: {candidate.method}\n"
-        f"    backend: {candidate.kind}\n"
-        f"    addresses: [10.9.0.{own}/24]\n"
-        f"    probe: {{to: 10.9.0.{far}}}\n"
-        f"    slaves:\n{slaves}"
-    )
+    return configuration(candidate, f"10.9.0.{own}", slaves, f"10.9.0.{far}")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.candidates import PLAIN, Candidate, chosen, sweep
+from bench.configuration import PROBED
 from bench.peers import PEERS
-from bench.probed import PROBED
 from bench.report import relatives
 from bench.report.lines import CASES, COLUMNS, beside_1995
 from bench.report.page import CELLS, NOTES, added, report
