@@ -37,12 +37,18 @@ UP = ["up", "up"]
 BY_STAMP = ", by: stamp"
 
 
-def written(number: int, probe: str = "") -> str:
-    """Return the configuration of host a (1) or b (2)."""
+KNOWN = ("bw_load", ", bandwidth: 20Mbit")
+MEASURED = ("bw_lag_eq", "")
+"""Packets are bound late then, by what the prober says of the queues."""
+
+
+def written(number: int, probe: str = "", how: tuple[str, str] = KNOWN) -> str:
+    """Return the configuration of host a (1) or b (2); ``how``: the method, keys of the slaves."""
+    method, keys = how
     return configuration(
         bundle(
-            ("{name: eth1, bandwidth: 20Mbit}", "{name: eth2, bandwidth: 20Mbit}"),
-            "bw_load",
+            [f"{{name: eth{slave}{keys}}}" for slave in (1, 2)],
+            method,
             f"probe: {{to: 10.9.0.{3 - number}{probe}}}",
             addresses=f"addresses: [10.9.0.{number}/24]",
         )
@@ -56,11 +62,13 @@ def lab() -> Iterator[Lab]:
 
 
 @contextmanager
-def ends(lab: Lab, probe: str = BY_STAMP) -> Iterator[tuple[Ipeqld, Ipeqld]]:
+def ends(
+    lab: Lab, probe: str = BY_STAMP, how: tuple[str, str] = KNOWN
+) -> Iterator[tuple[Ipeqld, Ipeqld]]:
     """Have a daemon in each host; ``probe``: more keys of the probes of host a."""
     with ExitStack() as stack:
-        a = stack.enter_context(Ipeqld(lab.a, written(1, probe)))
-        yield a, stack.enter_context(Ipeqld(lab.b, written(2, BY_STAMP)))
+        a = stack.enter_context(Ipeqld(lab.a, written(1, probe, how)))
+        yield a, stack.enter_context(Ipeqld(lab.b, written(2, BY_STAMP, how)))
 
 
 def are_up(*daemons: Ipeqld) -> bool:
@@ -105,8 +113,11 @@ def test_a_prober_that_was_stopped_goes_on_as_before(lab: Lab) -> None:
             assert [line for line in daemon.log if "path-down" in line or "Traceback" in line] == []
 
 
-def test_a_prober_that_is_killed_again_and_again_costs_no_datagram(lab: Lab) -> None:
-    with ends(lab) as (a, b):
+@pytest.mark.parametrize("how", [KNOWN, MEASURED], ids=["known", "measured"])
+def test_a_prober_that_is_killed_again_and_again_costs_no_datagram(
+    lab: Lab, how: tuple[str, str]
+) -> None:
+    with ends(lab, how=how) as (a, b):
         wait_for(lambda: are_up(a, b), PATIENCE_S)
         stream = UdpStream(lab)
         gone = []
