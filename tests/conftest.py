@@ -101,17 +101,24 @@ def namespaces() -> Iterator[str]:
             yield f"network namespace {path.name}"
 
 
+PINS = Path("/sys/fs/bpf/ipeql")
+
+
 def pins() -> Iterator[str]:
-    """Name the pinned eBPF dataplanes, but for those of network namespaces that others have."""
-    theirs = set()
+    """Name the directories of pinned eBPF dataplanes, one for each network namespace."""
+    for path in PINS.glob("*"):
+        yield f"pin {path}"
+
+
+def pins_of_others() -> Iterator[str]:
+    """Name the directories of network namespaces that other processes made: they may come and go.
+
+    What was there before a test counts as such even when its namespace has gone meanwhile.
+    """
     for path in Path("/run/netns").glob("*"):
         with suppress(OSError):  # it is gone meanwhile
             if str(os.getpid()) not in re.findall(r"\d+", path.name):
-                theirs.add(f"netns:{path.stat().st_ino}")
-    for path in Path("/sys/fs/bpf/ipeql").glob("*"):
-        if path.name not in theirs:
-            held = [name for _, rooms, files in os.walk(path) for name in (*rooms, *files)]
-            yield f"pin {path} with {' '.join(sorted(held)) or 'nothing in it'}"
+                yield f"pin {PINS}/netns:{path.stat().st_ino}"
 
 
 def traces() -> set[str]:
@@ -122,7 +129,7 @@ def traces() -> set[str]:
 def left_since(before: set[str]) -> str:
     """Return what is left that was not there ``before``, once it has had time to go."""
     give_up = time.monotonic() + PATIENCE
-    while (left := traces() - before) and time.monotonic() < give_up:
+    while (left := traces() - before - set(pins_of_others())) and time.monotonic() < give_up:
         time.sleep(0.02)
     return "left behind: " + "; ".join(sorted(left)) if left else ""
 

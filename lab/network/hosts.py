@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from subprocess import PIPE, Popen
 from types import FrameType, TracebackType
 from typing import Self
 
+from ipeql.backends.ebpf import pins
 from lab import module
 from lab.network import netns
 from lab.network.host import SYSCTLS, Host
@@ -158,11 +160,13 @@ class Lab:
 
     @staticmethod
     def sweep() -> None:
-        """Remove what labs left whose process was killed: namespaces, processes in them."""
+        """Remove what labs left whose process was killed: namespaces, with processes and pins."""
         for name in netns.names():
             match = _OURS.match(name)
             if match and not Path("/proc", match[1]).exists():
+                inode = (netns.RUN / name).stat().st_ino
                 netns.end(name)
+                shutil.rmtree(pins.BPF_FS / "ipeql" / f"netns:{inode}", ignore_errors=True)
 
 
 def _answer(emulator: Popen[str]) -> list[dict[str, int]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ipeql.backends.ebpf import pins
 from lab.network import netns, trace
 from lab.network.emulator import (
     ETH_P_ALL,
@@ -332,3 +333,14 @@ def test_a_signal_leaves_nothing_but_what_sweep_removes(
         Lab.sweep()
     assert not set(names) & set(netns.names())
     assert wait_for(lambda: not runs(child))
+
+
+def test_sweep_removes_what_a_killed_lab_had_pinned(holder: subprocess.Popen[str]) -> None:
+    assert holder.stdout
+    name, *_ = holder.stdout.readline().split()
+    made = netns.inside(name, lambda: pins.beside("ipeql0"))
+    holder.kill()
+    holder.wait(10)
+    assert made.is_dir()
+    Lab.sweep()
+    assert not made.parent.exists()

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def probers(host: Host) -> list[int]:
     """Return the probers in a host."""
     found = []
     for pid in netns.pids(host.netns):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"ipeql.prober" in words:
-            found.append(pid)
+        with suppress(OSError):  # it has ended meanwhile
+            if b"ipeql.prober" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found.append(pid)
     return found
