@@ -76,7 +76,7 @@ _TABLE = (
         "What one TCP flow brings over lines that lag each other",
         "share of all links' payload capacity",
         True,
-        (PLAIN, *sweep("kmod", ("bw_lag_eq",), (2,)), *sweep("tun", ("bw_lag_eq",), (2,))),
+        (PLAIN, *(Candidate(kind, "bw_lag_eq") for kind in _OURS)),
     ),
     Scenario(
         "failover",
