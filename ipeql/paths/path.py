@@ -10,6 +10,7 @@ from ipeql.paths.lag import Delays
 from ipeql.paths.life import Life
 from ipeql.paths.liveness import due
 from ipeql.paths.rate.law import Law
+from ipeql.paths.rate.unseen import Count
 from ipeql.state.path import Learning, Measured, Rung, Standing
 
 _SHORTEST_RAMP = 20 * 10**6
@@ -40,7 +41,7 @@ class Answer:
     """An answer to a probe. Local: when the probe was ``sent``, and the answer ``received``.
 
     ``far_received``, ``far_sent``: when the far end had the probe and sent the answer, by its own
-    clock; None where it does not say.
+    clock; None where it does not say. ``count``: what it has counted of the data; None likewise.
     """
 
     sequence: int
@@ -49,6 +50,7 @@ class Answer:
     rung: Rung
     far_received: int | None = None
     far_sent: int | None = None
+    count: Count | None = None
 
     @property
     def round_trip(self) -> int:

@@ -13,6 +13,7 @@ from ipeql.paths.lags import Lags
 from ipeql.paths.life import DOWN_AFTER, Life
 from ipeql.paths.liveness import due, judge
 from ipeql.paths.path import Answer, Parameters, Path
+from ipeql.paths.rate.law import SentBytes
 from ipeql.paths.told import Told
 from ipeql.state.path import Adjusted, Adjustments, Backlog, PathReport, Standing
 
@@ -114,18 +115,18 @@ class Paths:
         busiest = min(paces)
         return busiest if now - path.life.since < _OFTEN_AFTER_LOSS else max(busiest, Pace.QUIET)
 
-    def sent(self, ifindex: int, sequence: int, now: int, total: int | None = None) -> None:
+    def sent(self, ifindex: int, sequence: int, now: int, bytes_: SentBytes | None = None) -> None:
         """Note that a probe has really been sent. Sequences of a slave rise.
 
-        ``total``: the bytes that the slave has sent, of its own counter, with this probe.
+        ``bytes_``: what the slave has sent, of its own counter, with this probe.
         """
         if path := self._paths.get(ifindex):
             path.traffic.own += 1
             path.life.evidence.sent(sequence, now, self._schedule.sent(ifindex, now))
             if len(path.life.evidence.open) <= IN_VAIN:
                 path.expect(now)
-            if path.law and total is not None:
-                path.law.asked(sequence, now, total)
+            if path.law and bytes_:
+                path.law.asked(sequence, now, bytes_)
 
     def answered(self, ifindex: int, answer: Answer) -> bool:
         """Note an answer; return whether to judge at once. Unknown and second ones are ignored."""
@@ -148,6 +149,7 @@ class Paths:
                 answer.sequence,
                 answer.received,
                 answer.far_received,
+                answer.count,
                 silence=ended if in_vain else 0,
                 may_pause=self._may_pause(path),
             )

@@ -11,6 +11,7 @@ from typing import Any
 from ipeql.errors import Problem
 from ipeql.paths.path import Answer, Parameters
 from ipeql.paths.paths import Paths
+from ipeql.paths.rate.law import SentBytes
 from ipeql.probe.adjuster import Adjust, Adjuster
 from ipeql.probe.channel.task import BundleTask, SlaveTask
 from ipeql.probe.clock import Clock
@@ -175,15 +176,17 @@ class Bundle:
         far_end, ifindex = slave.far_end, slave.task.ifindex
         if far_end is None:
             return None
-        total = slave.sent_bytes() if slave.task.measured else None
-        before = slave.tap.sent.bytes
+        sent = slave.sent() if slave.task.measured else None
+        probes = slave.tap.sent
         if far_end.by_icmp and far_end.tries(ifindex, now):
             slave.ask(now, by_icmp=False)
         sequence = slave.ask(now, by_icmp=far_end.by_icmp)
         if sequence is not None:
-            if total is not None:
-                total += slave.tap.sent.bytes - before
-            self._paths.sent(ifindex, sequence, now, total)
+            bytes_ = None
+            if sent is not None:
+                total = sent.bytes + slave.tap.sent.bytes - probes.bytes
+                bytes_ = SentBytes(total, slave.data(sent, probes))
+            self._paths.sent(ifindex, sequence, now, bytes_)
             if not far_end.by_icmp:
                 far_end.asked(now)
         return sequence

@@ -2,6 +2,7 @@
 
 from ipeql.paths import stamp
 from ipeql.paths.path import Answer
+from ipeql.paths.rate.unseen import Count
 from ipeql.probe.clock import Clock
 from ipeql.probe.link.packet import Datagram, Flow, echo_request
 from ipeql.state import Address, ProbeSpec, Rung
@@ -80,7 +81,8 @@ class Session:
         del self._sent[reply.asked]
         rung = Rung.STAMP if reply.counted is None else Rung.COUNTED
         if 0 <= reply.sent - reply.received <= received - sent:
-            return Answer(reply.asked, sent, received, rung, reply.received, reply.sent)
+            count = _count(reply.counted)
+            return Answer(reply.asked, sent, received, rung, reply.received, reply.sent, count)
         return Answer(reply.asked, sent, received, rung)
 
     def echoed(self, sequence: int, received: int) -> Answer | None:
@@ -89,6 +91,10 @@ class Session:
         if sent is None or received < sent:
             return None
         return Answer(sequence, sent, received, Rung.ICMP)
+
+
+def _count(counted: stamp.Counted | None) -> Count | None:
+    return Count(counted.bytes_received, counted.last) if counted and counted.last else None
 
 
 def session_of(payload: bytes) -> int:

@@ -5,11 +5,12 @@ import socket
 from ipeql.paths import stamp
 from ipeql.probe.channel.task import SlaveTask
 from ipeql.probe.far_end import FarEnd
-from ipeql.probe.link.counters import Counters, Devices
+from ipeql.probe.link.counters import Count, Counters, Devices
 from ipeql.probe.link.next_hops import NextHops
 from ipeql.probe.link.packet import ETHERTYPES
 from ipeql.probe.link.tap import Tap
 from ipeql.probe.session import Session
+from ipeql.state import ETHERNET_HEADER
 
 RESOLVING = 10**9
 """A next hop that is not known after so long, ns, is one that does not answer."""
@@ -70,9 +71,17 @@ class Slave:
         self._vain_since = self._vain_since or now
         return session.sent(now) if now - self._vain_since > bearable else None
 
-    def sent_bytes(self) -> int | None:
-        """Return the bytes that the link has sent so far; None: it has gone."""
-        return self._devices.sent_bytes(self.name)
+    def sent(self) -> Count | None:
+        """Return what the link has sent so far; None: it has gone."""
+        return self._devices.sent(self.name)
+
+    def data(self, all_: Count, probes: Count) -> int:
+        """Return the bytes of IP packets in what a link has carried, without those of the probes.
+
+        Both ends count so, whatever headers their links have.
+        """
+        header = ETHERNET_HEADER if self.tap.has_link_header else 0
+        return max(0, all_.bytes - probes.bytes - header * (all_.packets - probes.packets))
 
     def count(self, found: Counters, clock_time: int) -> None:
         """Take over what the kernel counts of the link; ``clock_time``: now, as on the wire."""
@@ -81,7 +90,7 @@ class Slave:
         self.counted = stamp.Counted(
             sent=max(0, found.sent.packets - sent.packets),
             received=packets,
-            bytes_received=max(0, found.received.bytes - received.bytes),
+            bytes_received=self.data(found.received, received),
             last=clock_time if packets > self.counted.received else self.counted.last,
         )
 

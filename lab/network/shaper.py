@@ -10,6 +10,9 @@ from lab.network.trace import OPPORTUNITY, Trace
 ETHERNET = 14
 """Bytes of header that a recorded link does not carry."""
 
+SPARSE = 300
+"""Bytes of the largest frame that is taken for one of a flow that sends little."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -19,6 +22,9 @@ class Shape:
     one-way, ns. ``queue`` the longest wait for the line, ns. ``loss`` the ratio of frames lost at
     random, 0 to 1. ``jitter``: each frame takes up to that much longer, ns, evenly distributed;
     frames keep their order unless ``overtaking``. ``silent``: nothing arrives, and nobody is told.
+
+    ``fair``: frames of at most ``SPARSE`` bytes do not wait, as those of a flow that sends little
+    behind fq_codel or cake (RFC 8290, 4.2): a probe does not meet the data's queue.
 
     ``trace`` and ``delays`` are files (:mod:`lab.network.trace`) that are played over and over from
     ``begin`` on, ns of the caller's clock: when the line carries something, instead of ``rate``,
@@ -31,6 +37,7 @@ class Shape:
     loss: float = 0.0
     jitter: int = 0
     overtaking: bool = False
+    fair: bool = False
     silent: bool = False
     trace: str = ""
     delays: str = ""
@@ -73,7 +80,13 @@ class Shaper:
         if shape.silent:
             self.lost += 1
             return None
-        end = self._over_trace(now, size) if shape.trace else self._over_line(now, size)
+        end: int | None
+        if shape.fair and size <= SPARSE:
+            end = now
+        elif shape.trace:
+            end = self._over_trace(now, size)
+        else:
+            end = self._over_line(now, size)
         if end is None:
             self.dropped += 1
             return None
@@ -86,6 +99,8 @@ class Shaper:
             arrival += trace.delays(shape.delays).at(end, shape.begin)
         if shape.jitter:
             arrival += int(self._random() * shape.jitter)
+        if shape.fair and size <= SPARSE:
+            return arrival
         if not shape.overtaking:
             arrival = max(self._arrival, arrival)
         self._arrival = max(self._arrival, arrival)

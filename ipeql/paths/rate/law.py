@@ -14,9 +14,11 @@ A path that is not used to the full keeps its estimate. Times are ns, rates bit/
 """
 
 from collections import deque
+from typing import NamedTuple
 
 from ipeql.paths.rate.base import Base, Jitter
-from ipeql.paths.rate.pause import Pause
+from ipeql.paths.rate.pause import LONGEST_QUEUE, Pause
+from ipeql.paths.rate.unseen import COUNTED_EVERY, Count, Unseen
 from ipeql.paths.rate.window import SHORTEST, Passage, Window
 from ipeql.state.path import Backlog, Learning, Measured
 
@@ -99,6 +101,9 @@ queues of the others."""
 PAUSED = 20_000
 """The rate during a pause: a packet takes 0.6 s, more than any other slave's queue has."""
 
+LOSS_OVER = 128
+"""The loss of probes is that of about so many."""
+
 _QUIET_BYTES = 400
 _QUIET_SHARE = 20
 """Probes, and a twentieth of the rate, are no load."""
@@ -109,6 +114,13 @@ IDLE_PROBES, IDLE_SPAN = 3, 30 * _MS
 
 _REMEMBERED = 512
 _UNBOUND = Measured()
+
+
+class SentBytes(NamedTuple):
+    """What a slave has sent so far: all bytes, and those of IP packets that are no probes."""
+
+    total: int
+    data: int = 0
 
 
 def start(bounds: Measured) -> int:
@@ -140,6 +152,7 @@ class Law:
         self._base = Base()
         self._jitter = Jitter()
         self._pause = Pause()
+        self._unseen = Unseen()
         self._believed = 0
         self._full_since = 0
         self._capacities: deque[tuple[int, int]] = deque()
@@ -151,6 +164,7 @@ class Law:
         self._idle: deque[Passage] = deque(maxlen=IDLE_PROBES)
         self._quiet_since: int | None = None
         self._has_far_clock = False
+        self._loss = 0.0
 
     @property
     def state(self) -> Learning:
@@ -209,8 +223,10 @@ class Law:
         """Send again what the path carries."""
         self._pause.on = False
 
-    def asked(self, sequence: int, now: int, sent: int) -> None:
-        """Note a probe; ``sent``: the bytes that the slave has sent, this probe included."""
+    def asked(self, sequence: int, now: int, bytes_: SentBytes) -> None:
+        """Note a probe, and what the slave has sent, this probe included."""
+        sent = bytes_.total
+        self._unseen.asked(now, bytes_.data)
         if self._last:
             then, before = self._last
             quiet = _QUIET_BYTES + self.capacity * (now - then) // (8 * _SECOND * _QUIET_SHARE)
@@ -231,6 +247,7 @@ class Law:
         sequence: int,
         received: int,
         arrived: int | None = None,
+        count: Count | None = None,
         *,
         silence: int = 0,
         may_pause: bool = False,
@@ -253,12 +270,16 @@ class Law:
         passage = Passage(sent, received if arrived is None else arrived, received, size)
         if self._base.add(passage):
             self._window.clear()
-        if not self._window.add(passage):
-            return 0
-        self._latest = passage
-        for earlier in [each for each in self._open if each < sequence]:
+        shown = self._shown(passage, count, idle=idle, may_pause=may_pause)
+        if shown is not None:
+            if not self._window.add(shown):
+                return 0
+            self._latest = shown
+            self.queue = max(0, self._window.latest_delay - self._base.delay)
+        lost = [each for each in self._open if each < sequence]
+        for earlier in lost:
             del self._open[earlier]
-        self.queue = max(0, self._window.latest_delay - self._base.delay)
+        self._loss += (len(lost) - self._loss * (len(lost) + 1)) / LOSS_OVER
         if idle:
             self._jitter.add(passage.delay - self._base.delay)
             self._idle.append(passage)
@@ -267,11 +288,37 @@ class Law:
         if self._is_longer():
             self._rebase(min(self._idle, key=lambda each: each.delay))
             return 0
-        if shown := self._pause.shows(passage):
-            self._learn(shown)
-        elif not self._pause.on and self._window.is_full:
+        if empty := self._pause.shows(passage):
+            self._unseen.emptied(received)
+            self._learn(empty)
+        elif shown is not None and not self._pause.on and self._window.is_full:
             self._judge(received, may_pause)
-        return self.queue
+        return 0 if self._unseen.on else self.queue
+
+    def _shown(
+        self, passage: Passage, count: Count | None, *, idle: bool, may_pause: bool
+    ) -> Passage | None:
+        """Return what shows the queue; None: nothing new does."""
+        was_on = self._unseen.on
+        met = passage.delay - self._base.delay
+        queued = met > STANDING + self._allowance
+        shown = self._unseen.shown(
+            passage,
+            count,
+            base=self._base.delay,
+            capacity=self.capacity,
+            loss=self._loss,
+            queued=queued,
+            idle=idle,
+        )
+        if self._unseen.on is not was_on:
+            self._window.clear()
+        if self._unseen.on and not was_on:
+            self._is_known, self._believed = True, self._unseen.arrived
+            self._set(min(self.capacity, self._believed))
+            if may_pause:  # how long the queue is, only its end shows
+                self._pause.begin(passage.received, LONGEST_QUEUE + COUNTED_EVERY)
+        return shown
 
     def _judge(self, now: int, may_pause: bool) -> None:
         window = self._window
@@ -284,9 +331,11 @@ class Law:
             self._follow()
         else:
             self._raise(now)
-        if self._pause.is_due(now, self.queue, standing, self._target, self._round) and may_pause:
+        unseen = self._unseen.on
+        queue = max(self.queue, self._target) if unseen else self.queue  # counts are too coarse
+        if self._pause.is_due(now, queue, standing, self._target, self._round) and may_pause:
             self._believed = window.arrival_rate if standing > STANDING else self.capacity
-            self._pause.begin(now, self.queue)
+            self._pause.begin(now, queue + (COUNTED_EVERY if unseen else 0))
 
     def _note_capacity(self, now: int) -> None:
         """Know what was believed a round ago: that is what is being sent now."""
@@ -375,6 +424,7 @@ class Law:
         self._idle.clear()
         self._base.clear()
         self._window.clear()
+        self._unseen.clear()
         self.queue = 0
 
     @property

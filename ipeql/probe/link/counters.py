@@ -49,8 +49,8 @@ class Devices:
     def __init__(self) -> None:
         self._file = _DEVICES.open("rb", buffering=0)
 
-    def sent_bytes(self, name: bytes) -> int | None:
-        """Return the bytes that the link called ``name`` has sent; None: there is no such link."""
+    def sent(self, name: bytes) -> Count | None:
+        """Return what the link called ``name`` has sent; None: there is no such link."""
         at, rest = 0, b"\n"
         sought = b"%b: " % name
         while block := os.pread(self._file.fileno(), _BLOCK, at):
@@ -58,7 +58,8 @@ class Devices:
             *lines, rest = (rest + block).split(b"\n")
             for line in lines:
                 if line.lstrip().startswith(sought):
-                    return int(line.rpartition(b": ")[2].split(None, _SENT_BYTES + 1)[_SENT_BYTES])
+                    words = line.rpartition(b": ")[2].split(None, _SENT_PACKETS + 1)
+                    return Count(int(words[_SENT_PACKETS]), int(words[_SENT_BYTES]))
         return None
 
     def close(self) -> None:

@@ -71,3 +71,17 @@ def test_two_links_without_a_number_are_used_both(lab: Lab, daemon: Ipeqld) -> N
     daemon.reload(text(1, 2, ", bandwidth: {auto: true, max: 2Mbit}"))
     wait_for(lambda: all(each["bandwidth_bps"] <= 2 * MBIT for each in slaves(daemon)), PATIENCE_S)  # type: ignore[operator]
     assert measure_tcp(lab, seconds=3).goodput < 6 * MBIT
+
+
+def test_links_that_queue_each_flow_by_itself_are_used_both() -> None:
+    """Their probes pass the data's queue by: without the far end's counts it is 0.2 to 0.5."""
+    shapes = [Shape(rate=20 * MBIT, delay=delay * MS, fair=True) for delay in DELAYS]
+    with Lab(shapes) as lab, Ipeqld(lab.b, text(2, 1)), Ipeqld(lab.a, text(1, 2)) as daemon:
+        wait_for(lambda: all(path["lag_ns"] is not None for path in paths(daemon)), PATIENCE_S)
+        for _ in range(TRIES):
+            share = measure_tcp(lab, seconds=10, warmup=3).goodput / SUM
+            print(f"{share:.3f} of the sum")
+            if share > FLOOR:
+                break
+        assert share > FLOOR
+        assert all(each["bandwidth_bps"] <= 30 * MBIT for each in slaves(daemon))  # type: ignore[operator]

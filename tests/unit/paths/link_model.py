@@ -10,7 +10,8 @@ from random import Random
 
 from ipeql.methods import Arrival, SlaveParameters
 from ipeql.methods.bw_lag_eq import BwLagEq
-from ipeql.paths.rate.law import Law
+from ipeql.paths.rate.law import Law, SentBytes
+from ipeql.paths.rate.unseen import Count
 
 MS = 10**6
 MBIT = 10**6
@@ -28,8 +29,10 @@ class Link:
     ``placed``: the virtual queue of the dataplane, ms: what is in it leaves as it was placed; None:
     it binds late.
     ``limit``: what the sender has to send, bit/s by ms. ``burst``: of a token bucket, bytes.
-    ``echo``: the far end tells no times. ``offset`` and ``drift``: of its clock, ns and parts per
-    million.
+    ``echo``: the far end tells no times. ``fair``: a probe does not wait for data. ``counts``:
+    the far end says every 100 ms how many bytes of those have come. ``offset`` and ``drift``: of
+    its clock, ns and parts per million. ``lost``: this part of the data uses the line,
+    and never arrives.
     """
 
     rate: Callable[[int], float]
@@ -40,7 +43,10 @@ class Link:
     burst: float = 0
     jitter: float = 0
     loss: float = 0
+    lost: float = 0
+    counts: bool = False
     echo: bool = False
+    fair: bool = False
     offset: Callable[[int], int] = lambda _: 10**15
     drift: float = 0
     may_pause: bool = True
@@ -58,7 +64,7 @@ class Link:
         if not start:
             self._virtual: deque[float] = deque()
             self._busy = self._waiting = 0.0
-            self._sent = self._served = 0.0
+            self._sent = self._served = self._given = 0.0
             self._tokens = self.burst
             self._under_way: deque[tuple[float, int, int]] = deque()
             self._answers: list[tuple[float, int, int, int]] = []
@@ -68,6 +74,8 @@ class Link:
             self.law.late = self.placed is None
             self._method = BwLagEq([SlaveParameters(self.law.rate, 0)])
             self._asked: dict[int, float] = {}
+            self._delivered: deque[tuple[float, int]] = deque()
+            self._count: Count | None = None
         for now in range(start, start + milliseconds):
             self._step(now)
         return self
@@ -77,14 +85,17 @@ class Link:
         self._place(now)
         while self._virtual and self._virtual[0] <= now:
             self._virtual.popleft()
+            self._given += PACKET
             if self._sent - self._served + PACKET <= self.queue:
                 self._sent += PACKET
         if now % EVERY == 0:
-            self._sent += PROBE
-            law.asked(self._number, now * MS, int(self._sent))
+            self._sent += 0 if self.fair else PROBE
+            total = int(self._given if self.fair else self._sent)
+            law.asked(self._number, now * MS, SentBytes(total, total))
             self._asked[now * MS] = self._sent
             if self.random.random() >= self.loss:
-                self._under_way.append((self._sent, now, self._number))
+                met = 0 if self.fair else self._sent
+                self._under_way.append((met, now, self._number))
             self._number += 1
         rate = self.rate(now) / 8000
         self._tokens = min(self.burst, self._tokens + rate)
@@ -92,6 +103,7 @@ class Link:
         carried = min(waiting, max(rate, self._tokens))
         self._tokens -= min(self._tokens, carried)
         self._served += carried
+        self._count_bytes(now)
         while self._under_way and self._under_way[0][0] <= self._served + 1e-6:
             _, sent, number = self._under_way.popleft()
             there = now + self.delay(now) + self.random.uniform(0, self.jitter)
@@ -109,6 +121,7 @@ class Link:
                 number,
                 received,
                 None if self.echo else far,
+                self._count,
                 silence=silence,
                 may_pause=self.may_pause,
             )
@@ -116,6 +129,17 @@ class Link:
         self.capacities.append(law.capacity)
         self.queues.append((self._sent - self._served) / max(rate, 1e-9))
         self.carried.append(carried)
+
+    def _count_bytes(self, now: int) -> None:
+        if not self.counts:
+            return
+        self._delivered.append((now + self.delay(now), int(self._served * (1 - self.lost))))
+        if now % 100 == 0:
+            came = [data for at, data in self._delivered if at <= now]
+            if came and (self._count is None or came[-1] > self._count.bytes):
+                self._count = Count(came[-1], now * MS + self.offset(now))
+            while self._delivered and self._delivered[0][0] < now - 1:
+                self._delivered.popleft()
 
     def _place(self, now: int) -> None:
         """Place packets as bw_lag_eq does, while they find room in the virtual queue."""
@@ -137,7 +161,7 @@ class Link:
         rate, backlog = self.law.rate, self.law.backlog(now * MS)
         empty = None
         if backlog:
-            given = self._sent - self._asked[backlog.asked] + len(self._virtual) * PACKET
+            given = self._sent - self._sent_until(backlog.asked) + len(self._virtual) * PACKET
             empty = backlog.asked + backlog.delay + int(given * 8e9 / rate)
         self._method.adjust([SlaveParameters(rate, 0)])
         self._method.bind_late([empty])
@@ -147,6 +171,9 @@ class Link:
                 break
             self._virtual.append(release / MS)
             self._waiting -= PACKET
+
+    def _sent_until(self, time: int) -> float:
+        return next(sent for asked, sent in reversed(self._asked.items()) if asked <= time)
 
     def share(self, begin: int, end: int | None = None) -> float:
         """Return the carried part of what could have been, from ``begin`` to ``end``, ms."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipeql.paths.rate.law import PAUSED, START, Law
+from ipeql.paths.rate.law import PAUSED, START, Law, SentBytes
 from ipeql.state import Learning, Measured
 from lab.network.trace import TRACES
 from tests.unit.paths.link_model import MBIT, MS, Link
@@ -128,7 +128,7 @@ def test_a_far_end_that_lies_is_bounded_by_what_was_sent() -> None:
     for number in range(1000):
         now = number * 20 * MS
         sent += 20 * MBIT // 8 // 50  # 20 Mbit/s, whatever the law says
-        law.asked(number, now, sent)
+        law.asked(number, now, SentBytes(sent))
         law.answered(number, now + 10 * MS, number + 10**15)
         most = max(most, law.capacity)
     assert most <= 2 * 20 * MBIT

@@ -2,7 +2,7 @@
 
 from ipeql.paths.path import Answer, Parameters
 from ipeql.paths.paths import Paths, rate_differs
-from ipeql.paths.rate.law import START
+from ipeql.paths.rate.law import START, SentBytes
 from ipeql.paths.told import TOLD_EVERY, Told
 from ipeql.state import Learning, Measured, Rung
 
@@ -45,7 +45,7 @@ def load(known: Paths, slave: int, rate: int, *, begin: int = SECOND, times: int
         sent += rate // 400
         queue = max(0.0, queue + 20 * (rate / (20 * MBIT) - 1))
         arrived = now + int((10 + queue) * MS)
-        known.sent(slave, number, now, sent)
+        known.sent(slave, number, now, SentBytes(sent))
         known.answered(slave, Answer(number, now, arrived + 10 * MS, Rung.STAMP, arrived, arrived))
         known.judge(arrived + 10 * MS)
     return now + SECOND
@@ -86,7 +86,7 @@ def test_a_slave_rests_only_beside_another() -> None:
             now = SECOND + number * 20 * MS
             sent += 50_000
             late = 40 * MS if number > 100 else 0
-            known.sent(1, number, now, sent)
+            known.sent(1, number, now, SentBytes(sent))
             arrived = now + 10 * MS + late
             known.answered(1, Answer(number, now, arrived, Rung.STAMP, arrived, arrived))
             known.judge(arrived)
@@ -114,7 +114,7 @@ def test_a_dataplane_that_binds_late_is_told_of_queues_and_not_given_what_stalls
     for number in range(200, 300):
         now = begin + (number - 200) * 20 * MS
         for slave in (1, 2):
-            known.sent(slave, number, now, 21 * MBIT // 2 + number * 40_000)
+            known.sent(slave, number, now, SentBytes(21 * MBIT // 2 + number * 40_000))
             known.carried(slave, now, number * 40)
         for slave in (1, 2):
             if slave == 2 or number < 290:
@@ -138,7 +138,7 @@ def test_a_path_that_is_known_to_have_become_longer_lags_at_once() -> None:
     for number in range(200, 260):
         now = begin + (number - 200) * 20 * MS
         for slave in (1, 2):
-            known.sent(slave, number, now, 21 * MBIT // 2 + number * 140)
+            known.sent(slave, number, now, SentBytes(21 * MBIT // 2 + number * 140))
             there = now + (110 if slave == 1 and number > 220 else 10) * MS
             known.answered(slave, Answer(number, now, there + 10 * MS, Rung.STAMP, there, there))
         known.judge(now + 120 * MS)
