@@ -54,7 +54,10 @@ carrier stays. Lost until the end, 3.5 s later: about 1750 is half of them. Thre
 each: the median, and in brackets least and most. `bonding` has `miimon 100`, `bonding-arp`
 `arp_interval 100`. The slaves of `eql` are tunnels here, which stay up when the link below goes.
 An ECMP route loses all or nothing: it keeps the flow on one of the links. `-probe`: IPEQL's daemon
-at both ends, with `probe`; elsewhere nothing asks whether IPEQL's far end is still there.""",
+at both ends, with `probe`; elsewhere nothing asks whether IPEQL's far end is still there. A link
+whose own filters drop every probe is given 0.2 s before that counts as silence, since a full queue
+does so too: that is in the figures of *silent*. Less than none was lost where `tun` sent again what
+a path had been given before it was known to fail.""",
     "probes": """\
 Processor time of the prober at the sending end, while 1000 datagrams a second go over the bundle,
 so that every slave is probed as often as it ever is. Both ends probe; the far end, which sends

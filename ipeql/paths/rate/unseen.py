@@ -63,7 +63,7 @@ class _Sent(NamedTuple):
     most: int
 
 
-class _Seen(NamedTuple):
+class _Compared(NamedTuple):
     """A count, with what had been sent when its last byte was, if there was no queue."""
 
     said: Count
@@ -82,7 +82,7 @@ class Unseen:
         self._sent: deque[tuple[int, int]] = deque()
         self._under_way = Least(_BUCKET, _BUCKETS)
         self._last: Count | None = None
-        self._history: deque[_Seen] = deque(maxlen=COUNTS)
+        self._history: deque[_Compared] = deque(maxlen=COUNTS)
         self._lost = 0.0
         self._seen = self._empty = 0
         self._queued_at: int | None = None
@@ -187,7 +187,7 @@ class Unseen:
     def _note(self, count: Count, due: _Sent) -> tuple[int, int, int]:
         """Return the bytes sent and received in the last SPAN, and how long that is, ns."""
         history = self._history
-        history.append(_Seen(count, due))
+        history.append(_Compared(count, due))
         then, until = next(
             (each for each in reversed(history) if each.said.last <= count.last - SPAN),
             history[0],
