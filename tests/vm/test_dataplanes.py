@@ -46,6 +46,8 @@ _ADJUST = (
     "what_cannot_be_adjusted_is_refused",
 )
 
+_AROUND = ("a_bundle_may_be_in_a_vrf", "a_vlan_may_be_a_slave")
+
 
 def contract(backend: str) -> tuple[str, ...]:
     """Return the contract's tests of one backend."""
@@ -71,12 +73,18 @@ def interface(backend: str) -> tuple[str, ...]:
     return tuple(f"{file}::test_{name.format(backend)}" for name in _INTERFACE)
 
 
-TUN = (*contract("tun"), *interface("tun"))
+def around(backend: str) -> tuple[str, ...]:
+    """Return the tests of devices around the bundle of one backend."""
+    return tuple(f"tests/vm/around_inside.py::test_{name}[{backend}]" for name in _AROUND)
+
+
+TUN = (*contract("tun"), *interface("tun"), *around("tun"))
 BPF = (
     *contract("bpf"),
     *adjusting("bpf"),
     *devices("bpf"),
     *interface("bpf"),
+    *around("bpf"),
     "tests/netns/backends/test_interface.py::test_mark_and_priority_are_kept[bpf]",
     "tests/netns/backends/test_bpf_devices.py::test_every_kind_of_device_will_do",
     "tests/netns/backends/test_bpf_methods.py::test_every_decision_is_the_reference_s",
