@@ -26,7 +26,8 @@ _BUCKET, _BUCKETS = 2 * _SECOND, 5
 COUNTED_EVERY = 100 * _MS
 """By a far end of ours (ipeql/probe/loop.py)."""
 
-SPAN = 2 * COUNTED_EVERY
+SPAN, LONGEST_SPAN = 2 * COUNTED_EVERY, 10 * COUNTED_EVERY
+"""A rate is that of counts which are so far apart."""
 
 CLOSE = 50 * _MS
 """Between probes that are closer than this, bytes are taken to be sent evenly."""
@@ -163,7 +164,7 @@ class Unseen:
     def _find(self, now: int, count: Count, due: _Sent, loss: float) -> None:
         """Find out whether data wait where the probes do not."""
         _, came, time = self._note(count, due)
-        if time < SPAN or not came:
+        if not SPAN <= time <= LONGEST_SPAN or came < EXCESS_BYTES:
             return
         meant = max(EXCESS_BYTES, came * EXCESS // time, due.most - due.least)
         for then, until in self._history:
