@@ -47,6 +47,9 @@ be a hundredth above 1.""",
     "congestion": """\
 As above over lines, with CUBIC or BBR. *Steady*: 8 s without the first 2; *with its start*: 12 s.
 *Both ends*: acknowledgements come back by a bundle too; elsewhere over the first link.""",
+    "flows": """\
+Twenty flows (CUBIC) at once for 8 s over two links without a limit, one of which takes 20 ms longer
+each way: the median of the twenty, and in brackets the slowest and the fastest.""",
     "failover": """\
 UDP at 1000 datagrams a second over two links, of which the first fails: *set down* by the sender,
 *carrier lost* since the far end is set down, *silent* where both ends drop what comes in and the
@@ -202,6 +205,7 @@ CELLS: dict[str, Callable[[Row, Rows], str]] = {
     "packet-cost": _cost,
     "goodput": _share,
     "congestion": _share,
+    "flows": _plain,
     "failover": _counts,
     "probes": _plain,
     "silence": _counts,

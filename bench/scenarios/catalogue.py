@@ -79,6 +79,13 @@ _TABLE = (
         (PLAIN, *(Candidate(kind, "bw_lag_eq") for kind in _OURS)),
     ),
     Scenario(
+        "flows",
+        "Twenty TCP flows at once over links that lag each other, unshaped",
+        "Mbit/s",
+        True,
+        tuple(Candidate(kind, "bw_lag_eq") for kind in ("bpf", "kmod")),
+    ),
+    Scenario(
         "failover",
         "What is lost when one of two links fails",
         "datagrams lost, of 1000 a second",

@@ -83,27 +83,37 @@ def _shares(a: Host, b: Host, case: Case, candidate: Candidate, tools: Path) -> 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A TCP flow of ``seconds`` with a congestion control; it counts from ``since`` s on."""
+    """A TCP flow of ``seconds`` with a congestion control; it counts from ``since`` s on.
+
+    ``number``: so many at once.
+    """
 
     seconds: int = SECONDS
     since: float = WARM_UP_S
     congestion: str = "cubic"
     mptcp: bool = False
+    number: int = 1
 
     def goodput(self, site: Site) -> float:
-        """Return the bit/s of payload that it brings from a to b of ``site``."""
+        """Return the bit/s of payload that all bring from a to b of ``site``."""
+        return received(self.report(site), self.since)
+
+    def report(self, site: Site) -> dict[str, Any]:
+        """Return what the iperf3 server in b of ``site`` tells of them."""
         assert site.b
         wrapper = ("mptcpize", "run") if self.mptcp else ()
         server = site.b.start(*wrapper, "iperf3", "--server", "--one-off", "--json")
         try:
             _wait_listening(site.b)
             flow = ("--time", str(self.seconds), "--congestion", self.congestion)
-            site.a.run(*wrapper, "iperf3", "--client", RECEIVER, *flow)
+            many = ("--parallel", str(self.number))
+            site.a.run(*wrapper, "iperf3", "--client", RECEIVER, *flow, *many)
             told, _ = server.communicate(timeout=600)
         finally:
             server.kill()
             server.communicate()
-        return received(json.loads(told), self.since)
+        found: dict[str, Any] = json.loads(told)
+        return found
 
 
 def _wait_listening(host: Host) -> None:

@@ -20,8 +20,9 @@ LINE = "netem rate {rate}bit limit 100"
 def shaped(a: Host, b: Host, paths: Sequence[Path], rate: str) -> Iterator[Site]:
     """Join two hosts by links as behind a modem: a rate, a queue of 150 kB, a delay, both ways.
 
-    ``rate`` is BUCKET or LINE; it lies in a namespace between the hosts, which see no
-    back-pressure. They segment in software, so that every packet of the wire is striped by itself.
+    ``rate`` is BUCKET or LINE, or empty: no limit. It lies in a namespace between the hosts, which
+    see no back-pressure. They segment in software, so that every packet of the wire is striped by
+    itself.
     """
     links = names(len(paths))
     middle = Host(MIDDLE)
@@ -53,7 +54,8 @@ def _both_ways(link: str, path: Path, rate: str) -> Iterator[str]:
     near, far, inner, outer = (f"{end}{link}" for end in "abio")
     for enters, queue, out, leaves in ((near, inner, outer, far), (far, outer, inner, near)):
         yield from _pass(enters, queue)
-        yield f"qdisc add dev {queue} root {rate.format(rate=path.rate)}"
+        if rate:
+            yield f"qdisc add dev {queue} root {rate.format(rate=path.rate)}"
         yield from _pass(out, leaves)
         if path.delay:
             yield f"qdisc add dev {leaves} root netem delay {path.delay // 1000}us limit 10000"
