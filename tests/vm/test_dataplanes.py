@@ -46,7 +46,7 @@ _ADJUST = (
     "what_cannot_be_adjusted_is_refused",
 )
 
-_AROUND = ("a_bundle_may_be_in_a_vrf", "a_vlan_may_be_a_slave")
+_AROUND = ("a_vlan_may_be_a_slave_and_the_bundle_in_a_vrf",)
 
 
 def contract(backend: str) -> tuple[str, ...]:
