@@ -185,7 +185,7 @@ def _figures(row: Row, rows: Rows) -> str:
     return f"{row.value:.3g} ({min(row.values):.3g}–{max(row.values):.3g})"
 
 
-def _kbit(row: Row, rows: Rows) -> str:
+def _tenths(row: Row, rows: Rows) -> str:
     return f"{row.value:.1f} ({min(row.values):.1f}–{max(row.values):.1f})"
 
 
@@ -205,12 +205,12 @@ CELLS: dict[str, Callable[[Row, Rows], str]] = {
     "packet-cost": _cost,
     "goodput": _share,
     "congestion": _share,
-    "flows": _plain,
+    "flows": _tenths,
     "failover": _counts,
     "probes": _plain,
     "silence": _counts,
     "links": _figures,
-    "serial": _kbit,
+    "serial": _tenths,
     "unshaped": _ratio,
     "packet-rate": _beside,
     "reconfiguration": _counts,
