@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -164,9 +163,9 @@ class Lab:
         for name in netns.names():
             match = _OURS.match(name)
             if match and not Path("/proc", match[1]).exists():
-                inode = (netns.RUN / name).stat().st_ino
+                pinned = netns.inside(name, pins.directory)
                 netns.end(name)
-                shutil.rmtree(pins.BPF_FS / "ipeql" / f"netns:{inode}", ignore_errors=True)
+                pins.remove_tree(pinned)
 
 
 def _answer(emulator: Popen[str]) -> list[dict[str, int]]:

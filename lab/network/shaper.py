@@ -80,13 +80,8 @@ class Shaper:
         if shape.silent:
             self.lost += 1
             return None
-        end: int | None
-        if shape.fair and size <= SPARSE:
-            end = now
-        elif shape.trace:
-            end = self._over_trace(now, size)
-        else:
-            end = self._over_line(now, size)
+        passes_by = shape.fair and size <= SPARSE
+        end = now if passes_by else self._over(now, size)
         if end is None:
             self.dropped += 1
             return None
@@ -99,12 +94,15 @@ class Shaper:
             arrival += trace.delays(shape.delays).at(end, shape.begin)
         if shape.jitter:
             arrival += int(self._random() * shape.jitter)
-        if shape.fair and size <= SPARSE:
+        if passes_by:
             return arrival
         if not shape.overtaking:
             arrival = max(self._arrival, arrival)
         self._arrival = max(self._arrival, arrival)
         return arrival
+
+    def _over(self, now: int, size: int) -> int | None:
+        return self._over_trace(now, size) if self.shape.trace else self._over_line(now, size)
 
     def _over_line(self, now: int, size: int) -> int | None:
         """Return when the frame has left a line of constant rate, None if it may not wait."""

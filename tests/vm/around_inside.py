@@ -29,14 +29,14 @@ def lab() -> Iterator[Lab]:
 def bundles(lab: Lab, backend: str, *slaves: str) -> Iterator[Ipeqld]:
     """Have a bundle at both ends, 10.9.0.1 and 10.9.0.2; yield the daemon of host a."""
     rows = "".join(f"\n      - {{name: {slave}}}" for slave in slaves)
-    texts = (
+    near, far = (
         configuration(
             f"  ipeql0:\n    method: round_robin\n    backend: {backend}\n"
             f"    addresses: [10.9.0.{own}/24]\n    slaves:{rows}"
         )
-        for own in (2, 1)
+        for own in (1, 2)
     )
-    with Ipeqld(lab.b, next(texts)), Ipeqld(lab.a, next(texts)) as daemon:
+    with Ipeqld(lab.b, far), Ipeqld(lab.a, near) as daemon:
         for host in (lab.a, lab.b):
             host.wait_running("ipeql0")
         yield daemon

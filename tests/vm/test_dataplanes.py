@@ -46,7 +46,7 @@ _ADJUST = (
     "what_cannot_be_adjusted_is_refused",
 )
 
-_AROUND = ("a_vlan_may_be_a_slave_and_the_bundle_in_a_vrf",)
+_AROUND = "tests/vm/around_inside.py::test_a_vlan_may_be_a_slave_and_the_bundle_in_a_vrf"
 
 
 def contract(backend: str) -> tuple[str, ...]:
@@ -73,18 +73,13 @@ def interface(backend: str) -> tuple[str, ...]:
     return tuple(f"{file}::test_{name.format(backend)}" for name in _INTERFACE)
 
 
-def around(backend: str) -> tuple[str, ...]:
-    """Return the tests of devices around the bundle of one backend."""
-    return tuple(f"tests/vm/around_inside.py::test_{name}[{backend}]" for name in _AROUND)
-
-
-TUN = (*contract("tun"), *interface("tun"), *around("tun"))
+TUN = (*contract("tun"), *interface("tun"), f"{_AROUND}[tun]")
 BPF = (
     *contract("bpf"),
     *adjusting("bpf"),
     *devices("bpf"),
     *interface("bpf"),
-    *around("bpf"),
+    f"{_AROUND}[bpf]",
     "tests/netns/backends/test_interface.py::test_mark_and_priority_are_kept[bpf]",
     "tests/netns/backends/test_bpf_devices.py::test_every_kind_of_device_will_do",
     "tests/netns/backends/test_bpf_methods.py::test_every_decision_is_the_reference_s",

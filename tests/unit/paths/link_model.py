@@ -32,7 +32,7 @@ class Link:
     ``echo``: the far end tells no times. ``fair``: a probe does not wait for data. ``counts``:
     the far end says every 100 ms how many bytes of those have come. ``offset`` and ``drift``: of
     its clock, ns and parts per million. ``lost``: this part of the data uses the line,
-    and never arrives.
+    and never arrives. ``forgotten``: bytes that the far end does not count any more.
     """
 
     rate: Callable[[int], float]
@@ -44,6 +44,7 @@ class Link:
     jitter: float = 0
     loss: float = 0
     lost: float = 0
+    forgotten: int = 0
     counts: bool = False
     echo: bool = False
     fair: bool = False
@@ -136,8 +137,9 @@ class Link:
         self._delivered.append((now + self.delay(now), int(self._served * (1 - self.lost))))
         if now % 100 == 0:
             came = [data for at, data in self._delivered if at <= now]
-            if came and (self._count is None or came[-1] > self._count.bytes):
-                self._count = Count(came[-1], now * MS + self.offset(now))
+            counted = came[-1] - self.forgotten if came else 0
+            if came and (self._count is None or counted != self._count.bytes):
+                self._count = Count(counted, now * MS + self.offset(now))
             while self._delivered and self._delivered[0][0] < now - 1:
                 self._delivered.popleft()
 

@@ -78,6 +78,14 @@ def test_a_link_that_makes_probes_wait_again_needs_no_counts() -> None:
     assert link.longest_queue(12 * SECOND) <= 60
 
 
+def test_a_far_end_that_counts_anew_is_believed_again() -> None:
+    link = fair(20, placed=None).run(6 * SECOND)
+    link.forgotten = int(link._served)
+    link.run(12 * SECOND)
+    assert link.share(7 * SECOND) >= 0.9
+    assert median(link.queues[12 * SECOND :]) <= 60
+
+
 @settings(max_examples=50)
 @given(
     counts=st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)), min_size=1),
