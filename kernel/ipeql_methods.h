@@ -40,6 +40,24 @@ enum ipeql_method {
 	IPEQL_BW_LAG_EQ,
 };
 
+/* When a slave gets packets. */
+enum ipeql_use {
+	IPEQL_USE_ALWAYS,
+	IPEQL_USE_WHEN_FULL, /* while every slave that is always in use is full */
+	IPEQL_USE_WHEN_DOWN, /* while no other is usable; the first that is */
+};
+
+/* What of a flow stays on one slave. */
+enum ipeql_flows {
+	IPEQL_NO_FLOWS,
+	IPEQL_FLOW,    /* all of it */
+	IPEQL_FLOWLET, /* packets that follow each other closely */
+};
+
+#define IPEQL_BUCKETS 65536 /* a flow's bucket is its hash modulo this */
+#define IPEQL_TICK 32 /* ns: the units of a bucket's time; the slave is in the bits below */
+#define IPEQL_LEAST_REST 1000000 /* ns: a flow that has rested for less stays where it is */
+
 /* What a method knows of one slave; divisions were done by the control plane. */
 struct ipeql_path {
 	__u64 nspb;            /* ns a byte, 16.16 fixed point */
@@ -58,6 +76,11 @@ struct ipeql_parameters {
 	__u32 packets_per_slave; /* round_robin */
 	__u32 count_packets;     /* bw_load, bw_poll: packets rather than bytes */
 	__u32 adjusted;          /* how often the paths have been adjusted, modulo 2^32 */
+	__u32 when_full;         /* the slaves with this use, a bit each */
+	__u32 when_down;
+	__u32 flows;             /* enum ipeql_flows */
+	__u32 ruled;             /* any of these three is not 0 */
+	__u64 overflow_after;    /* virtual queue of a slave that counts as full */
 	__u64 poll_interval;     /* bw_poll */
 	__u64 queue_limit;       /* bw_lag_eq */
 	__u64 max_hold;          /* bw_lag_eq */
@@ -70,10 +93,11 @@ struct ipeql_state {
 	__u64 busy[IPEQL_MAX_SLAVES];     /* bw_lag*: when the virtual queue drains */
 	__u64 polled;                     /* bw_poll: when the priorities last decayed, 0: never */
 	__u64 longest;                    /* bw_lag_eq: the lag that all packets are brought to */
-	__u32 usable;                     /* the set that priorities and longest are of */
+	__u32 usable;                     /* the candidates that priorities and longest are of */
+	__u32 among;                      /* bw_load, bw_poll: the set that sum is of */
 	__u32 expected;                   /* bw_lag_eq: and those it waits for besides */
 	__u32 paths;                      /* bw_lag_eq: the usable slaves within max_hold */
-	__u32 sum;                        /* bw_load, bw_poll: of the usable slaves' weights */
+	__u32 sum;                        /* bw_load, bw_poll: of these slaves' weights */
 	__u32 last;                       /* round_robin: the slave picked last */
 	__u32 left;                       /* and how many packets it still gets */
 	__u32 adjusted;                   /* bw_load, bw_poll, bw_lag_eq: what sum, longest are of */
@@ -86,6 +110,8 @@ struct ipeql_packet {
 	__u32 segments; /* wire packets it becomes */
 	__u32 header;   /* bytes each of them after the first repeats; for trains alone */
 	__u32 expected; /* bw_lag_eq: slaves about to be usable, their next hop being asked for */
+	__u32 among;    /* the slaves to choose from */
+	__u32 kept;     /* the one that the packet's flow is kept to, IPEQL_NO_SLAVE: none */
 	__u64 release;  /* out: when to hand it over; now unless bw_lag_eq holds it */
 	/*
 	 * The search for a minimum under way. The eBPF verifier would follow every course of local
@@ -161,7 +187,7 @@ static __always_inline void ipeql_poll(const struct ipeql_parameters *table,
 				       struct ipeql_state *state, __u64 now)
 {
 	__u64 unit = table->count_packets ? IPEQL_BITS_NS * IPEQL_PACKET : IPEQL_BITS_NS;
-	__u64 times, decay;
+	__u64 times, decay, sum = 0;
 
 	if (!state->polled)
 		state->polled = now;
@@ -169,24 +195,27 @@ static __always_inline void ipeql_poll(const struct ipeql_parameters *table,
 		return;
 	times = (now - state->polled) / table->poll_interval;
 	state->polled += times * table->poll_interval;
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++)
+		if (state->usable >> i & 1)
+			sum += table->path[i].weight;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
 		/* sum x bandwidth x interval / unit, split so that it stays within 64 bits */
-		decay = state->sum * table->path[i].decay_quotient +
-			state->sum * table->path[i].decay_remainder / unit;
+		decay = sum * table->path[i].decay_quotient +
+			sum * table->path[i].decay_remainder / unit;
 		state->priority[i] = ipeql_decayed(state->priority[i], decay, times);
 	}
 }
 
 static __always_inline __u32 ipeql_bw_load(const struct ipeql_parameters *table,
-					   struct ipeql_state *state, __u32 usable,
-					   struct ipeql_packet *packet)
+					   struct ipeql_state *state, struct ipeql_packet *packet)
 {
 	__s64 unit = table->count_packets ? 1 : ipeql_bytes(packet);
+	__u32 among = packet->among;
 
 	packet->least = IPEQL_HIGHEST;
 	packet->best = 0;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
-		if (!(usable >> i & 1))
+		if (!(among >> i & 1))
 			continue;
 		state->priority[i] -= table->path[i].weight * unit;
 		if (state->priority[i] < (__s64)packet->least) {
@@ -194,7 +223,9 @@ static __always_inline __u32 ipeql_bw_load(const struct ipeql_parameters *table,
 			packet->best = i;
 		}
 	}
-	state->priority[IPEQL_AT(packet->best)] = packet->least + unit * state->sum;
+	if (packet->kept < IPEQL_MAX_SLAVES)
+		packet->best = packet->kept;
+	state->priority[IPEQL_AT(packet->best)] += unit * state->sum;
 	return packet->best;
 }
 
@@ -292,18 +323,46 @@ static __always_inline __u32 ipeql_auto_bw(const struct ipeql_parameters *table,
 	return packet->best;
 }
 
-/* A pure acknowledgement takes the slave over which it arrives first if it does not wait. */
-static __always_inline __u32 ipeql_acknowledge(const struct ipeql_parameters *table,
-					       struct ipeql_state *state,
-					       struct ipeql_packet *packet)
+/* A packet of a flow that is kept to a slave is not held; a flow takes the slave that delivers first. */
+static __always_inline __u32 ipeql_send_at_once(const struct ipeql_parameters *table,
+						struct ipeql_state *state,
+						struct ipeql_packet *packet)
 {
+	__u32 among = state->paths & packet->among;
+
+	if (packet->kept < IPEQL_MAX_SLAVES && (among >> packet->kept & 1))
+		among = 1U << packet->kept;
 	packet->least = ~0ULL;
 	packet->best = IPEQL_QUEUE_FULL;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
 		__u64 arrival;
 
-		if (!(state->paths >> i & 1) ||
-		    state->busy[i] > packet->now + table->queue_limit)
+		if (!(among >> i & 1) || state->busy[i] > packet->now + table->queue_limit)
+			continue;
+		arrival = ipeql_sent(table, state, i, packet) + table->path[i].lag;
+		if (arrival < packet->least) {
+			packet->least = arrival;
+			packet->best = i;
+		}
+	}
+	if (packet->best != IPEQL_QUEUE_FULL)
+		ipeql_queue(table, state, packet->best, packet);
+	return packet->best;
+}
+
+/* A pure acknowledgement takes the slave over which it arrives first if it does not wait. */
+static __always_inline __u32 ipeql_acknowledge(const struct ipeql_parameters *table,
+					       struct ipeql_state *state,
+					       struct ipeql_packet *packet)
+{
+	__u32 among = state->paths & packet->among;
+
+	packet->least = ~0ULL;
+	packet->best = IPEQL_QUEUE_FULL;
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
+		__u64 arrival;
+
+		if (!(among >> i & 1) || state->busy[i] > packet->now + table->queue_limit)
 			continue;
 		arrival = packet->now + ipeql_tx(table, i, packet) + table->path[i].lag;
 		if (arrival < packet->least) {
@@ -320,9 +379,11 @@ static __always_inline __u32 ipeql_bw_lag_eq(const struct ipeql_parameters *tabl
 					     struct ipeql_state *state,
 					     struct ipeql_packet *packet)
 {
+	__u32 best, among = state->paths & packet->among;
 	__u64 start;
-	__u32 best;
 
+	if (table->flows)
+		return ipeql_send_at_once(table, state, packet);
 	if (packet->pure_ack)
 		return ipeql_acknowledge(table, state, packet);
 	packet->least = ~0ULL;
@@ -330,7 +391,7 @@ static __always_inline __u32 ipeql_bw_lag_eq(const struct ipeql_parameters *tabl
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
 		__u64 sent;
 
-		if (!(state->paths >> i & 1))
+		if (!(among >> i & 1))
 			continue;
 		sent = ipeql_sent(table, state, i, packet);
 		if (sent < packet->least) {
@@ -355,21 +416,22 @@ static __always_inline int ipeql_is_outdated(const struct ipeql_parameters *tabl
 }
 
 /*
- * bw_load, bw_poll: start the priorities anew for another usable set. They stay where the paths have
+ * bw_load, bw_poll: start the priorities anew for other candidates. They stay where the paths have
  * been adjusted.
  */
 static __always_inline void ipeql_share(const struct ipeql_parameters *table,
-					struct ipeql_state *state, __u32 usable)
+					struct ipeql_state *state, __u32 usable, __u32 among)
 {
-	int anew = table->adjusted == state->adjusted;
+	int anew = usable != state->usable && table->adjusted == state->adjusted;
 
 	state->usable = usable;
+	state->among = among;
 	state->adjusted = table->adjusted;
 	state->sum = 0;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
 		if (anew)
 			state->priority[i] = 0;
-		if (usable >> i & 1)
+		if (among >> i & 1)
 			state->sum += table->path[i].weight;
 	}
 }
@@ -378,27 +440,30 @@ static __always_inline __u32 ipeql_weighted(const struct ipeql_parameters *table
 					    struct ipeql_state *state, __u32 usable,
 					    struct ipeql_packet *packet)
 {
-	if (ipeql_is_outdated(table, state, usable))
-		ipeql_share(table, state, usable);
+	if (ipeql_is_outdated(table, state, usable) || packet->among != state->among)
+		ipeql_share(table, state, usable, packet->among);
 	if (!usable)
 		return IPEQL_NO_SLAVE;
 	if (table->method == IPEQL_BW_POLL)
 		ipeql_poll(table, state, packet->now);
-	return ipeql_bw_load(table, state, usable, packet);
+	return ipeql_bw_load(table, state, packet);
 }
 
 /* bw_lag_eq: find the slaves within max_hold of the lowest lag, and the longest lag of these. */
 static __always_inline void ipeql_equalise(const struct ipeql_parameters *table,
 					   struct ipeql_state *state, __u32 usable, __u32 expected)
 {
+	__u32 first = usable & ~(table->when_full | table->when_down);
 	__u64 bound = ~0ULL;
 
 	state->usable = usable;
 	state->adjusted = table->adjusted;
 	state->expected = expected;
 	state->longest = state->paths = 0;
+	if (!first)
+		first = usable;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++)
-		if ((usable >> i & 1) && table->path[i].lag < bound)
+		if ((first >> i & 1) && table->path[i].lag < bound)
 			bound = table->path[i].lag;
 	bound += table->max_hold;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
@@ -415,7 +480,7 @@ static __always_inline __u32 ipeql_equalised(const struct ipeql_parameters *tabl
 					     struct ipeql_state *state, __u32 usable,
 					     struct ipeql_packet *packet)
 {
-	__u32 expected = packet->expected & ~usable;
+	__u32 expected = packet->expected & ~usable & ~table->when_down;
 
 	if (ipeql_is_outdated(table, state, usable) || expected != state->expected)
 		ipeql_equalise(table, state, usable, expected);
@@ -423,28 +488,86 @@ static __always_inline __u32 ipeql_equalised(const struct ipeql_parameters *tabl
 }
 
 /*
- * Place one packet on one of the usable slaves (bit i: slave i) and account for it. Returns its
- * index, IPEQL_NO_SLAVE or IPEQL_QUEUE_FULL.
+ * Return the slaves that may get a packet while these are usable: those in use, and those that
+ * overflow goes to; where there is none of them, the first that is for that.
  */
-static __always_inline __u32 ipeql_pick(const struct ipeql_parameters *table,
-					struct ipeql_state *state, __u32 usable,
-					struct ipeql_packet *packet)
+static __always_inline __u32 ipeql_candidates(const struct ipeql_parameters *table, __u32 usable)
 {
+	__u32 first;
+
 	usable &= (1ULL << table->count) - 1;
-	packet->release = packet->now;
-	switch (table->method) {
-	case IPEQL_ROUND_ROBIN:
-		return usable ? ipeql_round_robin(table, state, usable) : IPEQL_NO_SLAVE;
-	case IPEQL_BW_LAG:
-		return usable ? ipeql_bw_lag(table, state, usable, packet) : IPEQL_NO_SLAVE;
-	case IPEQL_BW_LAG_VAL:
-		return usable ? ipeql_bw_lag_val(table, state, usable, packet) : IPEQL_NO_SLAVE;
-	case IPEQL_AUTO_BW:
-		return usable ? ipeql_auto_bw(table, usable, packet) : IPEQL_NO_SLAVE;
-	case IPEQL_BW_LAG_EQ:
-		return ipeql_equalised(table, state, usable, packet);
+	first = usable & ~table->when_down;
+	return first ? first : usable & -usable;
+}
+
+/*
+ * Return those of the candidates to choose from at this time: overflow has to wait until all others
+ * are full. `queues` has the virtual queues.
+ */
+static __always_inline __u32 ipeql_in_use(const struct ipeql_parameters *table,
+					  const struct ipeql_state *queues, __u32 candidates,
+					  __u64 now)
+{
+	__u32 always = candidates & ~(table->when_full | table->when_down);
+	__u64 bound = now + table->overflow_after;
+
+	if (!table->when_full)
+		return candidates;
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++)
+		if ((always >> i & 1) && queues->busy[i] <= bound)
+			return always;
+	return candidates;
+}
+
+/* Return the largest difference of the candidates' lags. */
+static __always_inline __u64 ipeql_spread(const struct ipeql_parameters *table, __u32 candidates)
+{
+	__u64 least = ~0ULL, most = 0;
+
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
+		if (!(candidates >> i & 1))
+			continue;
+		if (table->path[i].lag < least)
+			least = table->path[i].lag;
+		if (table->path[i].lag > most)
+			most = table->path[i].lag;
 	}
-	return ipeql_weighted(table, state, usable, packet);
+	return most > least ? most - least : 0;
+}
+
+/*
+ * Return the slave that a flow is kept to, by what its bucket has, or IPEQL_NO_SLAVE: the method is
+ * to choose. packet->among is set.
+ */
+static __always_inline __u32 ipeql_kept(const struct ipeql_parameters *table, __u64 bucket,
+					__u32 candidates, const struct ipeql_packet *packet)
+{
+	__u32 slave = IPEQL_AT(bucket);
+	__u64 last = bucket - slave, rest;
+
+	if (!bucket || !(packet->among >> slave & 1))
+		return IPEQL_NO_SLAVE;
+	if (table->flows == IPEQL_FLOW)
+		return slave;
+	rest = ipeql_spread(table, candidates);
+	if (rest < IPEQL_LEAST_REST)
+		rest = IPEQL_LEAST_REST;
+	return packet->now > last + rest ? IPEQL_NO_SLAVE : slave;
+}
+
+/*
+ * Say what a packet may take, where the table is ruled, before ipeql_pick(): returns the candidates
+ * for it. `queues` has the virtual queues; `bucket` is the flow's, 0 where flows are not kept.
+ */
+static __always_inline __u32 ipeql_rule(const struct ipeql_parameters *table,
+					const struct ipeql_state *queues, const __u64 *bucket,
+					__u32 usable, struct ipeql_packet *packet)
+{
+	__u32 candidates = ipeql_candidates(table, usable);
+
+	packet->among = ipeql_in_use(table, queues, candidates, packet->now);
+	packet->kept = bucket ? ipeql_kept(table, *bucket, candidates, packet) : IPEQL_NO_SLAVE;
+	return candidates;
 }
 
 static __always_inline int ipeql_has_queues(const struct ipeql_parameters *table)
@@ -453,10 +576,65 @@ static __always_inline int ipeql_has_queues(const struct ipeql_parameters *table
 	       table->method == IPEQL_BW_LAG_EQ;
 }
 
+/*
+ * Place one packet on one of packet->among, of the candidates, and account for it. Returns its
+ * index, IPEQL_NO_SLAVE or IPEQL_QUEUE_FULL.
+ */
+static __always_inline __u32 ipeql_pick(const struct ipeql_parameters *table,
+					struct ipeql_state *state, __u32 candidates,
+					struct ipeql_packet *packet)
+{
+	__u32 among = packet->among, kept = packet->kept;
+
+	packet->release = packet->now;
+	if (table->method == IPEQL_BW_LAG_EQ)
+		return ipeql_equalised(table, state, candidates, packet);
+	if (table->method == IPEQL_BW_LOAD || table->method == IPEQL_BW_POLL)
+		return ipeql_weighted(table, state, candidates, packet);
+	if (!among)
+		return IPEQL_NO_SLAVE;
+	if (kept < IPEQL_MAX_SLAVES) {
+		if (ipeql_has_queues(table))
+			ipeql_queue(table, state, kept, packet);
+		return kept;
+	}
+	switch (table->method) {
+	case IPEQL_ROUND_ROBIN:
+		return ipeql_round_robin(table, state, among);
+	case IPEQL_BW_LAG:
+		return ipeql_bw_lag(table, state, among, packet);
+	case IPEQL_BW_LAG_VAL:
+		return ipeql_bw_lag_val(table, state, among, packet);
+	}
+	return ipeql_auto_bw(table, among, packet);
+}
+
+/* Note where a packet has gone, where the table is ruled, after ipeql_pick(). */
+static __always_inline void ipeql_note(const struct ipeql_parameters *table,
+				       struct ipeql_state *queues, __u64 *bucket, __u32 slave,
+				       const struct ipeql_packet *packet)
+{
+	if (slave >= IPEQL_MAX_SLAVES)
+		return;
+	if (bucket)
+		*bucket = (packet->now & ~(IPEQL_TICK - 1ULL)) | slave;
+	if (table->when_full && !ipeql_has_queues(table))
+		ipeql_queue(table, queues, slave, packet);
+}
+
+/* Let a packet take any slave, where the table is not ruled. */
+static __always_inline __u32 ipeql_allow(const struct ipeql_parameters *table, __u32 usable,
+					 struct ipeql_packet *packet)
+{
+	packet->kept = IPEQL_NO_SLAVE;
+	return packet->among = usable & ((1ULL << table->count) - 1);
+}
+
 static __always_inline void ipeql_begin(struct ipeql_state *state)
 {
 	state->polled = state->longest = 0;
 	state->usable = state->expected = state->paths = state->sum = state->left = 0;
+	state->among = 0;
 	state->adjusted = 0;
 }
 
@@ -491,6 +669,30 @@ static __always_inline void ipeql_inherit(const struct ipeql_parameters *table,
 		}
 	}
 	ipeql_begin(state);
+}
+
+/*
+ * Let the buckets have the slaves' places in the table that replaces the one they are of; those of
+ * slaves that are gone are emptied. origin as above.
+ */
+static __always_inline void ipeql_move_flows(const struct ipeql_parameters *table, __u64 *buckets,
+					     const __u32 *origin)
+{
+	__u32 place[IPEQL_MAX_SLAVES];
+
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES; i++)
+		place[i] = IPEQL_NO_SLAVE;
+	for (__u32 i = 0; i < table->count; i++)
+		if (origin[i] < IPEQL_MAX_SLAVES)
+			place[origin[i]] = i;
+	for (__u32 k = 0; k < IPEQL_BUCKETS; k++) {
+		__u32 slave = IPEQL_AT(buckets[k]);
+
+		if (!buckets[k] || place[slave] >= IPEQL_MAX_SLAVES)
+			buckets[k] = 0;
+		else
+			buckets[k] += (__u64)place[slave] - slave;
+	}
 }
 
 #endif

@@ -6,8 +6,11 @@ from ipeql.methods.auto_bw import AutoBw
 from ipeql.methods.base import (
     MAX_SLAVES,
     MIN_BANDWIDTH,
+    OVERFLOW_AFTER_NS,
+    PLAIN,
     Arrival,
     Decision,
+    Rules,
     Scheduler,
     SlaveParameters,
 )
@@ -16,17 +19,25 @@ from ipeql.methods.bw_lag_eq import MAX_HOLD_NS, QUEUE_LIMIT_NS, BwLagEq, defaul
 from ipeql.methods.bw_lag_val import BwLagVal
 from ipeql.methods.bw_load import BwLoad
 from ipeql.methods.bw_poll import BwPoll
+from ipeql.methods.flows import BUCKETS, UNITS
 from ipeql.methods.round_robin import RoundRobin
+from ipeql.methods.use import USES
 
 __all__ = [
+    "BUCKETS",
     "MAX_HOLD_NS",
     "MAX_SLAVES",
     "METHODS",
     "MIN_BANDWIDTH",
+    "OVERFLOW_AFTER_NS",
+    "PLAIN",
     "QUEUE_LIMIT_NS",
     "TIMES",
+    "UNITS",
+    "USES",
     "Arrival",
     "Decision",
+    "Rules",
     "Scheduler",
     "SlaveParameters",
     "create",
@@ -42,7 +53,9 @@ TIMES = frozenset().union(*(method.times for method in METHODS.values()))
 """The parameters that are times, in ns."""
 
 
-def create(name: str, slaves: Sequence[SlaveParameters], **parameters: int | str) -> Scheduler:
+def create(
+    name: str, slaves: Sequence[SlaveParameters], rules: Rules = PLAIN, /, **parameters: int | str
+) -> Scheduler:
     """Return the method called ``name`` over ``slaves``, all usable; times in ns.
 
     TypeError: a parameter the method does not know. ValueError: no such method, a parameter out of
@@ -54,4 +67,4 @@ def create(name: str, slaves: Sequence[SlaveParameters], **parameters: int | str
     unknown = parameters.keys() - METHODS[name].parameters
     if unknown:
         raise TypeError(f"{name} takes no {', '.join(sorted(unknown))}")
-    return method(slaves, **parameters)
+    return method(slaves, rules, **parameters)

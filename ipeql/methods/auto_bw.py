@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ipeql.methods.base import ALL, Arrival, Decision, Scheduler, SlaveParameters, lag_order
+from ipeql.methods.base import (
+    ALL,
+    PLAIN,
+    Arrival,
+    Decision,
+    Rules,
+    Scheduler,
+    SlaveParameters,
+    lag_order,
+)
 
 
 class AutoBw(Scheduler):
@@ -12,14 +21,14 @@ class AutoBw(Scheduler):
     name: ClassVar[str] = "auto_bw"
     reads_queues: ClassVar[bool] = True
 
-    def __init__(self, slaves: Sequence[SlaveParameters]) -> None:
-        super().__init__(slaves)
+    def __init__(self, slaves: Sequence[SlaveParameters], rules: Rules = PLAIN) -> None:
+        super().__init__(slaves, rules)
         self.set_usable(ALL)
 
-    def _use(self, usable: list[int]) -> None:
-        self._order = [i for i in lag_order(self._slaves) if i in usable]
+    def _use(self, slaves: list[int]) -> None:
+        self._order = [i for i in lag_order(self._slaves) if i in slaves]
 
-    def pick(self, arrival: Arrival) -> Decision:
+    def _choose(self, arrival: Arrival) -> Decision:
         """Take the slave whose device has the fewest packets not yet sent."""
         now, queued = arrival.now, arrival.queued
         if not self._order:

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from ipeql.methods.base import Arrival, Decision, lag_order
-from ipeql.methods.virtual_queue import NSPB_SHIFT, VirtualQueues
+from ipeql.methods.virtual_queue import VirtualQueues
 
 
 class BwLag(VirtualQueues):
@@ -11,12 +11,12 @@ class BwLag(VirtualQueues):
 
     name: ClassVar[str] = "bw_lag"
 
-    def _use(self, usable: list[int]) -> None:
-        self._order = [i for i in lag_order(self._slaves) if i in usable]
+    def _use(self, slaves: list[int]) -> None:
+        self._order = [i for i in lag_order(self._slaves) if i in slaves]
 
-    def pick(self, arrival: Arrival) -> Decision:
+    def _choose(self, arrival: Arrival) -> Decision:
         """Take the slave whose virtual queue drains first; of idle ones the first by lag."""
-        now, length, segments, header, *_ = arrival
+        now = arrival.now
         if not self._order:
             return Decision(None, now, "no_slave")
         busy = self._busy
@@ -27,6 +27,5 @@ class BwLag(VirtualQueues):
                 break
             if busy[i] < earliest:
                 best, earliest = i, busy[i]
-        charge = length + (segments - 1) * header + segments * self._slaves[best].overhead
-        busy[best] = max(earliest, now) + (charge * self._nspb[best] >> NSPB_SHIFT)
+        self._queue(best, arrival)
         return Decision(best, now)

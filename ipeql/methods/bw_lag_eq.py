@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ipeql.methods.base import MIN_BANDWIDTH, Arrival, Decision, SlaveParameters
-from ipeql.methods.virtual_queue import NSPB_SHIFT, VirtualQueues
+from ipeql.methods.base import (
+    MIN_BANDWIDTH,
+    NSPB_SHIFT,
+    PLAIN,
+    Arrival,
+    Decision,
+    Rules,
+    SlaveParameters,
+)
+from ipeql.methods.virtual_queue import VirtualQueues
 
 QUEUE_LIMIT_NS = 100 * 10**6
 """The least ``queue_limit`` that ``default_queue_limit`` gives."""
@@ -61,6 +69,7 @@ class BwLagEq(VirtualQueues):
     def __init__(
         self,
         slaves: Sequence[SlaveParameters],
+        rules: Rules = PLAIN,
         *,
         queue_limit: int = QUEUE_LIMIT_NS,
         max_hold: int = MAX_HOLD_NS,
@@ -72,23 +81,29 @@ class BwLagEq(VirtualQueues):
         self._late = False
         self._ahead = [0] * len(slaves)
         self._paced = [0] * len(slaves)
-        super().__init__(slaves)
+        super().__init__(slaves, rules)
 
-    def _use(self, usable: list[int]) -> None:
-        slaves = self._slaves
-        lags = [slave.lag or 0 for slave in slaves]
-        bound = min((lags[i] for i in usable), default=0) + self._max_hold
-        waited_for = [lag for i, lag in enumerate(lags) if (self._mask | self._expected) >> i & 1]
-        longest = max((lag for lag in waited_for if lag <= bound), default=0)
-        paths = [i for i in usable if lags[i] <= bound]
-        self._paths = [(i, self._nspb[i], slaves[i].overhead) for i in paths]
+    def _use(self, slaves: list[int]) -> None:
+        given = self._slaves
+        lags = [slave.lag or 0 for slave in given]
+        first = self._reserves.always(self._candidates) or self._candidates
+        bound = min((lag for i, lag in enumerate(lags) if first >> i & 1), default=0)
+        bound += self._max_hold
+        waited_for = self._candidates | self._expected
+        longest = max(
+            (lag for i, lag in enumerate(lags) if waited_for >> i & 1 and lag <= bound), default=0
+        )
+        paths = [i for i in slaves if lags[i] <= bound]
+        self._paths = [(i, self._nspb[i], given[i].overhead) for i in paths]
         self._hold = {i: longest - lags[i] for i in paths}
 
-    def pick(self, arrival: Arrival) -> Decision:
+    def _choose(self, arrival: Arrival) -> Decision:
         """Take the slave that has sent the packet first; hold it to match the largest lag."""
-        now, length, segments, header, _, pure_ack = arrival
+        now, length, segments, header, _, pure_ack, _ = arrival
         if not self._paths:
             return Decision(None, now, "no_slave")
+        if self._flows:
+            return self._send_at_once(arrival, self._paths)
         if pure_ack:
             return self._acknowledge(now, length)
         busy = self._busy
@@ -108,6 +123,28 @@ class BwLagEq(VirtualQueues):
             return Decision(None, now, "queue_full")
         busy[best] = finish
         return Decision(best, start + self._hold[best])
+
+    def _charge(self, arrival: Arrival, i: int) -> Decision:
+        kept = [path for path in self._paths if path[0] == i]
+        return self._send_at_once(arrival, kept or self._paths)
+
+    def _send_at_once(self, arrival: Arrival, paths: Sequence[tuple[int, int, int]]) -> Decision:
+        """Take the slave over which a packet that is not held arrives first, behind its queue."""
+        now = arrival.now
+        size = arrival.length + (arrival.segments - 1) * arrival.header
+        best = earliest = -1
+        for i, nspb, overhead in paths:
+            drained = max(self._busy[i], now)
+            if drained - now > self._queue_limit:
+                continue
+            tx = (size + arrival.segments * overhead) * nspb >> NSPB_SHIFT
+            arrives = drained + tx + (self._slaves[i].lag or 0)
+            if best < 0 or arrives < earliest:
+                best, earliest = i, arrives
+        if best < 0:
+            return Decision(None, now, "queue_full")
+        self._queue(best, arrival)
+        return Decision(best, now)
 
     def bind_late(self, empty: Sequence[int | None] | None) -> None:
         """Know the real queues. What a slave has been given is sent ``_hold`` later."""

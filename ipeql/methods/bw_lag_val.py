@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from ipeql.methods.base import Arrival, Decision
-from ipeql.methods.virtual_queue import NSPB_SHIFT, VirtualQueues
+from ipeql.methods.base import NSPB_SHIFT, Arrival, Decision
+from ipeql.methods.virtual_queue import VirtualQueues
 
 
 class BwLagVal(VirtualQueues):
@@ -12,11 +12,11 @@ class BwLagVal(VirtualQueues):
     name: ClassVar[str] = "bw_lag_val"
     needs: ClassVar[frozenset[str]] = frozenset({"bandwidth", "lag"})
 
-    def _use(self, usable: list[int]) -> None:
-        slaves = self._slaves
-        self._paths = [(i, self._nspb[i], slaves[i].overhead, slaves[i].lag or 0) for i in usable]
+    def _use(self, slaves: list[int]) -> None:
+        given = self._slaves
+        self._paths = [(i, self._nspb[i], given[i].overhead, given[i].lag or 0) for i in slaves]
 
-    def pick(self, arrival: Arrival) -> Decision:
+    def _choose(self, arrival: Arrival) -> Decision:
         """Take the slave with the earliest arrival: queue, transmission and lag added up."""
         now, length, segments, header, *_ = arrival
         if not self._paths:

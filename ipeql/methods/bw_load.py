@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ipeql.methods.base import ALL, Arrival, Decision, Scheduler, SlaveParameters
+from ipeql.methods.base import ALL, PLAIN, Arrival, Decision, Rules, Scheduler, SlaveParameters
 
 WEIGHT_SHIFT = 16
 HIGHEST = 2**63 - 1
@@ -19,40 +19,42 @@ class BwLoad(Scheduler):
     needs: ClassVar[frozenset[str]] = frozenset({"bandwidth"})
     parameters: ClassVar[frozenset[str]] = frozenset({"count"})
 
-    def __init__(self, slaves: Sequence[SlaveParameters], *, count: str = "bytes") -> None:
-        super().__init__(slaves)
+    def __init__(
+        self, slaves: Sequence[SlaveParameters], rules: Rules = PLAIN, *, count: str = "bytes"
+    ) -> None:
+        super().__init__(slaves, rules)
         if count not in ("bytes", "packets"):
             raise ValueError(f"count is {count!r}; expected 'bytes' or 'packets'")
         self._bytes = count == "bytes"
         self._priority = [0] * len(slaves)
         self._kept = False
-        self._derive()
         self.set_usable(ALL)
 
     def adjust(self, slaves: Sequence[SlaveParameters]) -> None:
         """Take over other rates; keep the priorities until a packet has been placed."""
-        priority = self._priority
         super().adjust(slaves)
-        self._priority, self._kept = priority, True
+        self._kept = True
 
     def _derive(self) -> None:
+        super()._derive()
         rates = [slave.bandwidth for slave in self._slaves]
         total = sum(rates)
         self._weights = [max(1, (rate << WEIGHT_SHIFT) // total) for rate in rates]
 
-    def _use(self, usable: list[int]) -> None:
+    def _begin(self) -> None:
         if not self._kept:
             self._priority = [0] * len(self._slaves)
-        self._shares = [(i, self._weights[i]) for i in usable]
+
+    def _use(self, slaves: list[int]) -> None:
+        self._shares = [(i, self._weights[i]) for i in slaves]
         self._sum = sum(weight for _, weight in self._shares)
 
-    def pick(self, arrival: Arrival) -> Decision:
+    def _choose(self, arrival: Arrival) -> Decision:
         """Take the slave that is furthest behind its share."""
-        now, length, segments, header, *_ = arrival
         self._kept = False
         if not self._shares:
-            return Decision(None, now, "no_slave")
-        unit = length + (segments - 1) * header if self._bytes else 1
+            return Decision(None, arrival.now, "no_slave")
+        unit = self._unit(arrival)
         priority = self._priority
         best, lowest = 0, HIGHEST
         for i, weight in self._shares:
@@ -60,4 +62,16 @@ class BwLoad(Scheduler):
             if value < lowest:
                 best, lowest = i, value
         priority[best] = lowest + unit * self._sum
-        return Decision(best, now)
+        return Decision(best, arrival.now)
+
+    def _charge(self, arrival: Arrival, i: int) -> Decision:
+        self._kept = False
+        unit = self._unit(arrival)
+        for each, weight in self._shares:
+            self._priority[each] -= weight * unit
+        self._priority[i] += unit * self._sum
+        return Decision(i, arrival.now)
+
+    def _unit(self, arrival: Arrival) -> int:
+        """Return what a packet counts."""
+        return arrival.length + (arrival.segments - 1) * arrival.header if self._bytes else 1

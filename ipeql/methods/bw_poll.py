@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ipeql.methods.base import SlaveParameters
+from ipeql.methods.base import PLAIN, Rules, SlaveParameters
 from ipeql.methods.bw_load import HIGHEST, BwLoad
 
 BITS_NS = 8 * 10**9
@@ -27,6 +27,7 @@ class BwPoll(BwLoad):
     def __init__(
         self,
         slaves: Sequence[SlaveParameters],
+        rules: Rules = PLAIN,
         *,
         count: str = "bytes",
         poll_interval: int = 10**9,
@@ -34,13 +35,15 @@ class BwPoll(BwLoad):
         if poll_interval < 1:
             raise ValueError(f"poll_interval is {poll_interval} ns; expected more than 0")
         self._poll_interval = poll_interval
-        super().__init__(slaves, count=count)
+        super().__init__(slaves, rules, count=count)
 
-    def _use(self, usable: list[int]) -> None:
-        super()._use(usable)
+    def _use(self, slaves: list[int]) -> None:
+        super()._use(slaves)
         unit = BITS_NS if self._bytes else BITS_NS * PACKET
+        weights = enumerate(self._weights)
+        total = sum(weight for i, weight in weights if self._candidates >> i & 1)
         self._decay = [
-            min(self._sum * slave.bandwidth * self._poll_interval // unit, HIGHEST)
+            min(total * slave.bandwidth * self._poll_interval // unit, HIGHEST)
             for slave in self._slaves
         ]
 

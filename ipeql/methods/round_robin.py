@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ipeql.methods.base import ALL, Arrival, Decision, Scheduler, SlaveParameters
+from ipeql.methods.base import ALL, PLAIN, Arrival, Decision, Rules, Scheduler, SlaveParameters
 
 
 class RoundRobin(Scheduler):
@@ -15,8 +15,14 @@ class RoundRobin(Scheduler):
     name: ClassVar[str] = "round_robin"
     parameters: ClassVar[frozenset[str]] = frozenset({"packets_per_slave"})
 
-    def __init__(self, slaves: Sequence[SlaveParameters], *, packets_per_slave: int = 1) -> None:
-        super().__init__(slaves)
+    def __init__(
+        self,
+        slaves: Sequence[SlaveParameters],
+        rules: Rules = PLAIN,
+        *,
+        packets_per_slave: int = 1,
+    ) -> None:
+        super().__init__(slaves, rules)
         if packets_per_slave < 1:
             raise ValueError(f"packets_per_slave is {packets_per_slave}; expected 1 or more")
         self._packets_per_slave = packets_per_slave
@@ -24,19 +30,19 @@ class RoundRobin(Scheduler):
         self._left = 0
         self.set_usable(ALL)
 
-    def _use(self, usable: list[int]) -> None:
-        self._usable = usable
+    def _use(self, slaves: list[int]) -> None:
+        self._turns = slaves
         self._next = [
-            next((u for u in usable if u > i), usable[0]) if usable else i
+            next((each for each in slaves if each > i), slaves[0]) if slaves else i
             for i in range(len(self._slaves))
         ]
 
-    def pick(self, arrival: Arrival) -> Decision:
+    def _choose(self, arrival: Arrival) -> Decision:
         """Take the next usable slave, or the last one while its turn lasts."""
         now = arrival.now
-        if not self._usable:
+        if not self._turns:
             return Decision(None, now, "no_slave")
-        if not self._left or not self._mask >> self._last & 1:
+        if not self._left or not self._among >> self._last & 1:
             self._last = self._next[self._last]
             self._left = self._packets_per_slave
         self._left -= 1
@@ -44,6 +50,7 @@ class RoundRobin(Scheduler):
 
     def inherit(self, previous: Scheduler, origins: Sequence[int | None]) -> None:
         """Continue after the slave that was last, or after the nearest before it that stays."""
+        super().inherit(previous, origins)
         if not isinstance(previous, RoundRobin):
             return
         count = len(previous._slaves)

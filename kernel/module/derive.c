@@ -37,6 +37,7 @@ void ipeql_derive(struct ipeql_parameters *parameters, const struct ipeql_given 
 	u32 i;
 
 	parameters->every = (1ULL << parameters->count) - 1;
+	parameters->ruled = parameters->flows || parameters->when_full || parameters->when_down;
 	ipeql_order(parameters, given);
 	for (i = 0; i < parameters->count; i++)
 		total += given[i].bandwidth;

@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 from ipeql.backends.bpf.layout import Adjusting, Flag, Given, Incoming, Origins, Parameters, Path
 from ipeql.methods import SlaveParameters
-from ipeql.methods.base import lag_order
+from ipeql.methods.base import lag_order, nanoseconds_per_byte
 from ipeql.methods.bw_load import WEIGHT_SHIFT
 from ipeql.methods.bw_poll import BITS_NS, PACKET
-from ipeql.methods.virtual_queue import nanoseconds_per_byte
 from ipeql.state.path import Adjusted, Adjustments
 
 _DECAY_BITS = 45

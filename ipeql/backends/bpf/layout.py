@@ -42,6 +42,8 @@ class Parameters(Structure):
         ("packets_per_slave", c_uint32),
         ("count_packets", c_uint32),
         ("adjusted", c_uint32),
+        *((name, c_uint32) for name in ("when_full", "when_down", "flows", "ruled")),
+        ("overflow_after", c_uint64),
         ("poll_interval", c_uint64),
         ("queue_limit", c_uint64),
         ("max_hold", c_uint64),
@@ -57,7 +59,8 @@ class State(Structure):
         ("priority", c_int64 * MAX_SLAVES),
         ("busy", c_uint64 * MAX_SLAVES),
         *((name, c_uint64) for name in ("polled", "longest")),
-        *((name, c_uint32) for name in ("usable", "expected", "paths", "sum", "last", "left")),
+        *((name, c_uint32) for name in ("usable", "among", "expected", "paths")),
+        *((name, c_uint32) for name in ("sum", "last", "left")),
         ("adjusted", c_uint32),
     )
 
@@ -68,6 +71,7 @@ class Packet(Structure):
     _fields_ = (
         ("now", c_uint64),
         *((name, c_uint32) for name in ("length", "segments", "header", "expected")),
+        *((name, c_uint32) for name in ("among", "kept")),
         *((name, c_uint64) for name in ("release", "least", "finish")),
         *((name, c_uint32) for name in ("best", "pure_ack")),
         ("queued", c_uint32 * MAX_SLAVES),

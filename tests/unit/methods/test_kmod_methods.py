@@ -8,15 +8,28 @@ import random
 import shutil
 import subprocess
 from collections.abc import Sequence
-from ctypes import CDLL, Structure, byref, c_bool, c_uint32, c_uint64
+from ctypes import CDLL, Array, Structure, byref, c_bool, c_uint32, c_uint64
 from pathlib import Path
 
 import pytest
 
 from ipeql.backends.bpf import layout
-from ipeql.backends.bpf.layout import Parameters, State
+from ipeql.backends.bpf.layout import Packet, Parameters, State
 from ipeql.backends.kmod.family import COUNTS, METHODS
-from ipeql.methods import MAX_SLAVES, Arrival, Decision, Scheduler, SlaveParameters, create
+from ipeql.methods import (
+    BUCKETS,
+    MAX_SLAVES,
+    PLAIN,
+    UNITS,
+    USES,
+    Arrival,
+    Decision,
+    Rules,
+    Scheduler,
+    SlaveParameters,
+    create,
+)
+from ipeql.methods.use import reserves
 
 KERNEL = Path(__file__).parent / "kernel"
 METHODS_H = Path(__file__).parents[3] / "kernel" / "ipeql_methods.h"
@@ -42,21 +55,6 @@ class Given(Structure):
     )
 
 
-class Packet(Structure):
-    """struct ipeql_packet."""
-
-    _fields_ = (
-        ("now", c_uint64),
-        *((name, c_uint32) for name in ("length", "segments", "header", "expected")),
-        ("release", c_uint64),
-        ("least", c_uint64),
-        ("finish", c_uint64),
-        ("best", c_uint32),
-        ("pure_ack", c_uint32),
-        ("queued", c_uint32 * MAX_SLAVES),
-    )
-
-
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> CDLL:
     compiler = shutil.which("cc") or shutil.which("clang")
@@ -75,7 +73,8 @@ class Twins:
     def __init__(self, library: CDLL) -> None:
         self._library = library
         self._scheduler: Scheduler | None = None
-        self._parameters, self._state = Parameters(), State()
+        self._parameters, self._state, self._shared = Parameters(), State(), State()
+        self._buckets: Array[c_uint64] = (c_uint64 * BUCKETS)()
         self._known: dict[int, int] = {}
         self._polled = 0
 
@@ -85,10 +84,11 @@ class Twins:
         slaves: dict[int, SlaveParameters],
         given: dict[str, int | str],
         interval: int,
+        rules: Rules = PLAIN,
     ) -> None:
         origins = [self._known.get(number) for number in slaves]
         polled = {"poll_interval": interval} if method == "bw_poll" else {}
-        scheduler = create(method, list(slaves.values()), **given, **polled)
+        scheduler = create(method, list(slaves.values()), rules, **given, **polled)
         if self._scheduler:
             scheduler.inherit(self._scheduler, origins)
         parameters, state = Parameters(), State()
@@ -98,11 +98,20 @@ class Twins:
         parameters.poll_interval = interval
         parameters.queue_limit = int(given.get("queue_limit", 10**8))
         parameters.max_hold = int(given.get("max_hold", 5 * 10**8))
+        resting = reserves(slave.use for slave in slaves.values())
+        parameters.when_full, parameters.when_down = resting.when_full, resting.when_down
+        parameters.overflow_after = rules.overflow_after
+        parameters.flows = UNITS.index(rules.stripe_unit) + 1 if rules.stripe_unit in UNITS else 0
         self._library.derive(byref(parameters), _given(list(slaves.values())))
         places = (MAX_SLAVES if origin is None else origin for origin in origins)
         origin = (c_uint32 * MAX_SLAVES)(*places)
         before, old = byref(self._parameters), byref(self._state)
         self._library.inherit(byref(parameters), byref(state), before, old, origin)
+        self._shared = State()
+        if parameters.flows and self._parameters.flows:
+            self._library.move(byref(parameters), self._buckets, origin)
+        else:
+            self._buckets = (c_uint64 * BUCKETS)()
         self._parameters, self._state, self._scheduler = parameters, state, scheduler
         self._known = {number: index for index, number in enumerate(slaves)}
         self._method, self._interval, self._polled = method, interval, 0
@@ -114,7 +123,7 @@ class Twins:
         self._parameters.adjusted += 1
 
     def decide(
-        self, packet: Packet, usable: int, queued: Sequence[int]
+        self, packet: Packet, usable: int, queued: Sequence[int], flow: int
     ) -> tuple[Decision, Decision]:
         """Return the decisions of both."""
         scheduler = self._scheduler
@@ -123,10 +132,16 @@ class Twins:
         if usable & ((1 << len(self._known)) - 1):
             self._tick(packet.now)
         size = packet.length, packet.segments, packet.header
-        wanted = scheduler.pick(Arrival(packet.now, *size, list(queued), bool(packet.pure_ack)))
+        wanted = scheduler.pick(
+            Arrival(packet.now, *size, list(queued), bool(packet.pure_ack), flow)
+        )
         packet.queued[:] = queued
         parameters, state = byref(self._parameters), byref(self._state)
-        found = self._library.pick(parameters, state, usable, byref(packet))
+        queues = state if scheduler.has_queues else byref(self._shared)
+        bucket = None
+        if self._parameters.flows:
+            bucket = byref(self._buckets, flow * 8)
+        found = self._library.place(parameters, state, queues, bucket, usable, byref(packet))
         if reason := REASONS.get(found):
             return wanted, Decision(None, packet.now, reason)
         return wanted, Decision(found, packet.release)
@@ -150,16 +165,21 @@ def _given(slaves: Sequence[SlaveParameters]) -> object:
     return given
 
 
-def slaves(dice: random.Random, method: str, numbers: list[int]) -> dict[int, SlaveParameters]:
+def slaves(
+    dice: random.Random, method: str, numbers: list[int], uses: Sequence[str] = ()
+) -> dict[int, SlaveParameters]:
+    """Return slaves for a method; ``uses``: the value of ``use`` of each, none: all always."""
     with_lag = method in WITH_LAG or dice.random() < 0.5
+    with_bandwidth = method in WITH_BANDWIDTH or "when-full" in uses
     rates = (1000, 28_800, 10**6, 10**9, dice.randint(1000, 10**11))
     return {
         number: SlaveParameters(
-            bandwidth=dice.choice(rates) if method in WITH_BANDWIDTH else 0,
+            bandwidth=dice.choice(rates) if with_bandwidth else 0,
             lag=dice.choice((0, 5 * 10**6, dice.randint(0, 10**9))) if with_lag else None,
             overhead=dice.choice((0, 14, 38)),
+            use=uses[index] if uses else "always",
         )
-        for number in numbers
+        for index, number in enumerate(numbers)
     }
 
 
@@ -185,22 +205,37 @@ def packet(dice: random.Random, method: str, now: int) -> Packet:
     return Packet(now=now, **size, expected=expected, pure_ack=pure_ack)
 
 
+def some_uses(dice: random.Random, count: int) -> list[str]:
+    return [dice.choice((*USES, "always")) for _ in range(count)]
+
+
+def some_rules(dice: random.Random) -> Rules:
+    return Rules(
+        dice.choice(("burst", *UNITS)), dice.choice((0, 10**6, 2 * 10**7, dice.randint(0, 10**9)))
+    )
+
+
+@pytest.mark.parametrize("ruled", [False, True], ids=["plain", "ruled"])
 @pytest.mark.parametrize("method", METHODS)
-def test_every_decision_is_the_reference_s(library: CDLL, method: str) -> None:
-    dice = random.Random(f"{SEED} {method}")
+def test_every_decision_is_the_reference_s(library: CDLL, method: str, ruled: bool) -> None:
+    dice = random.Random(f"{SEED} {method} {ruled}")
     twins, now, usable, numbers = Twins(library), 10**12, 0xFFFFFFFF, [1]
+    uses: list[str] = []
     for number in range(DECISIONS):
         if number == 0 or dice.random() < 1 / CHANGES:
             numbers = dice.sample(range(1, 41), dice.choice((0, 1, 2, 2, 3, 8, 32)))
             interval = dice.choice((10**9, 10**6, dice.randint(10**6, 10**10)))
+            uses = some_uses(dice, len(numbers)) if ruled else []
+            rules = some_rules(dice) if ruled else PLAIN
             for each in (dice.choice(METHODS), method):
                 given = parameters(dice, each)
-                twins.configure(each, slaves(dice, each, numbers), given, interval)
+                twins.configure(each, slaves(dice, each, numbers, uses), given, interval, rules)
         elif dice.random() < 1 / 20:
-            twins.adjust(slaves(dice, method, numbers))
+            twins.adjust(slaves(dice, method, numbers, uses))
         if dice.random() < 1 / 50:
             usable = dice.choice((0xFFFFFFFF, 0xFFFFFFFF, dice.getrandbits(32)))
         now += dice.choice((0, 1, 1000, 10**5, dice.randint(0, 10**9)))
         queued = [dice.randint(0, 9) for _ in range(MAX_SLAVES)]
-        wanted, found = twins.decide(packet(dice, method, now), usable, queued)
+        flow = dice.choice((1, 2, dice.randrange(9), dice.randrange(BUCKETS)))
+        wanted, found = twins.decide(packet(dice, method, now), usable, queued, flow)
         assert found == wanted, f"decision {number}"

@@ -12,7 +12,7 @@ from ipeql.backends.tun.worker.packet import Packet
 from ipeql.backends.tun.worker.rtnl import Link, Neighbour, Requests
 from ipeql.backends.tun.worker.sender import Sender
 from ipeql.backends.tun.worker.sent import Sent
-from ipeql.methods.virtual_queue import NSPB_SHIFT, nanoseconds_per_byte
+from ipeql.methods.base import NSPB_SHIFT, nanoseconds_per_byte
 from ipeql.state import ETHERNET_HEADER, SlaveRow, SlaveStatistics
 from ipeql.state.path import Backlog
 

@@ -10,10 +10,19 @@ void derive(struct ipeql_parameters *parameters, const struct ipeql_given *given
 	ipeql_derive(parameters, given);
 }
 
-u32 pick(const struct ipeql_parameters *parameters, struct ipeql_state *state, u32 usable,
-	 struct ipeql_packet *packet)
+/* As a dataplane does. `queues` is `state` where that has virtual queues. */
+u32 place(const struct ipeql_parameters *parameters, struct ipeql_state *state,
+	  struct ipeql_state *queues, u64 *bucket, u32 usable, struct ipeql_packet *packet)
 {
-	return ipeql_pick(parameters, state, usable, packet);
+	u32 candidates, found;
+
+	if (!parameters->ruled)
+		return ipeql_pick(parameters, state, ipeql_allow(parameters, usable, packet),
+				  packet);
+	candidates = ipeql_rule(parameters, queues, bucket, usable, packet);
+	found = ipeql_pick(parameters, state, candidates, packet);
+	ipeql_note(parameters, queues, bucket, found, packet);
+	return found;
 }
 
 void inherit(const struct ipeql_parameters *parameters, struct ipeql_state *state,
@@ -21,4 +30,9 @@ void inherit(const struct ipeql_parameters *parameters, struct ipeql_state *stat
 	     const u32 *origin)
 {
 	ipeql_inherit(parameters, state, before, old, origin);
+}
+
+void move(const struct ipeql_parameters *parameters, u64 *buckets, const u32 *origin)
+{
+	ipeql_move_flows(parameters, buckets, origin);
 }
