@@ -144,6 +144,7 @@ def enslave(
         parameters=_parameters(spec, slaves, rows),
         stripe_unit=spec.stripe_unit,
         poll_interval=spec.poll_interval,
+        overflow_after=spec.overflow_after,
         receive=spec.receive if able and spec.receive in able.receives else "slave",
         slaves=tuple(rows),
     )
