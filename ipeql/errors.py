@@ -63,6 +63,7 @@ class Code(enum.StrEnum):
     NOT_READ = "IPQ-C025"
     HIDDEN = "IPQ-C026"
     MANY = "IPQ-C027"
+    USE_NEEDS = "IPQ-C028"
     NAME_TAKEN = "IPQ-E001"
     NO_BACKEND = "IPQ-E002"
     NOT_PERMITTED = "IPQ-E003"

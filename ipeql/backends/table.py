@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from ipeql.methods import METHODS, MIN_BANDWIDTH, Scheduler, SlaveParameters, create
-from ipeql.state import BundleTable, SlaveRow
+from ipeql.state import OVERFLOW_AFTER, BundleTable, SlaveRow
 from ipeql.state.path import Adjusted, Adjustments, Backlog
 
 _PARAMETERS = tuple(field.name for field in fields(SlaveParameters))
@@ -18,13 +18,14 @@ def to_json(table: BundleTable) -> dict[str, Any]:
 
 
 def from_json(data: dict[str, Any]) -> BundleTable:
-    """Return the table that ``to_json`` wrote."""
+    """Return the table that ``to_json`` wrote, of this version or an earlier one."""
     return BundleTable(
         method=data["method"],
         parameters=tuple((name, value) for name, value in data["parameters"]),
         stripe_unit=data["stripe_unit"],
         poll_interval=data["poll_interval"],
         receive=data.get("receive", "slave"),
+        overflow_after=data.get("overflow_after", OVERFLOW_AFTER),
         slaves=tuple(_row(slave) for slave in data["slaves"]),
     )
 

@@ -30,6 +30,7 @@ from ipeql.state import (
     SlaveRow,
     SlaveSpec,
     SlaveStatistics,
+    Standing,
 )
 
 SCHEMA = "ipeql-status/1"
@@ -109,6 +110,7 @@ def _bundle(
         "device": _kind(device, observed) if device and running else "",
         "stripe_unit": spec.stripe_unit,
         "poll_interval_ns": spec.poll_interval,
+        "overflow_after_ns": spec.overflow_after,
         "receive": table.receive if table else spec.receive,
         "receive_reason": _no_receiving(spec, observed, running),
         "mtu_bytes": device.mtu if device and running else (None if spec.mtu == AUTO else spec.mtu),
@@ -166,6 +168,11 @@ def _slaves(
     running = observed.bundles.get(spec.name)
     carried = {row.ifindex for row in running.table.slaves} if running and running.table else set()
     wanted = {row.ifindex: row for row in enslave(spec, present, observed).table.slaves}
+    serving = [
+        row
+        for row in wanted.values()
+        if row.usable and row.ifindex in carried and not _is_suspended(observed, spec, row)
+    ]
     counters = {slave.ifindex: slave for slave in statistics.slaves}
     total = sum(slave.bytes for slave in statistics.slaves)
     shown = []
@@ -179,6 +186,8 @@ def _slaves(
             report = observed.paths.get((spec.name, link.ifindex))
             if state == PATH_DOWN and (probe := spec.probe_of(entry)):
                 reason = f"{reason} (asked: {probe.to})"
+            elif row in serving:
+                reason = _rests(row, serving)
             shown.append(
                 _slave(entry, row, counted, share)
                 | _path(spec, entry, report)
@@ -193,6 +202,21 @@ def _slaves(
                 | {"state": state, "reason": reason}
             )
     return shown
+
+
+def _is_suspended(observed: ObservedState, spec: BundleSpec, row: SlaveRow) -> bool:
+    report = observed.paths.get((spec.name, row.ifindex))
+    return report is not None and report.standing is Standing.SUSPENDED
+
+
+def _rests(row: SlaveRow, serving: Sequence[SlaveRow]) -> str:
+    """Return why one of the slaves that can serve is not used by its ``use``, or ""."""
+    if row.use == "when-full" and any(other.use == "always" for other in serving):
+        return "rests until the others are full"
+    first = min(serving, key=lambda other: other.use == "when-down")
+    if row.use == "when-down" and row is not first:
+        return "rests: others are usable"
+    return ""
 
 
 def _path(spec: BundleSpec, entry: SlaveSpec, report: PathReport | None) -> dict[str, Any]:
@@ -241,6 +265,7 @@ def _slave(
         "reason": "",
         "ifindex": counted.ifindex,
         "transient": _transient(entry.changed),
+        "use": entry.use,
         "bandwidth_bps": row.bandwidth if row else given,
         "bandwidth_measured": False,
         "lag_ns": None,

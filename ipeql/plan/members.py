@@ -125,13 +125,12 @@ def enslave(
     running, device = observed.bundles.get(spec.name), observed.device(spec.name)
     carried = running.table.slaves if running and running.table else ()
     last = {row.ifindex: row.bandwidth for row in carried}
-    needed = MIN_BANDWIDTH if "bandwidth" in METHODS[spec.method].needs else 0
     slaves: list[Member] = []
     rows: list[SlaveRow] = []
     problems: list[Problem] = []
     for member in present:
         bandwidth = _bandwidth(spec, member, last.get(member.link.ifindex, 0))
-        if bandwidth < needed:
+        if bandwidth < MIN_BANDWIDTH and needs_bandwidth(spec, member.spec):
             problems.append(_speed_unknown(spec, member))
         else:
             slaves.append(member)
@@ -144,6 +143,7 @@ def enslave(
         parameters=_parameters(spec, slaves, rows),
         stripe_unit=spec.stripe_unit,
         poll_interval=spec.poll_interval,
+        overflow_after=spec.overflow_after,
         receive=spec.receive if able and spec.receive in able.receives else "slave",
         slaves=tuple(rows),
     )
@@ -160,9 +160,14 @@ def _bandwidth(spec: BundleSpec, member: Member, last: int) -> int:
     return slave.bandwidth if isinstance(slave.bandwidth, int) else 0
 
 
+def needs_bandwidth(spec: BundleSpec, slave: SlaveSpec) -> bool:
+    """Say whether the slave's bandwidth is needed: by the method, or to know when it is full."""
+    return "bandwidth" in METHODS[spec.method].needs or spec.keeps_queue_of(slave)
+
+
 def measured_bandwidth(spec: BundleSpec, slave: SlaveSpec) -> Measured | None:
     """Return the bounds of the slave's bandwidth if the one in force is the measured one."""
-    if "bandwidth" not in METHODS[spec.method].needs or spec.probe_of(slave) is None:
+    if not needs_bandwidth(spec, slave) or spec.probe_of(slave) is None:
         return None
     if slave.bandwidth is None:
         return Measured()
@@ -215,10 +220,11 @@ def comes_back(link: Link, device: Link | None) -> bool:
 
 
 def _speed_unknown(spec: BundleSpec, member: Member) -> Problem:
+    by_method = "bandwidth" in METHODS[spec.method].needs
     return Problem(
         Code.SPEED_UNKNOWN,
         f"{spec.name}: {member.link.name} is left out: its driver reports no speed, "
-        f"and {spec.method} needs the bandwidth",
+        f"and {spec.method if by_method else '`use: when-full`'} needs the bandwidth",
         "write the slave's bandwidth, such as 'bandwidth: 20Mbit', instead of 'device'",
         member.spec.mark or spec.mark,
         spec.name,

@@ -13,7 +13,9 @@ from ipeql.state.dataplane import (
     SlaveStatistics,
 )
 from ipeql.state.desired import (
+    OVERFLOW_AFTER,
     TRANSIENT,
+    USES,
     BundleSpec,
     Changed,
     DesiredState,
@@ -71,10 +73,12 @@ __all__ = [
     "ETHERNET_HEADER",
     "MARK_PREFIX",
     "MAX_TRAIN",
+    "OVERFLOW_AFTER",
     "PART_PREFIX",
     "PROTOCOL",
     "STAMP_PORT",
     "TRANSIENT",
+    "USES",
     "Address",
     "Adjusted",
     "Adjustments",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
-from ipeql.state.desired import Parameters
+from ipeql.state.desired import OVERFLOW_AFTER, Parameters
 from ipeql.state.link import ETHERNET_HEADER
 from ipeql.state.values import Address, Interface, Network
 
@@ -17,6 +17,7 @@ class SlaveRow:
     """One slave in a dataplane's table; everything resolved to numbers.
 
     ``usable``: the verdict of health; a dataplane also leaves out a slave whose link is down.
+    ``use``: one of USES; what it means is docs/methods.md's.
     """
 
     ifindex: int
@@ -27,6 +28,7 @@ class SlaveRow:
     via: IPv4Address | None = None
     via6: IPv6Address | None = None
     usable: bool = True
+    use: str = "always"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class BundleTable:
     """All that a dataplane needs to stripe: replaced as a whole by ``Backend.configure``.
 
     ``receive``: where packets of the bundle that arrive on a slave go on, ``bundle`` or ``slave``.
+    ``overflow_after``: a slave whose virtual queue is longer, ns, is full.
     """
 
     method: str
@@ -42,6 +45,7 @@ class BundleTable:
     poll_interval: int = 10**9
     slaves: tuple[SlaveRow, ...] = ()
     receive: str = "slave"
+    overflow_after: int = OVERFLOW_AFTER
 
 
 @dataclass(frozen=True, slots=True)

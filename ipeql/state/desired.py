@@ -20,13 +20,21 @@ TRANSIENT = "transient"
 """The place of a change that no file has: it ends when it is reverted or the machine restarts."""
 
 
+USES = ("always", "when-full", "when-down")
+"""The values of a slave's ``use``: whenever it is usable, when the others are full, or down."""
+
+OVERFLOW_AFTER = 20 * 10**6
+"""The queue, ns, with more than which a slave is full, unless a bundle says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class SlaveSpec:
     """One entry of ``slaves``: an exact name or a match, and its parameters.
 
     ``bandwidth`` None: not given, DEVICE: the driver's speed. ``lag`` None: not given, AUTO:
     measured. ``overhead`` None: by link type. ``via``/``via6``: next hop on this slave, None: the
-    destination (or the route's gateway) is on-link. ``up``: set the link up when enslaving it.
+    destination (or the route's gateway) is on-link. ``use``: one of USES. ``up``: set the link up
+    when enslaving it.
     ``probe``: what it has otherwise than the bundle's.
     ``changed`` has the key ``slave`` where a change added the whole entry.
     """
@@ -38,6 +46,7 @@ class SlaveSpec:
     overhead: int | None = None
     via: IPv4Address | None = None
     via6: IPv6Address | None = None
+    use: str = "always"
     up: bool = True
     probe: ProbeKeys | None = None
     mark: Mark | None = field(default=None, compare=False)
@@ -72,6 +81,7 @@ Parameters = tuple[tuple[str, int | str], ...]
 class BundleSpec:
     """One bundle as configured. ``mtu`` AUTO: the smallest slave's; ``mark``: its position.
 
+    ``overflow_after``: a slave whose queue is longer, ns, is full; see ``use`` of a slave.
     ``reflect``: answer probes on the slaves, those of some networks only, or None: where there is a
     probe. ``freed``: the slaves that a change has freed, and the place of each change.
     """
@@ -87,12 +97,17 @@ class BundleSpec:
     routes: tuple[RouteSpec, ...] = ()
     min_slaves: int = 1
     poll_interval: int = 10**9
+    overflow_after: int = OVERFLOW_AFTER
     receive: str = "bundle"
     probe: ProbeSpec | None = None
     reflect: bool | tuple[Network, ...] | None = None
     mark: Mark | None = field(default=None, compare=False)
     changed: Changed = field(default=(), compare=False)
     freed: Changed = field(default=(), compare=False)
+
+    def keeps_queue_of(self, slave: SlaveSpec) -> bool:
+        """Say whether the slave's virtual queue decides when the slaves ``when-full`` are used."""
+        return slave.use == "always" and any(other.use == "when-full" for other in self.slaves)
 
     def probe_of(self, slave: SlaveSpec) -> ProbeSpec | None:
         """Return how the far end of one of the bundle's slaves is asked; None: it is not."""

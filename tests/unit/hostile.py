@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 TEXT = st.one_of(
     st.text(max_size=20),
     st.text(st.characters(categories=["Cs", "Cc", "Lu"]), max_size=3),
-    st.sampled_from(["ipeql0", "eth1", "auto", "5ms", "100Mbit", "bw_load", "wwan*", "packets"]),
+    st.sampled_from(
+        ["ipeql0", "eth1", "auto", "5ms", "100Mbit", "bw_load", "wwan*", "packets", "when-full"]
+    ),
 )
 KEYS = st.one_of(
     TEXT,
@@ -26,6 +28,7 @@ KEYS = st.one_of(
             "via",
             "via6",
             "up",
+            "use",
             "method",
             "mtu",
             "count",

@@ -79,6 +79,7 @@ def _slave(bundle: str, slave: Mapping[str, Any]) -> Properties:
         "State": slave["state"],
         "Reason": slave["reason"],
         "Ifindex": slave["ifindex"],
+        "Use": slave["use"],
         "Bandwidth": slave["bandwidth_bps"],
         "Lag": -1 if slave["lag_ns"] is None else slave["lag_ns"],
         "Transient": slave["transient"],

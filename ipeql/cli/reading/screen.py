@@ -151,7 +151,8 @@ def _lag(slave: Mapping[str, Any]) -> str:
 def _note(slave: Mapping[str, Any]) -> str:
     changed = ", ".join(slave["transient"])
     transient = changed and ("transient" if changed == "slave" else f"transient: {changed}")
-    return "; ".join(filter(None, (slave["reason"], transient, _drops(slave["dropped"]))))
+    use = slave.get("use", "always").replace("always", "")
+    return "; ".join(filter(None, (use, slave["reason"], transient, _drops(slave["dropped"]))))
 
 
 def _resting(slave: Mapping[str, Any]) -> str:

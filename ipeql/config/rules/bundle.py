@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from ipeql.config.yaml.reader import KeyPath
+from ipeql.config.yaml.wording import shorten
 from ipeql.errors import Code
 from ipeql.methods import METHODS
 from ipeql.state import (
@@ -38,6 +39,7 @@ class Fault:
 def check(spec: BundleSpec) -> Iterator[Fault]:
     """Yield the mistakes of the bundle as a whole."""
     yield from _method(spec)
+    yield from _uses(spec)
     yield from _slaves(spec)
     yield from _mtu(spec)
     yield from _addresses(spec)
@@ -68,6 +70,21 @@ def _method(spec: BundleSpec) -> Iterator[Fault]:
             advice += f", or a probe to measure the {' and the '.join(lacking)}"
             follows = _probe_paths(i)
             yield Fault(("slaves", i), Code.METHOD_NEEDS, message, advice, follows)
+
+
+def _uses(spec: BundleSpec) -> Iterator[Fault]:
+    """Check that what decides when the slaves ``when-full`` are used can be known."""
+    if "bandwidth" in METHODS[spec.method].needs:
+        return
+    for i, slave in enumerate(spec.slaves):
+        measurable = (slave.probe or spec.probe) is not None
+        if slave.bandwidth is None and not measurable and spec.keeps_queue_of(slave):
+            full = next(other for other in spec.slaves if other.use == "when-full")
+            message = f"{shorten(full.label)} is used when the others are full, "
+            message += "which needs the bandwidth of this slave"
+            advice = "add for example bandwidth: 100Mbit, or a probe to measure the bandwidth"
+            path, follows = ("slaves", i), (("slaves", i, "use"), *_probe_paths(i))
+            yield Fault(path, Code.USE_NEEDS, message, advice, follows)
 
 
 def _slaves(spec: BundleSpec) -> Iterator[Fault]:

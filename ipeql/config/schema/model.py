@@ -35,7 +35,7 @@ from ipeql.config.schema.kinds import (
 from ipeql.config.schema.values import fault
 from ipeql.errors import Code
 from ipeql.methods import MAX_SLAVES
-from ipeql.state import STAMP_PORT
+from ipeql.state import STAMP_PORT, USES
 
 MILLISECOND = 10**6
 MINUTE = 60 * 10**9
@@ -161,6 +161,12 @@ class Slave(_Keys):
         description="IPv6 next hop on this link; absent: destinations are on-link",
         examples=["fe80::1"],
     )
+    use: Annotated[str, choice(*USES, what="use")] = Field(
+        "always",
+        description="always: it is used whenever it is usable; when-full: while every usable slave "
+        "of `always` is full, or there is none; when-down: while no other slave is usable, of "
+        "several the first",
+    )
     up: Annotated[bool, SWITCH] = Field(True, description="set the link up when it is enslaved")
     probe: Annotated[SlaveProbe | None, BeforeValidator(_no_empty_probe)] = Field(
         None,
@@ -226,6 +232,11 @@ class Settings(_Keys):
     poll_interval: Annotated[str, duration(10 * MILLISECOND, 60 * MINUTE)] = Field(
         "1s", description="period of housekeeping, such as the decay of `bw_poll`"
     )
+    overflow_after: Annotated[str, duration(0, MINUTE)] = Field(
+        "20ms",
+        description="a slave with more queued than it sends in this time is full: "
+        "slaves of `use: when-full` are used while all others are",
+    )
     min_slaves: Annotated[int, number(1, MAX_SLAVES, "a number of slaves")] = Field(
         1, description="fewer usable slaves: the bundle is degraded; none: down"
     )
@@ -234,10 +245,14 @@ class Settings(_Keys):
         description="bytes in the largest IP packet; "
         "auto, and at most: the smallest MTU of the slaves",
     )
-    stripe_unit: Annotated[str, choice("burst", "packet", what="stripe unit")] = Field(
+    stripe_unit: Annotated[
+        str, choice("burst", "packet", "flow", "flowlet", what="stripe unit")
+    ] = Field(
         "burst",
         description="burst: a GSO train stays together; "
-        "packet: every packet on the wire is placed by itself",
+        "packet: every packet on the wire is placed by itself; "
+        "flow: a flow, such as a TCP connection, stays on one slave; "
+        "flowlet: it may change its slave after a pause",
     )
     receive: Annotated[str, choice("bundle", "slave", what="receiver")] = Field(
         "bundle",

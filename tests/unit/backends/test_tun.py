@@ -15,7 +15,7 @@ from ipeql.backends.tun.worker.neighbours import group_address
 from ipeql.backends.tun.worker.packet import BODY_AT, Packet, framed, parse
 from ipeql.backends.tun.worker.sender import arp_request
 from ipeql.methods import METHODS
-from ipeql.state import BundleStatistics, BundleTable, SlaveRow, SlaveStatistics
+from ipeql.state import USES, BundleStatistics, BundleTable, SlaveRow, SlaveStatistics
 
 TCPV4, UDP_L4, TCPV6, ECN = 1, 5, 4, 0x80
 """VIRTIO_NET_HDR_GSO_* of include/uapi/linux/virtio_net.h."""
@@ -213,13 +213,15 @@ rows = st.builds(
     via=st.none() | st.ip_addresses(v=4),
     via6=st.none() | st.ip_addresses(v=6),
     usable=st.booleans(),
+    use=st.sampled_from(USES),
 )
 tables = st.builds(
     BundleTable,
     method=st.sampled_from(sorted(METHODS)),
     parameters=st.lists(st.tuples(names, counts | names), max_size=4).map(tuple),
-    stripe_unit=st.sampled_from(["burst", "packet"]),
+    stripe_unit=st.sampled_from(["burst", "packet", "flow", "flowlet"]),
     poll_interval=counts,
+    overflow_after=counts,
     slaves=st.lists(rows, max_size=4).map(tuple),
 )
 drops = st.dictionaries(names, counts, max_size=3)
@@ -237,6 +239,15 @@ statistics = st.builds(
 def test_a_table_travels_unchanged(sent: BundleTable) -> None:
     message = wire.decode(wire.encode({"table": to_json(sent)}))
     assert from_json(message["table"]) == sent
+
+
+def test_a_table_of_an_earlier_version_is_read() -> None:
+    sent = BundleTable("bw_load", slaves=(SlaveRow(2, "eth1", 10**6),))
+    data = to_json(sent)
+    for newer in (data, *data["slaves"]):
+        newer.pop("overflow_after", None)
+        newer.pop("use", None)
+    assert from_json(data) == sent
 
 
 @given(statistics)

@@ -17,7 +17,7 @@ from ipeql.config.rules.bundle import check
 from ipeql.config.schema.model import Change
 from ipeql.errors import Code, ConfigError, IpeqlError, NotFoundError
 from ipeql.methods import METHODS
-from ipeql.state import DEVICE, BundleSpec, DesiredState, SlaveSpec
+from ipeql.state import DEVICE, USES, BundleSpec, DesiredState, SlaveSpec
 
 FILES = """\
 version: 1
@@ -251,6 +251,7 @@ KEYS: dict[str, st.SearchStrategy[Any]] = {
     "lag": st.just("5ms"),
     "via6": st.just("fe80::1"),
     "up": st.booleans(),
+    "use": st.sampled_from(USES),
 }
 SETTINGS: dict[str, st.SearchStrategy[Any]] = {
     "method": st.sampled_from(list(METHODS)),
@@ -259,6 +260,8 @@ SETTINGS: dict[str, st.SearchStrategy[Any]] = {
     "packets-per-slave": st.just(2),
     "min-slaves": st.sampled_from([1, 2]),
     "mtu": st.sampled_from(["auto", 1400]),
+    "stripe-unit": st.sampled_from(["burst", "flow"]),
+    "overflow-after": st.just("50ms"),
 }
 
 

@@ -40,7 +40,7 @@ bundles:
     count: packets
     backend: tun
     mtu: 1400
-    stripe-unit: packet
+    stripe-unit: flowlet
     addresses: [10.9.0.1/24, "fd00:9::1/64"]
     routes:
       - {to: 192.168.40.0/24, via: 10.9.0.2, metric: 50}
@@ -48,10 +48,13 @@ bundles:
       - {to: 10.10.0.0/16}
     min-slaves: 2
     poll-interval: 500ms
+    overflow-after: 50ms
     slaves:
       - {name: eth1, bandwidth: 100Mbit, lag: 5ms, overhead: 38, via6: "fe80::1"}
-      - {name: ppp0, bandwidth: 28.8kbit, lag: 120ms, via: 10.64.64.64, up: false}
-      - {match: {name: "wwan*", mac: "02:00:5E:10:00:01", driver: cdc_mbim}, bandwidth: device}
+      - {name: ppp0, bandwidth: 28.8kbit, lag: 120ms, via: 10.64.64.64, up: false,
+         use: when-full}
+      - {match: {name: "wwan*", mac: "02:00:5E:10:00:01", driver: cdc_mbim}, bandwidth: device,
+         use: when-down}
 """
 
 
@@ -77,7 +80,7 @@ def test_every_key_reaches_the_state(tmp_path: Path) -> None:
             parameters=(("count", "packets"),),
             backend="tun",
             mtu=1400,
-            stripe_unit="packet",
+            stripe_unit="flowlet",
             addresses=(ip_interface("10.9.0.1/24"), ip_interface("fd00:9::1/64")),
             routes=(
                 RouteSpec(ip_network("192.168.40.0/24"), ip_address("10.9.0.2"), 50),
@@ -86,6 +89,7 @@ def test_every_key_reaches_the_state(tmp_path: Path) -> None:
             ),
             min_slaves=2,
             poll_interval=500_000_000,
+            overflow_after=50_000_000,
             slaves=(
                 SlaveSpec(
                     "eth1",
@@ -99,10 +103,13 @@ def test_every_key_reaches_the_state(tmp_path: Path) -> None:
                     bandwidth=28_800,
                     lag=120_000_000,
                     via=IPv4Address("10.64.64.64"),
+                    use="when-full",
                     up=False,
                 ),
                 SlaveSpec(
-                    match=LinkMatch("wwan*", "02:00:5e:10:00:01", "cdc_mbim"), bandwidth=DEVICE
+                    match=LinkMatch("wwan*", "02:00:5e:10:00:01", "cdc_mbim"),
+                    bandwidth=DEVICE,
+                    use="when-down",
                 ),
             ),
         )
@@ -110,7 +117,7 @@ def test_every_key_reaches_the_state(tmp_path: Path) -> None:
     ipeql0 = state.bundles["ipeql0"]
     assert str(ipeql0.mark) == f"{path}:3:3"
     assert [str(slave.mark) for slave in ipeql0.slaves] == [
-        f"{path}:{line}:9" for line in (17, 18, 19)
+        f"{path}:{line}:9" for line in (18, 19, 21)
     ]
 
 
@@ -312,6 +319,9 @@ class TestSchema:
             ("lag: 5ms", "lag: 5"),
             ("name: eth1", "name: a-very-long-name"),
             ("up: false", "up: maybe"),
+            ("when-full", "full"),
+            ("flowlet", "flows"),
+            ("overflow-after: 50ms", "overflow-after: 50"),
             ("version: 1", "version: 2"),
             ("to: 10.10.0.0/16", "metric: 5"),
             ("lag: 5ms", "lag: null"),

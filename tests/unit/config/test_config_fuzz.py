@@ -24,7 +24,7 @@ QUIET = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TABLES = (File, Bundle, Slave, Match, Probe, Route)
 WORDS = (
     "eth1 ipeql0 bw_load auto 100Mbit 5ms 10.9.0.1/24 ::1 fd00::/64 no 1:30 010 tun * bytes"
-    " 10.9.0.2 icmp"
+    " 10.9.0.2 icmp when-full when-down flowlet"
 )
 
 KEYS = st.sampled_from([str(f.alias) for t in TABLES for f in t.model_fields.values()] + ["ipeql0"])

@@ -10,6 +10,7 @@ import os
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -36,6 +37,7 @@ from ipeql.state import (
     ObservedBundle,
     ObservedState,
     PathReport,
+    ProbeKeys,
     ProbeSpec,
     Rung,
     SlaveRow,
@@ -226,6 +228,78 @@ def test_states_of_a_bundle() -> None:
 
     assert [state(usable, 2) for usable in range(4)] == ["down", "degraded", "ready", "ready"]
     assert [state(usable, 1) for usable in range(4)] == ["down", "ready", "ready", "ready"]
+
+
+OTHERS, FULL = "rests: others are usable", "rests until the others are full"
+
+
+@pytest.mark.parametrize(
+    ("uses", "down", "reasons"),
+    [
+        ("always when-full when-down", "", ["", FULL, OTHERS]),
+        ("when-down always when-down", "", [OTHERS, "", OTHERS]),
+        ("always when-full when-down", "eth0", ["", "", OTHERS]),
+        ("always when-full when-down when-down", "eth0 eth1", ["", "", "", OTHERS]),
+        ("always when-down when-down", "eth0 eth1", ["", "", ""]),
+        ("when-full when-full", "", ["", ""]),
+        ("when-down when-down", "", ["", OTHERS]),
+        ("always when-full when-down", "eth0 eth1 eth2", ["", "", ""]),
+    ],
+)
+def test_a_slave_that_rests_says_why(uses: str, down: str, reasons: list[str]) -> None:
+    for standing in (Standing.UP, Standing.SUSPENDED):
+        for slave, use, reason in zip(
+            resting(uses.split(), down.split(), standing), uses.split(), reasons, strict=True
+        ):
+            failed = slave["name"] in down and standing is Standing.UP
+            assert slave["state"] == ("no-carrier" if failed else "active")
+            assert slave["use"] == use
+            assert slave["reason"] == ("no signal on the link" if failed else reason)
+
+
+def resting(uses: list[str], down: list[str], standing: Standing) -> list[dict[str, Any]]:
+    """Return the slaves of a bundle; those of ``down`` are suspended, or have no carrier."""
+    has_failed = standing is Standing.UP
+    links = {
+        i: Link(i, f"eth{i}", carrier=f"eth{i}" not in down or not has_failed)
+        for i in range(len(uses))
+    }
+    spec = BundleSpec(
+        "b0",
+        "round_robin",
+        tuple(
+            SlaveSpec(f"eth{i}", bandwidth=MBIT, use=use, probe=ProbeKeys(IPv4Address("10.9.0.2")))
+            for i, use in enumerate(uses)
+        ),
+    )
+    rows = tuple(SlaveRow(link.ifindex, link.name) for link in links.values())
+    paths = {
+        ("b0", i): PathReport(standing if link.name in down else Standing.UP, 0)
+        for i, link in links.items()
+    }
+    observed = ObservedState(
+        links=links,
+        bundles={"b0": ObservedBundle("tun", BundleTable("round_robin", slaves=rows))},
+        paths=paths,
+    )
+    document = describe(DesiredState({"b0": spec}), observed, {}, (), daemon=True)
+    (bundle,) = document["bundles"]
+    assert bundle["usable_slaves"] == sum(slave["state"] == "active" for slave in bundle["slaves"])
+    return list(bundle["slaves"])
+
+
+def test_people_see_how_a_slave_is_used() -> None:
+    slaves = resting(["always", "when-full", "when-down"], ["eth0"], Standing.UP)
+    console = Console(file=io.StringIO(), width=120)
+    bundle = DOCUMENT["bundles"][1] | {"slaves": slaves}
+    console.print(status_table([bundle], False, True))
+    assert isinstance(console.file, io.StringIO)
+    notes = [line for line in console.file.getvalue().splitlines() if line.startswith("  eth")]
+    assert [line.rstrip().rpartition("  ")[2] for line in notes[:3]] == [
+        "no signal on the link",
+        "when-full",
+        "when-down; rests: others are usable",
+    ]
 
 
 @pytest.mark.parametrize(

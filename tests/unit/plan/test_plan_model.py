@@ -31,6 +31,8 @@ from ipeql.state import (
     ALIAS_PREFIX,
     AUTO,
     DEVICE,
+    OVERFLOW_AFTER,
+    USES,
     BundleSpec,
     Capabilities,
     DesiredState,
@@ -45,9 +47,9 @@ from ipeql.state import (
     SlaveSpec,
 )
 
-BOTH = frozenset({"burst", "packet"})
+UNITS = frozenset({"burst", "packet", "flow", "flowlet"})
 CAPABILITIES = {
-    "tun": Capabilities("tun", True, frozenset(METHODS), BOTH, rank=10),
+    "tun": Capabilities("tun", True, frozenset(METHODS), UNITS, rank=10),
     "bpf": Capabilities("bpf", True, frozenset({"round_robin"}), frozenset({"burst"}), rank=20),
 }
 
@@ -189,7 +191,8 @@ def bundle_specs(name: str, slaves: list[SlaveSpec]) -> st.SearchStrategy[Bundle
         method=st.sampled_from(["round_robin", "bw_load"]),
         slaves=st.just(tuple(slaves)),
         backend=st.sampled_from(["auto", "tun", "bpf"]),
-        stripe_unit=st.sampled_from(sorted(BOTH)),
+        stripe_unit=st.sampled_from(sorted(UNITS)),
+        overflow_after=st.sampled_from([0, OVERFLOW_AFTER]),
         mtu=st.sampled_from([AUTO, 1280]),
         addresses=st.lists(st.sampled_from(ADDRESSES), unique_by=_in_the_kernel).map(tuple),
         routes=st.lists(st.sampled_from(ROUTES), unique=True).map(tuple),
@@ -211,6 +214,7 @@ def desired_states(draw: st.DrawFn) -> DesiredState:
                     name="" if "*" in slave else slave,
                     match=LinkMatch(slave) if "*" in slave else None,
                     bandwidth=draw(st.sampled_from([DEVICE, Measured(), 10**6])),
+                    use=draw(st.sampled_from(USES)),
                     up=draw(st.booleans()),
                 )
             )
