@@ -163,9 +163,9 @@ class Slave(_Keys):
     )
     use: Annotated[str, choice(*USES, what="use")] = Field(
         "always",
-        description="always: it is used whenever it is usable; when-full: while every usable slave "
-        "of `always` is full, or there is none; when-down: while no other slave is usable, of "
-        "several the first",
+        description="when it carries packets; always: whenever it is usable; "
+        "when-full: while every usable slave with `always` is full, or there is none; "
+        "when-down: while no other slave is usable, and of several only the first",
     )
     up: Annotated[bool, SWITCH] = Field(True, description="set the link up when it is enslaved")
     probe: Annotated[SlaveProbe | None, BeforeValidator(_no_empty_probe)] = Field(
@@ -234,8 +234,8 @@ class Settings(_Keys):
     )
     overflow_after: Annotated[str, duration(0, MINUTE)] = Field(
         "20ms",
-        description="a slave with more queued than it sends in this time is full: "
-        "slaves of `use: when-full` are used while all others are",
+        description="a slave with more queued than it sends in this time is full; "
+        "then the slaves with `use: when-full` help",
     )
     min_slaves: Annotated[int, number(1, MAX_SLAVES, "a number of slaves")] = Field(
         1, description="fewer usable slaves: the bundle is degraded; none: down"

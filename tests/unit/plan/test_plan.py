@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from ipeql.errors import Code
 from ipeql.methods import MAX_SLAVES, METHODS
 from ipeql.plan import Plan, choose_backend, members, plan, undo
-from ipeql.plan.members import enslave
+from ipeql.plan.members import enslave, measured_bandwidth
 from ipeql.plan.trains import train_limit
 from ipeql.state import (
     AUTO,
@@ -26,6 +26,7 @@ from ipeql.state import (
     DesiredState,
     Link,
     LinkMatch,
+    Measured,
     ObservedBundle,
     ObservedState,
     ProbeSpec,
@@ -217,6 +218,23 @@ def test_a_measured_lag_is_not_in_the_table_and_leaves_the_queue_limit_alone() -
     assert dict(table.parameters) == {"queue_limit": 200 * MS}
     other = enslave(replace(spec, method="bw_load"), present, observed).table
     assert [row.lag for row in other.slaves] == [None, 0, 5 * MS]
+
+
+def test_where_a_slave_is_used_when_full_the_bandwidth_of_the_others_is_measured() -> None:
+    links = {i: Link(i, f"eth{i}") for i in range(3)}
+    slaves = (
+        SlaveSpec("eth0"),
+        SlaveSpec("eth1", use="when-full"),
+        SlaveSpec("eth2", use="when-down"),
+    )
+    spec = BundleSpec("ipeql0", "round_robin", slaves, probe=ProbeSpec(ip_address("10.9.0.2")))
+    present = members(DesiredState({"ipeql0": spec}), links)["ipeql0"]
+    table = enslave(spec, present, ObservedState(links=links)).table
+    assert [measured_bandwidth(spec, slave) for slave in slaves] == [Measured(), None, None]
+    assert [row.use for row in table.slaves] == ["always", "when-full", "when-down"]
+    assert [row.bandwidth > 0 for row in table.slaves] == [True, False, False]
+    without = replace(spec, slaves=(slaves[0], slaves[2]))
+    assert measured_bandwidth(without, slaves[0]) is None
 
 
 def test_while_a_file_cannot_be_used_nothing_of_its_bundles_is_touched() -> None:
