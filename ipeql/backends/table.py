@@ -5,7 +5,7 @@ from dataclasses import asdict, fields, replace
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from ipeql.methods import METHODS, MIN_BANDWIDTH, Scheduler, SlaveParameters, create
+from ipeql.methods import METHODS, MIN_BANDWIDTH, Rules, Scheduler, SlaveParameters, create
 from ipeql.state import OVERFLOW_AFTER, BundleTable, SlaveRow
 from ipeql.state.path import Adjusted, Adjustments, Backlog
 
@@ -91,4 +91,6 @@ def scheduler(table: BundleTable) -> Scheduler:
     parameters = dict(table.parameters)
     if "poll_interval" in METHODS[table.method].parameters:
         parameters["poll_interval"] = table.poll_interval
-    return create(table.method, [slave_parameters(row) for row in table.slaves], **parameters)
+    rules = Rules(table.stripe_unit, table.overflow_after)
+    slaves = [slave_parameters(row) for row in table.slaves]
+    return create(table.method, slaves, rules, **parameters)

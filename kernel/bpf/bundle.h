@@ -54,7 +54,8 @@ struct bundle {
 	__u32 active;   /* which of the tables is in force */
 	__u32 changing; /* `configure` or `adjust` is at work, on some CPU */
 	struct table table[TABLES];
-	struct ipeql_state state[2]; /* of the methods with virtual queues; bw_lag_eq has them locked */
+	/* Of the methods with virtual queues, or where others need them; bw_lag_eq has them locked. */
+	struct ipeql_state state[2];
 } bundle;
 
 static __always_inline __u32 active_table(void)
@@ -157,6 +158,7 @@ struct incoming {
 	struct table table;
 	struct origins origins; /* its revision is the one that is to be replaced */
 	__u32 origin[IPEQL_MAX_SLAVES];
+	__u32 place[IPEQL_MAX_SLAVES]; /* the other way round: where a slave of the one in force is */
 	__u32 fresh; /* the counters to begin anew, a bit each */
 	__u32 cpus;
 };

@@ -10,6 +10,7 @@
 #include "bundle.h"
 #include "kernel.h"
 #include "packet.h"
+#include "rule.h"
 
 /* Begin a change of what has this revision. False: it is another one, or another change goes on. */
 static __always_inline bool begin_change(const struct origins *known, __u64 revision)
@@ -67,6 +68,7 @@ int configure(struct __sk_buff *skb)
 	old = state_of(now);
 	next = (now ^ 2) & 2;
 	bpf_loop(wanted->cpus, prepare_one, 0, 0);
+	move_flows(wanted);
 	/* A plain copy would be a call of memcpy(). */
 	bpf_probe_read_kernel(&bundle.table[next], sizeof(wanted->table), &wanted->table);
 	bpf_probe_read_kernel(known, sizeof(*known), &wanted->origins);

@@ -28,6 +28,7 @@
 #include "slave.h"
 #include "neighbour.h"
 #include "queue.h"
+#include "rule.h"
 #include "send.h"
 #include "hold.h"
 #include "change.h"
@@ -84,14 +85,12 @@ __noinline __u32 choose_unlocked(struct ipeql_state *state, struct ipeql_packet 
 	return ipeql_pick(&bundle.table[active_table()].parameters, state, set, packet);
 }
 
-/* Choose one of the slaves of `set` and account for it. */
-static __always_inline __u32 choose(struct lane *lane, __u32 active, __u32 set)
+/* Let the method choose one of the slaves that it may take, lane->packet.among. */
+static __always_inline __u32 choose_by_method(struct lane *lane, __u32 active, __u32 set)
 {
 	const struct ipeql_parameters *table = &bundle.table[active].parameters;
 
-	if (table->method == IPEQL_ROUND_ROBIN)
-		return set ? ipeql_round_robin(table, &lane->state[state_of(active)], set) : IPEQL_NO_SLAVE;
-	if (table->method == IPEQL_BW_LOAD)
+	if (table->method <= IPEQL_BW_LOAD)
 		return choose_unlocked(&lane->state[state_of(active)], &lane->packet, set);
 	if (table->method == IPEQL_BW_POLL)
 		return choose_polled(&lane->packet, set);
@@ -100,6 +99,42 @@ static __always_inline __u32 choose(struct lane *lane, __u32 active, __u32 set)
 	if (table->method == IPEQL_AUTO_BW && !injected)
 		measure(&lane->packet, set);
 	return choose_unlocked(&bundle.state[state_of(active)], &lane->packet, set);
+}
+
+/* Choose where slaves are in reserve, or flows stay. Global, so that it is verified once. */
+__noinline __u32 choose_ruled(struct __sk_buff *skb, struct lane *lane, __u32 set)
+{
+	__u32 active = active_table(), index;
+	const struct ipeql_parameters *table = &bundle.table[active].parameters;
+	struct ipeql_state *queues = &bundle.state[state_of(active)];
+	__u64 *bucket;
+
+	if (!lane)
+		return IPEQL_NO_SLAVE;
+	bucket = table->flows ? bucket_of(skb) : 0;
+	set = ipeql_rule(table, queues, bucket, set, &lane->packet);
+	index = choose_by_method(lane, active, set);
+	ipeql_note(table, queues, bucket, index, &lane->packet);
+	return index;
+}
+
+/* Choose one of the slaves of `set` and account for it. */
+static __always_inline __u32 choose(struct __sk_buff *skb, struct lane *lane, __u32 active,
+				    __u32 set)
+{
+	const struct ipeql_parameters *table = &bundle.table[active].parameters;
+
+	if (table->ruled)
+		return choose_ruled(skb, lane, set);
+	if (table->method == IPEQL_ROUND_ROBIN)
+		return set ? ipeql_round_robin(table, &lane->state[state_of(active)], set) : IPEQL_NO_SLAVE;
+	return choose_by_method(lane, active, ipeql_allow(table, set, &lane->packet));
+}
+
+/* Say whether a decision depends on the time. */
+static __always_inline bool looks_at_the_clock(const struct ipeql_parameters *table)
+{
+	return table->method >= IPEQL_BW_POLL || table->ruled;
 }
 
 #define UNCHOSEN 0xffffffffU /* no method has been asked yet */
@@ -141,7 +176,7 @@ static __noinline int send_slowly(struct __sk_buff *skb, struct lane *lane, stru
 		set = survey(view, now);
 		lane->packet.expected = view->running;
 		if (!set || !view->group)
-			index = choose(lane, active, set);
+			index = choose(skb, lane, active, set);
 		else
 			index = ipeql_lowest(set);
 		if (index >= IPEQL_MAX_SLAVES)
@@ -175,11 +210,11 @@ static __noinline int stripe_any(struct __sk_buff *skb, struct lane *lane, __u32
 		lane->packet.pure_ack = is_pure_ack(skb);
 	if (injected) {
 		inject(skb, &lane->packet);
-		skb->cb[0] = choose(lane, active, skb->cb[0] & table->usable);
+		skb->cb[0] = choose(skb, lane, active, skb->cb[0] & table->usable);
 		skb->tstamp = lane->packet.release;
 		return TC_ACT_OK;
 	}
-	if (table->parameters.method >= IPEQL_BW_POLL)
+	if (looks_at_the_clock(&table->parameters))
 		lane->packet.now = bpf_ktime_get_ns();
 	view.routed = 0;
 	view.running = table->usable;
@@ -188,7 +223,7 @@ static __noinline int stripe_any(struct __sk_buff *skb, struct lane *lane, __u32
 	if (index == UNCHOSEN) {
 		if (bundle.settled != epoch || view.group)
 			return send_slowly(skb, lane, &view, IPEQL_NO_SLAVE);
-		index = choose(lane, active, table->usable);
+		index = choose(skb, lane, active, table->usable);
 	}
 	if (lane->due)
 		return hold(skb, lane, index);
@@ -215,7 +250,7 @@ static __noinline __u32 choose_otherwise(struct __sk_buff *skb, struct lane *lan
 	lane->packet.expected = lane->packet.pure_ack = 0;
 	if (table->parameters.method >= IPEQL_BW_POLL)
 		lane->packet.now = bpf_ktime_get_ns();
-	return choose(lane, active, table->usable);
+	return choose(skb, lane, active, table->usable);
 }
 
 /* Have a pointer in a register: clang would compute it anew for each use. */
@@ -239,6 +274,8 @@ int stripe(struct __sk_buff *skb)
 	    skb->gso_segs > 1)
 		return stripe_any(skb, lane, UNCHOSEN);
 	KEEP(table);
+	if (table->parameters.ruled)
+		return stripe_any(skb, lane, UNCHOSEN);
 	if (table->parameters.method != IPEQL_ROUND_ROBIN)
 		index = choose_otherwise(skb, lane);
 	else if (table->usable)

@@ -15,7 +15,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from ipeql.backends import owned, upper
 from ipeql.backends import table as tables
-from ipeql.backends.bpf import dataplane, device, holder, layout, next_hops
+from ipeql.backends.bpf import dataplane, device, flows, holder, layout, next_hops
 from ipeql.backends.bpf.adjuster import Adjusters, put_in_force
 from ipeql.backends.bpf.dataplane import Dataplane
 from ipeql.backends.bpf.known import Known, read, write
@@ -24,7 +24,7 @@ from ipeql.backends.ebpf.loading import load_beside
 from ipeql.backends.rates import Rates, Sample
 from ipeql.backends.receive import receiver
 from ipeql.errors import ApplyError, Code, Problem
-from ipeql.methods import METHODS
+from ipeql.methods import METHODS, UNITS
 from ipeql.state import (
     BundleStatistics,
     BundleTable,
@@ -69,7 +69,7 @@ class BpfBackend:
                 backend=self.name,
                 available=not reason,
                 methods=frozenset(layout.METHODS) - lacks.keys(),
-                stripe_units=frozenset({"burst"}),
+                stripe_units=frozenset({"burst", *UNITS}),
                 rank=RANK,
                 reason=reason,
                 lacks={"packet": WHOLE, **lacks},
@@ -241,8 +241,12 @@ async def _configure(bundle: str, running: Dataplane, table: BundleTable) -> Non
     wanted.table.device = before.ifindex
     if METHODS[table.method].holds:
         wanted.table.holder = await _hold(bundle, running)
+    if layout.keeps_flows(table) and not flows.are_kept(running["flows"]):
+        flows.keep(running["flows"])
     await asyncio.to_thread(libbpf.wait_for_programs)
     await put_in_force(running, wanted)
+    if not layout.keeps_flows(table):
+        flows.forget(running["flows"])
     await _learn_neighbours(running, [row.ifindex for row in table.slaves])
     write(running, Known(before.ifindex, before.version, table, places, wanted.table.holder))
     if wanted.table.holder:

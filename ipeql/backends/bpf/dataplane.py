@@ -14,7 +14,7 @@ OBJECT = Path(__file__).with_name("ipeql.bpf.o")
 NEEDED_LINUX = (5, 19)
 """The first with bpf_map_lookup_percpu_elem."""
 
-_MAPS = ("lanes", "serialised", "incoming", "origins", "neighbours", "document")
+_MAPS = ("lanes", "serialised", "incoming", "origins", "neighbours", "flows", "document")
 _PROGRAMS = ("stripe", "resolve", "release", "configure", "adjust", "locate")
 _TRACES = ("neighbour_updated", "neighbour_timed", "neighbour_gone")
 _WATCHES = ("carrier_lost", "link_set_down", "routes_changed")

@@ -5,12 +5,16 @@ from ctypes import Structure, c_int64, c_uint8, c_uint32, c_uint64
 from enum import IntEnum, IntFlag
 from ipaddress import IPv4Address, IPv6Address
 
-from ipeql.methods import MAX_SLAVES
+from ipeql.methods import MAX_SLAVES, UNITS
 from ipeql.methods.bw_lag_eq import MAX_HOLD_NS, QUEUE_LIMIT_NS
+from ipeql.methods.use import reserves
 from ipeql.state import BundleTable, SlaveRow
 
 METHODS = ("round_robin", "bw_load", "bw_poll", "bw_lag", "bw_lag_val", "auto_bw", "bw_lag_eq")
 """In the order of ``enum ipeql_method``."""
+
+FLOWS = ("", *UNITS)
+"""In the order of ``enum ipeql_flows``."""
 
 DOCUMENT_BYTES = 16384
 BUNDLE_COUNTERS = MAX_SLAVES
@@ -169,8 +173,8 @@ class Incoming(Structure):
         ("table", Table),
         ("origins", Origins),
         ("origin", c_uint32 * MAX_SLAVES),
-        ("fresh", c_uint32),
-        ("cpus", c_uint32),
+        ("place", c_uint32 * MAX_SLAVES),
+        *((name, c_uint32) for name in ("fresh", "cpus")),
     )
 
 
@@ -294,6 +298,12 @@ def incoming(table: BundleTable, origins: Sequence[int | None]) -> Incoming:
     parameters.poll_interval = wanted.origins.poll_interval = table.poll_interval
     parameters.queue_limit = int(given.get("queue_limit", QUEUE_LIMIT_NS))
     parameters.max_hold = int(given.get("max_hold", MAX_HOLD_NS))
+    resting = reserves(row.use for row in table.slaves)
+    parameters.when_full, parameters.when_down = resting.when_full, resting.when_down
+    parameters.overflow_after = table.overflow_after
+    parameters.flows = FLOWS.index(table.stripe_unit) if keeps_flows(table) else 0
+    parameters.ruled = bool(resting or parameters.flows)
+    wanted.place[:] = [MAX_SLAVES] * MAX_SLAVES
     for index, row in enumerate(table.slaves):
         slave = wanted.table.slave[index]
         slave.ifindex = row.ifindex
@@ -303,7 +313,14 @@ def incoming(table: BundleTable, origins: Sequence[int | None]) -> Incoming:
         wanted.origins.configured[index] = _given(row)
         origin = origins[index]
         wanted.origin[index] = MAX_SLAVES if origin is None else origin
+        if origin is not None:
+            wanted.place[origin] = index
     return wanted
+
+
+def keeps_flows(table: BundleTable) -> bool:
+    """Say whether a table keeps flows to their slaves."""
+    return table.stripe_unit in UNITS
 
 
 def _given(row: SlaveRow) -> Given:

@@ -27,6 +27,9 @@ BPF_TC_EGRESS = 2
 """enum bpf_tc_attach_point of libbpf.h: clsact."""
 
 
+_ARRAY = 2
+"""BPF_MAP_TYPE_ARRAY of enum bpf_map_type."""
+
 BPF_TC_F_REPLACE = 1
 BPF_ANY = 0
 BPF_NOEXIST = 1
@@ -300,6 +303,12 @@ def run(program: int, context: Structure, data: bytes = b"") -> int:
         options.ctx_out, options.ctx_size_out = options.ctx_in, options.ctx_size_in
     _checked(library().bpf_prog_test_run_opts(program, byref(options)))
     return int(options.retval)
+
+
+def make_array(name: str, key_size: int, value_size: int, entries: int) -> int:
+    """Make an array of ``entries`` values of 0 and return its descriptor; OSError."""
+    make = library().bpf_map_create
+    return _checked(make(_ARRAY, c_char_p(name.encode()), key_size, value_size, entries, None))
 
 
 def lookup(descriptor: int, key: Structure | c_uint32, value: V) -> V:

@@ -13,11 +13,11 @@ from struct import pack
 
 import pytest
 
-from ipeql.backends.bpf import adjusting, dataplane, layout
+from ipeql.backends.bpf import adjusting, dataplane, flows, layout
 from ipeql.backends.ebpf import libbpf
-from ipeql.backends.table import adjusted, kept, slave_parameters
+from ipeql.backends.table import adjusted, kept, scheduler, slave_parameters
 from ipeql.backends.tun.worker.acknowledgement import is_pure_ack
-from ipeql.methods import MAX_SLAVES, METHODS, Arrival, Decision, Scheduler, SlaveParameters, create
+from ipeql.methods import BUCKETS, MAX_SLAVES, METHODS, UNITS, USES, Arrival, Decision, Scheduler
 from ipeql.state import BundleTable, SlaveRow
 from ipeql.state.path import Adjusted
 
@@ -108,7 +108,7 @@ def parameters(dice: random.Random, method: str) -> tuple[tuple[str, int | str],
     return ()
 
 
-def table(dice: random.Random, method: str, ifindices: list[int]) -> BundleTable:
+def table(dice: random.Random, method: str, ifindices: list[int], ruled: bool) -> BundleTable:
     with_lag = method in ("bw_lag_val", "bw_lag_eq") or dice.random() < 0.5
     rows = tuple(
         SlaveRow(
@@ -118,11 +118,16 @@ def table(dice: random.Random, method: str, ifindices: list[int]) -> BundleTable
             lag=dice.choice((0, 5 * 10**6, dice.randint(0, 10**9))) if with_lag else None,
             overhead=dice.choice((0, 14, 38)),
             usable=dice.random() < 0.9,
+            use=dice.choice((*USES, "always")) if ruled else "always",
         )
         for ifindex in ifindices
     )
+    unit = dice.choice(("burst", *UNITS)) if ruled else "burst"
+    overflow = dice.choice((0, 10**6, 2 * 10**7, dice.randint(0, 10**9)))
     interval = dice.choice((10**9, 10**6, dice.randint(10**6, 10**10)))
-    return BundleTable(method, parameters(dice, method), "burst", interval, rows)
+    return BundleTable(
+        method, parameters(dice, method), unit, interval, rows, overflow_after=overflow
+    )
 
 
 def adjustments(dice: random.Random, ifindices: list[int], with_lag: bool) -> dict[int, Adjusted]:
@@ -137,14 +142,6 @@ def adjustments(dice: random.Random, ifindices: list[int], with_lag: bool) -> di
     }
 
 
-def reference(table: BundleTable) -> Scheduler:
-    given = dict(table.parameters)
-    if table.method == "bw_poll":
-        given["poll_interval"] = table.poll_interval
-    slaves = [SlaveParameters(row.bandwidth, row.lag, row.overhead) for row in table.slaves]
-    return create(table.method, slaves, **given)
-
-
 class Twins:
     """The reference and the program, given the same."""
 
@@ -155,23 +152,28 @@ class Twins:
         self._adjustments: dict[int, Adjusted] = {}
         self._polled = 0
         self._count = 0
+        self.configure(BundleTable("round_robin"))  # so that no slave stays from another test
 
     def configure(self, table: BundleTable) -> None:
         known = {row.ifindex: i for i, row in enumerate(self._table.slaves if self._table else ())}
         origins = [known.get(row.ifindex) for row in table.slaves]
-        scheduler = reference(table)
+        reference = scheduler(table)
         if self._scheduler:
-            scheduler.inherit(self._scheduler, origins)
+            reference.inherit(self._scheduler, origins)
         staying = [row.ifindex for row in table.slaves if row.ifindex in known]
         self._adjustments = kept(self._adjustments, staying)
-        self._scheduler, self._table, self._polled = scheduler, table, 0
+        self._scheduler, self._table, self._polled = reference, table, 0
         wanted = layout.incoming(table, origins)
         adjusting.carry(wanted, self._origins())
         rows = self._adjusted().slaves
-        scheduler.adjust([slave_parameters(row) for row in rows])
+        reference.adjust([slave_parameters(row) for row in rows])
+        if layout.keeps_flows(table) and not flows.are_kept(self._program.map("flows")):
+            flows.keep(self._program.map("flows"))
         wanted.cpus = libbpf.cpus()
         libbpf.update(self._program.map("incoming"), c_uint32(0), wanted)
         assert not libbpf.run(self._program.program("configure"), libbpf.SkBuff(), bytes(60))
+        if not layout.keeps_flows(table):
+            flows.forget(self._program.map("flows"))
 
     def adjust(self, adjustments: dict[int, Adjusted]) -> None:
         assert self._scheduler and self._table
@@ -188,8 +190,8 @@ class Twins:
     def _origins(self) -> layout.Origins:
         return libbpf.lookup(self._program.map("origins"), c_uint32(0), layout.Origins())
 
-    def compare(self, now: int, mask: int, packet: Packet, queued: int) -> None:
-        """Let both decide; ``queued`` has 4 bits a slave."""
+    def compare(self, now: int, mask: int, packet: Packet, queued: int, flow: int) -> None:
+        """Let both decide; ``queued`` has 4 bits a slave, ``flow`` is the packet's bucket."""
         assert self._scheduler and self._table
         usable = sum(1 << i for i, row in enumerate(self._adjusted().slaves) if row.usable)
         self._scheduler.set_usable(mask & usable)
@@ -197,9 +199,11 @@ class Twins:
             self._poll(now)
         lengths = [queued >> 4 * slave & 15 for slave in range(MAX_SLAVES)]
         wanted = self._scheduler.pick(
-            Arrival(now, packet.length, packet.segments, packet.header, lengths, packet.pure_ack)
+            Arrival(
+                now, packet.length, packet.segments, packet.header, lengths, packet.pure_ack, flow
+            )
         )
-        context = libbpf.SkBuff(tstamp=now, gso_segs=packet.segments)
+        context = libbpf.SkBuff(tstamp=now, gso_segs=packet.segments, mark=flow)
         context.cb[0] = mask
         for word in range(4):
             context.cb[1 + word] = queued >> 32 * word & 0xFFFFFFFF
@@ -221,29 +225,33 @@ class Twins:
         self._polled += due * self._table.poll_interval
 
 
+@pytest.mark.parametrize("ruled", [False, True], ids=["plain", "ruled"])
 @pytest.mark.parametrize("method", layout.METHODS)
-def test_every_decision_is_the_reference_s(program: libbpf.Object, method: str) -> None:
+def test_every_decision_is_the_reference_s(
+    program: libbpf.Object, method: str, ruled: bool
+) -> None:
     assert method in METHODS
-    dice = random.Random(f"{SEED} {method}")
+    dice = random.Random(f"{SEED} {method} {ruled}")
     twins, now, mask, ifindices = Twins(program), 10**12, 0xFFFFFFFF, [1]
     packets = [packet(dice) for _ in range(500)]
     for number in range(DECISIONS):
         if number == 0 or dice.random() < 1 / CHANGES:
             ifindices = dice.sample(range(1, 41), dice.choice((0, 1, 2, 2, 3, 8, 32)))
             kept = method if dice.random() < 0.8 else dice.choice(layout.METHODS)
-            twins.configure(table(dice, kept, ifindices))
+            twins.configure(table(dice, kept, ifindices, ruled))
             if kept != method:
-                twins.configure(table(dice, method, ifindices))
+                twins.configure(table(dice, method, ifindices, ruled))
         elif dice.random() < 1 / CHANGES:
             dice.shuffle(ifindices)
             left = ifindices[: dice.randint(0, len(ifindices))]
-            twins.configure(table(dice, method, left))
+            twins.configure(table(dice, method, left, ruled))
         elif dice.random() < 1 / 20:
             twins.adjust(adjustments(dice, ifindices, dice.random() < 0.8))
         if dice.random() < 1 / 50:
             mask = dice.choice((0xFFFFFFFF, 0xFFFFFFFF, dice.getrandbits(32)))
         now += dice.choice((0, 1, 1000, 10**5, dice.randint(0, 10**9)))
-        twins.compare(now, mask, dice.choice(packets), dice.getrandbits(128))
+        flow = dice.choice((1, 2, dice.randrange(9), dice.randrange(BUCKETS)))
+        twins.compare(now, mask, dice.choice(packets), dice.getrandbits(128), flow)
 
 
 KERNEL = Path(__file__).parents[3] / "kernel"
