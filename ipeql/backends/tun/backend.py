@@ -17,7 +17,7 @@ from ipeql.backends.receive import receiver
 from ipeql.backends.tun import client, pair, process, wire
 from ipeql.backends.tun.process import Process
 from ipeql.errors import ApplyError, Code, Problem
-from ipeql.methods import METHODS
+from ipeql.methods import METHODS, UNITS
 from ipeql.state import (
     BundleStatistics,
     BundleTable,
@@ -56,7 +56,7 @@ class TunBackend:
                 backend=self.name,
                 available=not reason,
                 methods=frozenset(METHODS),
-                stripe_units=frozenset({"burst", "packet"}),
+                stripe_units=frozenset({"burst", "packet", *UNITS}),
                 rank=RANK,
                 reason=reason,
             )

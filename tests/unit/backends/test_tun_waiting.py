@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from ipeql.backends.tun.worker import line as lines
 from ipeql.backends.tun.worker import waiting as waitings
+from ipeql.backends.tun.worker.flow import flow_of
 from ipeql.backends.tun.worker.line import Line
 from ipeql.backends.tun.worker.packet import Packet
-from ipeql.backends.tun.worker.waiting import LEAST_BYTES, MOST_FLOWS, Waiting, flow_of
+from ipeql.backends.tun.worker.waiting import LEAST_BYTES, MOST_FLOWS, Waiting
 
 MS = 10**6
 SECOND = 10**9

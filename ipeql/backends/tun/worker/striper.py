@@ -9,6 +9,7 @@ from time import monotonic_ns
 from ipeql.backends import table as tables
 from ipeql.backends.rates import Sample, rates
 from ipeql.backends.tun.worker.events import Events
+from ipeql.backends.tun.worker.flow import bucket_of
 from ipeql.backends.tun.worker.neighbours import DESTINATIONS
 from ipeql.backends.tun.worker.packet import Packet
 from ipeql.backends.tun.worker.rtnl import (
@@ -22,7 +23,7 @@ from ipeql.backends.tun.worker.rtnl import (
 from ipeql.backends.tun.worker.sender import IPV4
 from ipeql.backends.tun.worker.slave import LinkGoneError, Slave
 from ipeql.backends.tun.worker.waiting import Waiting
-from ipeql.methods import METHODS, QUEUE_LIMIT_NS, Arrival, Scheduler, create
+from ipeql.methods import METHODS, QUEUE_LIMIT_NS, UNITS, Arrival, Scheduler, create
 from ipeql.state import BundleStatistics, BundleTable
 from ipeql.state.path import Adjusted, Adjustments
 
@@ -48,7 +49,7 @@ class Striper:
         self._slaves: list[Slave] = []
         self._adjustments: Adjustments = {}
         self._scheduler: Scheduler = create("round_robin", [])
-        self._reads_queues = False
+        self._reads_queues = self._keeps_flows = False
         self._usable = 0
         self._settled: set[bytes] = set()
         self._waiting = Waiting()
@@ -86,6 +87,7 @@ class Striper:
         ]
         self._scheduler, self.table, self._adjustments = scheduler, table, adjustments
         self._reads_queues = METHODS[table.method].reads_queues
+        self._keeps_flows = table.stripe_unit in UNITS
         waiting = [
             packet
             for slave, row in zip(self._slaves, rows, strict=True)
@@ -134,6 +136,7 @@ class Striper:
         """Do so; False: no slave can take it before ``_bind_at``."""
         _, body, destination, segments, header, _, pure_ack, _ = packet
         length = len(body)
+        flow = bucket_of(body) if self._keeps_flows else 0
         while True:
             now = monotonic_ns()
             queued = [each.queued_bytes() for each in self._slaves] if self._reads_queues else None
@@ -141,7 +144,7 @@ class Striper:
             if ready != self._usable:
                 self._scheduler.set_usable(ready, expected=self._usable)
             index, release, reason = self._scheduler.pick(
-                Arrival(now, length, segments, header, queued, pure_ack)
+                Arrival(now, length, segments, header, queued, pure_ack, flow)
             )
             if ready != self._usable:
                 self._scheduler.set_usable(self._usable)

@@ -6,6 +6,7 @@ RFC 8290, 4.1 and 4.2, without its hashing and without CoDel.
 
 from collections import deque
 
+from ipeql.backends.tun.worker.flow import flow_of
 from ipeql.backends.tun.worker.packet import Packet
 from ipeql.paths.least import Least
 
@@ -26,9 +27,6 @@ moment would else take TCP's window away, which it builds up again for seconds."
 
 _OTHERS = b""
 """While these wait no flow leaves them, and none is reordered."""
-
-_PORTS = frozenset((6, 17, 33, 132, 136))
-"""TCP, UDP, DCCP, SCTP, UDP-Lite: their header begins with the ports."""
 
 
 class _Flow:
@@ -123,17 +121,3 @@ class Waiting:
     def _add(self, packet: Packet, sign: int) -> None:
         self._count += sign
         self._bytes += sign * len(packet.body)
-
-
-def flow_of(body: bytes | memoryview) -> bytes:
-    """Return what the packets of one flow have in common: protocol, addresses, and ports.
-
-    Fragments have no ports. In IPv6 the flow label stands for ports behind extension headers.
-    """
-    if body[0] >> 4 == 4:
-        begin = (body[0] & 15) * 4
-        whole = not (body[6] & 0x3F or body[7])
-        ports = body[begin : begin + 4] if whole and body[9] in _PORTS else b""
-        return b"".join((body[9:10], body[12:20], ports))
-    ports = body[40:44] if body[6] in _PORTS else body[1:4]
-    return b"".join((body[6:7], body[8:40], ports))

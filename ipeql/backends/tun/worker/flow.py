@@ -1,0 +1,25 @@
+"""What flow a packet belongs to."""
+
+from ipeql.methods import BUCKETS
+
+_PORTS = frozenset((6, 17, 33, 132, 136))
+"""TCP, UDP, DCCP, SCTP, UDP-Lite: their header begins with the ports."""
+
+
+def flow_of(body: bytes | memoryview) -> bytes:
+    """Return what the packets of one flow have in common: protocol, addresses, and ports.
+
+    Fragments have no ports. In IPv6 the flow label stands for ports behind extension headers.
+    """
+    if body[0] >> 4 == 4:
+        begin = (body[0] & 15) * 4
+        whole = not (body[6] & 0x3F or body[7])
+        ports = body[begin : begin + 4] if whole and body[9] in _PORTS else b""
+        return b"".join((body[9:10], body[12:20], ports))
+    ports = body[40:44] if body[6] in _PORTS else body[1:4]
+    return b"".join((body[6:7], body[8:40], ports))
+
+
+def bucket_of(body: bytes | memoryview) -> int:
+    """Return the bucket of a packet's flow, by a hash that is another in every worker."""
+    return hash(flow_of(body)) % BUCKETS
