@@ -161,6 +161,14 @@ class Scheduler(ABC):
         self._derive()
         self._use(self._chosen_from())
 
+    def first(self) -> int | None:
+        """Return the first slave that may get a packet now; None: there is none.
+
+        It gets what goes to a group, which the method does not place.
+        """
+        lowest = self._candidates & -self._candidates
+        return lowest.bit_length() - 1 if lowest else None
+
     def bind_late(self, empty: Sequence[int | None] | None) -> None:  # noqa: B027  most do not
         """Place a packet only when a slave can take it soon, so that ``pick`` says ``later``.
 

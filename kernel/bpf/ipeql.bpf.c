@@ -178,7 +178,7 @@ static __noinline int send_slowly(struct __sk_buff *skb, struct lane *lane, stru
 		if (!set || !view->group)
 			index = choose(skb, lane, active, set);
 		else
-			index = ipeql_lowest(set);
+			index = ipeql_lowest(ipeql_candidates(&table->parameters, set));
 		if (index >= IPEQL_MAX_SLAVES)
 			return drop(lane, index);
 		slave = &table->slave[IPEQL_AT(index)];

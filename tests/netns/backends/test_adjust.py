@@ -41,10 +41,10 @@ async def picks(backend: Backend) -> list[int]:
     return [slave.picks for slave in (await backend.statistics(BUNDLE)).slaves]
 
 
-async def gained(backend: Backend, packets: int) -> list[int]:
+async def gained(backend: Backend, packets: int, to: str = "10.9.0.2") -> list[int]:
     """Send, and return how many of the packets each slave of the table was given."""
     before = await picks(backend)
-    send(packets)
+    send(packets, to)
     give_up = time.monotonic() + 10
     while sum(now := await picks(backend)) < sum(before) + packets:
         assert time.monotonic() < give_up

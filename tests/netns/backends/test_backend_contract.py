@@ -80,10 +80,10 @@ async def links() -> dict[str, Link]:
     return {link.name: link for link in found.values()}
 
 
-def send(count: int) -> None:
+def send(count: int, to: str = "10.9.0.2") -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for number in range(count):
-            sock.sendto(number.to_bytes(2, "big"), ("10.9.0.2", 9))
+            sock.sendto(number.to_bytes(2, "big"), (to, 9))
 
 
 async def statistics_after(backend: Backend, packets: int) -> BundleStatistics:

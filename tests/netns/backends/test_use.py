@@ -183,3 +183,23 @@ def test_a_flow_moves_when_its_slave_is_out_and_stays_over_a_new_table(
                 assert 0 not in moved.values()
 
     namespace.run(body)
+
+
+@backends
+def test_what_goes_to_a_group_does_not_take_a_spare(
+    namespace: Namespace, tmp_path: Path, make: Make
+) -> None:
+    namespace.ip(*LINKS)
+
+    async def body() -> None:
+        backend = make(tmp_path)
+        async with bundle(backend, namespace):
+            await backend.configure(BUNDLE, replace(SPARE, slaves=SPARE.slaves[::-1]))
+            await asyncio.to_thread(namespace.ip, f"route add 224.0.0.0/4 dev {BUNDLE}")
+            spare, _ = await gained(backend, 20, "224.0.0.99")
+            assert spare == 0
+            await backend.adjust(BUNDLE, {ETH1.ifindex: OUT})
+            _, usual = await gained(backend, 20, "224.0.0.99")
+            assert usual == 0
+
+    namespace.run(body)

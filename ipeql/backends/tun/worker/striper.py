@@ -189,10 +189,9 @@ class Striper:
         self._bind_at = 0
 
     def _place_first(self, packet: Packet) -> None:
-        """Send a packet to a group on the first usable slave: several paths would reorder it."""
-        for slave in self._slaves:
-            if not slave.usable:
-                continue
+        """Send a packet to a group on the first slave in use: several paths would reorder it."""
+        while (first := self._scheduler.first()) is not None:
+            slave = self._slaves[first]
             slave.picks += 1
             try:
                 slave.send(packet)
