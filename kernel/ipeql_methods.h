@@ -38,6 +38,7 @@ enum ipeql_method {
 	IPEQL_BW_LAG_VAL,
 	IPEQL_AUTO_BW,
 	IPEQL_BW_LAG_EQ,
+	IPEQL_DUPLICATE,
 };
 
 /* When a slave gets packets. */
@@ -54,6 +55,8 @@ enum ipeql_flows {
 	IPEQL_FLOWLET, /* packets that follow each other closely */
 };
 
+#define IPEQL_MAX_COPIES 8
+#define IPEQL_CLASS_COPIES 2 /* over so many slaves a packet of a class is sent that is duplicated */
 #define IPEQL_BUCKETS 65536 /* a flow's bucket is its hash modulo this */
 #define IPEQL_TICK 32 /* ns: the units of a bucket's time; the slave is in the bits below */
 #define IPEQL_LEAST_REST 1000000 /* ns: a flow that has rested for less stays where it is */
@@ -79,7 +82,11 @@ struct ipeql_parameters {
 	__u32 when_full;         /* the slaves with this use, a bit each */
 	__u32 when_down;
 	__u32 flows;             /* enum ipeql_flows */
-	__u32 ruled;             /* any of these three is not 0 */
+	__u32 ruled;             /* any of these three is not 0, or one of the five below */
+	__u32 copies;            /* duplicate: over so many slaves every packet is sent */
+	__u32 timed;             /* every slave gives bandwidth and lag */
+	__u64 light_dscps;       /* bit d: a packet with DSCP d takes the slave that delivers first, */
+	__u64 duplicate_dscps;   /* or the two that do */
 	__u64 overflow_after;    /* virtual queue of a slave that counts as full */
 	__u64 poll_interval;     /* bw_poll */
 	__u64 queue_limit;       /* bw_lag_eq */
@@ -98,6 +105,7 @@ struct ipeql_state {
 	__u32 expected;                   /* bw_lag_eq: and those it waits for besides */
 	__u32 paths;                      /* bw_lag_eq: the usable slaves within max_hold */
 	__u32 sum;                        /* bw_load, bw_poll: of these slaves' weights */
+	__u32 total;                      /* and of all candidates' */
 	__u32 last;                       /* round_robin: the slave picked last */
 	__u32 left;                       /* and how many packets it still gets */
 	__u32 adjusted;                   /* bw_load, bw_poll, bw_lag_eq: what sum, longest are of */
@@ -111,16 +119,18 @@ struct ipeql_packet {
 	__u32 header;   /* bytes each of them after the first repeats; for trains alone */
 	__u32 expected; /* bw_lag_eq: slaves about to be usable, their next hop being asked for */
 	__u32 among;    /* the slaves to choose from */
-	__u32 kept;     /* the one that the packet's flow is kept to, IPEQL_NO_SLAVE: none */
+	__u32 kept;     /* the one that it is to take, IPEQL_NO_SLAVE: the method chooses */
+	__u32 dscp;     /* that it carries, where the table has classes */
+	volatile __u32 also; /* out: the slaves that get a copy at once, a bit each; where ruled */
 	__u64 release;  /* out: when to hand it over; now unless bw_lag_eq holds it */
 	/*
 	 * The search for a minimum under way. The eBPF verifier would follow every course of local
 	 * variables through the loop, and give up; what it reads from memory it takes for unknown.
 	 */
 	volatile __u64 least;
-	volatile __u64 finish;
+	volatile __u64 most;
 	volatile __u32 best;
-	__u32 pure_ack; /* bw_lag_eq: a TCP segment without payload, SYN, FIN and RST */
+	__u32 light; /* bw_lag_eq: a pure acknowledgement or an ICMP echo */
 	__u32 queued[IPEQL_MAX_SLAVES]; /* auto_bw: packets each slave has not sent yet */
 };
 
@@ -187,7 +197,7 @@ static __always_inline void ipeql_poll(const struct ipeql_parameters *table,
 				       struct ipeql_state *state, __u64 now)
 {
 	__u64 unit = table->count_packets ? IPEQL_BITS_NS * IPEQL_PACKET : IPEQL_BITS_NS;
-	__u64 times, decay, sum = 0;
+	__u64 times, decay;
 
 	if (!state->polled)
 		state->polled = now;
@@ -195,13 +205,10 @@ static __always_inline void ipeql_poll(const struct ipeql_parameters *table,
 		return;
 	times = (now - state->polled) / table->poll_interval;
 	state->polled += times * table->poll_interval;
-	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++)
-		if (state->usable >> i & 1)
-			sum += table->path[i].weight;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
-		/* sum x bandwidth x interval / unit, split so that it stays within 64 bits */
-		decay = sum * table->path[i].decay_quotient +
-			sum * table->path[i].decay_remainder / unit;
+		/* total x bandwidth x interval / unit, split so that it stays within 64 bits */
+		decay = state->total * table->path[i].decay_quotient +
+			state->total * table->path[i].decay_remainder / unit;
 		state->priority[i] = ipeql_decayed(state->priority[i], decay, times);
 	}
 }
@@ -323,6 +330,77 @@ static __always_inline __u32 ipeql_auto_bw(const struct ipeql_parameters *table,
 	return packet->best;
 }
 
+/* The eBPF verifier cannot follow a loop in a loop: there this is a function of its own. */
+#ifndef IPEQL_FIND_NEXT
+#define IPEQL_FIND_NEXT(table, set, packet) ipeql_find_next(table, set, packet)
+#endif
+
+/* Find which of `set` that has no copy yet delivers a packet first, if it is sent at once. */
+static __always_inline void ipeql_find_next(const struct ipeql_parameters *table, __u32 set,
+					    struct ipeql_packet *packet)
+{
+	packet->least = ~0ULL;
+	packet->best = IPEQL_NO_SLAVE;
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
+		__u64 delivered;
+
+		if (!((set & ~packet->also) >> i & 1))
+			continue;
+		delivered = table->timed ? ipeql_tx(table, i, packet) + table->path[i].lag : i;
+		if (delivered < packet->least) {
+			packet->least = delivered;
+			packet->best = i;
+		}
+	}
+}
+
+/*
+ * Find the slaves of `set` that deliver a packet first, if it is sent at once: return the first,
+ * IPEQL_NO_SLAVE where there is none, and have the others in packet->also.
+ */
+static __always_inline __u32 ipeql_deliver(const struct ipeql_parameters *table, __u32 set,
+					   __u32 copies, struct ipeql_packet *packet)
+{
+	__u32 first;
+
+	packet->also = 0;
+	IPEQL_FIND_NEXT(table, set, packet);
+	first = packet->best;
+	if (first >= IPEQL_MAX_SLAVES)
+		return IPEQL_NO_SLAVE;
+	for (__u32 copy = 1; copy < IPEQL_MAX_COPIES && copy < copies; copy++) {
+		packet->also |= 1U << (packet->best & 31);
+		IPEQL_FIND_NEXT(table, set, packet);
+		if (packet->best >= IPEQL_MAX_SLAVES)
+			break;
+	}
+	if (packet->best < IPEQL_MAX_SLAVES)
+		packet->also |= 1U << (packet->best & 31);
+	packet->also &= ~(1U << (first & 31));
+	return first;
+}
+
+/* Put a packet into the virtual queues of all slaves that get a copy. */
+static __always_inline void ipeql_queue_copies(const struct ipeql_parameters *table,
+					       struct ipeql_state *queues,
+					       const struct ipeql_packet *packet)
+{
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++)
+		if (packet->also >> i & 1)
+			ipeql_queue(table, queues, i, packet);
+}
+
+/* Return over how many slaves a packet is sent at once; 0: it is placed as all are. */
+static __always_inline __u32 ipeql_copies(const struct ipeql_parameters *table,
+					  const struct ipeql_packet *packet)
+{
+	if (table->light_dscps >> (packet->dscp & 63) & 1)
+		return 1;
+	if (table->duplicate_dscps >> (packet->dscp & 63) & 1)
+		return IPEQL_CLASS_COPIES;
+	return table->method == IPEQL_DUPLICATE ? table->copies : 0;
+}
+
 /* A packet of a flow that is kept to a slave is not held; a flow takes the slave that delivers first. */
 static __always_inline __u32 ipeql_send_at_once(const struct ipeql_parameters *table,
 						struct ipeql_state *state,
@@ -350,8 +428,8 @@ static __always_inline __u32 ipeql_send_at_once(const struct ipeql_parameters *t
 	return packet->best;
 }
 
-/* A pure acknowledgement takes the slave over which it arrives first if it does not wait. */
-static __always_inline __u32 ipeql_acknowledge(const struct ipeql_parameters *table,
+/* A light packet takes the slave over which it arrives first if it does not wait. */
+static __always_inline __u32 ipeql_send_light(const struct ipeql_parameters *table,
 					       struct ipeql_state *state,
 					       struct ipeql_packet *packet)
 {
@@ -382,10 +460,16 @@ static __always_inline __u32 ipeql_bw_lag_eq(const struct ipeql_parameters *tabl
 	__u32 best, among = state->paths & packet->among;
 	__u64 start;
 
+	if (table->ruled && ipeql_copies(table, packet)) {
+		if (packet->kept >= IPEQL_MAX_SLAVES)
+			return IPEQL_QUEUE_FULL;
+		ipeql_queue_copies(table, state, packet);
+		return ipeql_send_at_once(table, state, packet);
+	}
 	if (table->flows)
 		return ipeql_send_at_once(table, state, packet);
-	if (packet->pure_ack)
-		return ipeql_acknowledge(table, state, packet);
+	if (packet->light)
+		return ipeql_send_light(table, state, packet);
 	packet->least = ~0ULL;
 	packet->best = 0;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
@@ -427,45 +511,66 @@ static __always_inline void ipeql_share(const struct ipeql_parameters *table,
 	state->usable = usable;
 	state->among = among;
 	state->adjusted = table->adjusted;
-	state->sum = 0;
+	state->sum = state->total = 0;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
 		if (anew)
 			state->priority[i] = 0;
+		if (usable >> i & 1)
+			state->total += table->path[i].weight;
 		if (among >> i & 1)
 			state->sum += table->path[i].weight;
 	}
 }
 
-static __always_inline __u32 ipeql_weighted(const struct ipeql_parameters *table,
-					    struct ipeql_state *state, __u32 usable,
-					    struct ipeql_packet *packet)
+/* bw_load, bw_poll: take note of another usable set, of other paths or of other slaves to choose from. */
+static __always_inline void ipeql_share_anew(const struct ipeql_parameters *table,
+					     struct ipeql_state *state, __u32 usable,
+					     const struct ipeql_packet *packet)
 {
 	if (ipeql_is_outdated(table, state, usable) || packet->among != state->among)
 		ipeql_share(table, state, usable, packet->among);
+}
+
+static __always_inline __u32 ipeql_polled(const struct ipeql_parameters *table,
+					  struct ipeql_state *state, __u32 usable,
+					  struct ipeql_packet *packet)
+{
+	ipeql_share_anew(table, state, usable, packet);
 	if (!usable)
 		return IPEQL_NO_SLAVE;
-	if (table->method == IPEQL_BW_POLL)
-		ipeql_poll(table, state, packet->now);
+	ipeql_poll(table, state, packet->now);
 	return ipeql_bw_load(table, state, packet);
+}
+
+/*
+ * bw_lag_eq: return the longest lag of a slave that is used beside these: max-hold more than the
+ * lowest of those that are always in use, or of all where none of them is.
+ */
+static __always_inline __u64 ipeql_bound(const struct ipeql_parameters *table, __u32 candidates,
+					 struct ipeql_packet *packet)
+{
+	__u32 first = candidates & ~(table->when_full | table->when_down);
+
+	if (!first)
+		first = candidates;
+	packet->least = ~0ULL;
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++)
+		if ((first >> i & 1) && table->path[i].lag < packet->least)
+			packet->least = table->path[i].lag;
+	return packet->least + table->max_hold;
 }
 
 /* bw_lag_eq: find the slaves within max_hold of the lowest lag, and the longest lag of these. */
 static __always_inline void ipeql_equalise(const struct ipeql_parameters *table,
-					   struct ipeql_state *state, __u32 usable, __u32 expected)
+					   struct ipeql_state *state, __u32 usable, __u32 expected,
+					   struct ipeql_packet *packet)
 {
-	__u32 first = usable & ~(table->when_full | table->when_down);
-	__u64 bound = ~0ULL;
+	__u64 bound = ipeql_bound(table, usable, packet);
 
 	state->usable = usable;
 	state->adjusted = table->adjusted;
 	state->expected = expected;
 	state->longest = state->paths = 0;
-	if (!first)
-		first = usable;
-	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++)
-		if ((first >> i & 1) && table->path[i].lag < bound)
-			bound = table->path[i].lag;
-	bound += table->max_hold;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
 		if (!((usable | expected) >> i & 1) || table->path[i].lag > bound)
 			continue;
@@ -483,7 +588,7 @@ static __always_inline __u32 ipeql_equalised(const struct ipeql_parameters *tabl
 	__u32 expected = packet->expected & ~usable & ~table->when_down;
 
 	if (ipeql_is_outdated(table, state, usable) || expected != state->expected)
-		ipeql_equalise(table, state, usable, expected);
+		ipeql_equalise(table, state, usable, expected, packet);
 	return usable ? ipeql_bw_lag_eq(table, state, packet) : IPEQL_NO_SLAVE;
 }
 
@@ -520,19 +625,20 @@ static __always_inline __u32 ipeql_in_use(const struct ipeql_parameters *table,
 }
 
 /* Return the largest difference of the candidates' lags. */
-static __always_inline __u64 ipeql_spread(const struct ipeql_parameters *table, __u32 candidates)
+static __always_inline __u64 ipeql_spread(const struct ipeql_parameters *table, __u32 candidates,
+					  struct ipeql_packet *packet)
 {
-	__u64 least = ~0ULL, most = 0;
-
+	packet->least = ~0ULL;
+	packet->most = 0;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
 		if (!(candidates >> i & 1))
 			continue;
-		if (table->path[i].lag < least)
-			least = table->path[i].lag;
-		if (table->path[i].lag > most)
-			most = table->path[i].lag;
+		if (table->path[i].lag < packet->least)
+			packet->least = table->path[i].lag;
+		if (table->path[i].lag > packet->most)
+			packet->most = table->path[i].lag;
 	}
-	return most > least ? most - least : 0;
+	return packet->most > packet->least ? packet->most - packet->least : 0;
 }
 
 /*
@@ -540,7 +646,7 @@ static __always_inline __u64 ipeql_spread(const struct ipeql_parameters *table, 
  * to choose. packet->among is set.
  */
 static __always_inline __u32 ipeql_kept(const struct ipeql_parameters *table, __u64 bucket,
-					__u32 candidates, const struct ipeql_packet *packet)
+					__u32 candidates, struct ipeql_packet *packet)
 {
 	__u32 slave = IPEQL_AT(bucket);
 	__u64 last = bucket - slave, rest;
@@ -549,10 +655,28 @@ static __always_inline __u32 ipeql_kept(const struct ipeql_parameters *table, __
 		return IPEQL_NO_SLAVE;
 	if (table->flows == IPEQL_FLOW)
 		return slave;
-	rest = ipeql_spread(table, candidates);
+	rest = ipeql_spread(table, candidates, packet);
 	if (rest < IPEQL_LEAST_REST)
 		rest = IPEQL_LEAST_REST;
 	return packet->now > last + rest ? IPEQL_NO_SLAVE : slave;
+}
+
+/* Return the slaves that may be sent one more packet at once, of those to choose from. */
+static __always_inline __u32 ipeql_open(const struct ipeql_parameters *table,
+					const struct ipeql_state *queues, __u32 candidates,
+					struct ipeql_packet *packet)
+{
+	__u64 bound;
+
+	packet->kept = packet->among;
+	if (table->method != IPEQL_BW_LAG_EQ)
+		return packet->among;
+	bound = ipeql_bound(table, candidates, packet);
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++)
+		if (table->path[i].lag > bound ||
+		    queues->busy[i] > packet->now + table->queue_limit)
+			packet->kept &= ~(1U << i);
+	return packet->kept;
 }
 
 /*
@@ -563,10 +687,16 @@ static __always_inline __u32 ipeql_rule(const struct ipeql_parameters *table,
 					const struct ipeql_state *queues, const __u64 *bucket,
 					__u32 usable, struct ipeql_packet *packet)
 {
-	__u32 candidates = ipeql_candidates(table, usable);
+	__u32 candidates = ipeql_candidates(table, usable), copies = ipeql_copies(table, packet);
 
 	packet->among = ipeql_in_use(table, queues, candidates, packet->now);
-	packet->kept = bucket ? ipeql_kept(table, *bucket, candidates, packet) : IPEQL_NO_SLAVE;
+	packet->kept = IPEQL_NO_SLAVE;
+	packet->also = 0;
+	if (copies)
+		packet->kept = ipeql_deliver(table, ipeql_open(table, queues, candidates, packet),
+					     copies, packet);
+	else if (bucket)
+		packet->kept = ipeql_kept(table, *bucket, candidates, packet);
 	return candidates;
 }
 
@@ -576,23 +706,20 @@ static __always_inline int ipeql_has_queues(const struct ipeql_parameters *table
 	       table->method == IPEQL_BW_LAG_EQ;
 }
 
-/*
- * Place one packet on one of packet->among, of the candidates, and account for it. Returns its
- * index, IPEQL_NO_SLAVE or IPEQL_QUEUE_FULL.
- */
-static __always_inline __u32 ipeql_pick(const struct ipeql_parameters *table,
-					struct ipeql_state *state, __u32 candidates,
-					struct ipeql_packet *packet)
+/* Place a packet as ipeql_pick() does, by a method that takes no lock. */
+static __always_inline __u32 ipeql_pick_unlocked(const struct ipeql_parameters *table,
+						 struct ipeql_state *state, __u32 candidates,
+						 struct ipeql_packet *packet)
 {
 	__u32 among = packet->among, kept = packet->kept;
 
 	packet->release = packet->now;
-	if (table->method == IPEQL_BW_LAG_EQ)
-		return ipeql_equalised(table, state, candidates, packet);
-	if (table->method == IPEQL_BW_LOAD || table->method == IPEQL_BW_POLL)
-		return ipeql_weighted(table, state, candidates, packet);
+	if (table->method == IPEQL_BW_LOAD)
+		ipeql_share_anew(table, state, candidates, packet);
 	if (!among)
 		return IPEQL_NO_SLAVE;
+	if (table->method == IPEQL_BW_LOAD)
+		return ipeql_bw_load(table, state, packet);
 	if (kept < IPEQL_MAX_SLAVES) {
 		if (ipeql_has_queues(table))
 			ipeql_queue(table, state, kept, packet);
@@ -609,17 +736,38 @@ static __always_inline __u32 ipeql_pick(const struct ipeql_parameters *table,
 	return ipeql_auto_bw(table, among, packet);
 }
 
+/*
+ * Place one packet on one of packet->among, of the candidates, and account for it. Returns its
+ * index, IPEQL_NO_SLAVE or IPEQL_QUEUE_FULL.
+ */
+static __always_inline __u32 ipeql_pick(const struct ipeql_parameters *table,
+					struct ipeql_state *state, __u32 candidates,
+					struct ipeql_packet *packet)
+{
+	packet->release = packet->now;
+	if (table->method == IPEQL_BW_POLL)
+		return ipeql_polled(table, state, candidates, packet);
+	if (table->method == IPEQL_BW_LAG_EQ)
+		return ipeql_equalised(table, state, candidates, packet);
+	return ipeql_pick_unlocked(table, state, candidates, packet);
+}
+
 /* Note where a packet has gone, where the table is ruled, after ipeql_pick(). */
 static __always_inline void ipeql_note(const struct ipeql_parameters *table,
 				       struct ipeql_state *queues, __u64 *bucket, __u32 slave,
 				       const struct ipeql_packet *packet)
 {
+	int queues_here = table->when_full && !ipeql_has_queues(table);
+
 	if (slave >= IPEQL_MAX_SLAVES)
 		return;
-	if (bucket)
+	if (bucket && !ipeql_copies(table, packet))
 		*bucket = (packet->now & ~(IPEQL_TICK - 1ULL)) | slave;
-	if (table->when_full && !ipeql_has_queues(table))
+	if (queues_here)
 		ipeql_queue(table, queues, slave, packet);
+	if (packet->also && table->method != IPEQL_BW_LAG_EQ &&
+	    (queues_here || ipeql_has_queues(table)))
+		ipeql_queue_copies(table, queues, packet);
 }
 
 /* Let a packet take any slave, where the table is not ruled. */
@@ -634,7 +782,7 @@ static __always_inline void ipeql_begin(struct ipeql_state *state)
 {
 	state->polled = state->longest = 0;
 	state->usable = state->expected = state->paths = state->sum = state->left = 0;
-	state->among = 0;
+	state->among = state->total = 0;
 	state->adjusted = 0;
 }
 

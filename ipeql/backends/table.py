@@ -26,6 +26,8 @@ def from_json(data: dict[str, Any]) -> BundleTable:
         poll_interval=data["poll_interval"],
         receive=data.get("receive", "slave"),
         overflow_after=data.get("overflow_after", OVERFLOW_AFTER),
+        light_dscps=data.get("light_dscps", 0),
+        duplicate_dscps=data.get("duplicate_dscps", 0),
         slaves=tuple(_row(slave) for slave in data["slaves"]),
     )
 
@@ -91,6 +93,6 @@ def scheduler(table: BundleTable) -> Scheduler:
     parameters = dict(table.parameters)
     if "poll_interval" in METHODS[table.method].parameters:
         parameters["poll_interval"] = table.poll_interval
-    rules = Rules(table.stripe_unit, table.overflow_after)
+    rules = Rules(table.stripe_unit, table.overflow_after, table.light_dscps, table.duplicate_dscps)
     slaves = [slave_parameters(row) for row in table.slaves]
     return create(table.method, slaves, rules, **parameters)

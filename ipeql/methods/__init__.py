@@ -19,6 +19,7 @@ from ipeql.methods.bw_lag_eq import MAX_HOLD_NS, QUEUE_LIMIT_NS, BwLagEq, defaul
 from ipeql.methods.bw_lag_val import BwLagVal
 from ipeql.methods.bw_load import BwLoad
 from ipeql.methods.bw_poll import BwPoll
+from ipeql.methods.duplicate import Duplicate
 from ipeql.methods.flows import BUCKETS, UNITS
 from ipeql.methods.round_robin import RoundRobin
 from ipeql.methods.use import USES
@@ -42,15 +43,22 @@ __all__ = [
     "SlaveParameters",
     "create",
     "default_queue_limit",
+    "keeps_flows",
 ]
 
 METHODS: dict[str, type[Scheduler]] = {
-    method.name: method for method in (RoundRobin, BwLoad, BwPoll, BwLag, BwLagVal, AutoBw, BwLagEq)
+    method.name: method
+    for method in (RoundRobin, BwLoad, BwPoll, BwLag, BwLagVal, AutoBw, BwLagEq, Duplicate)
 }
 """Every method by its name in the configuration."""
 
 TIMES = frozenset().union(*(method.times for method in METHODS.values()))
 """The parameters that are times, in ns."""
+
+
+def keeps_flows(method: str, stripe_unit: str) -> bool:
+    """Say whether the packets of a flow stay on one slave."""
+    return stripe_unit in UNITS and method != Duplicate.name
 
 
 def create(

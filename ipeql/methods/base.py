@@ -22,6 +22,9 @@ NSPB_SHIFT = 16
 OVERFLOW_AFTER_NS = 20 * 10**6
 """``overflow_after`` where none is given."""
 
+CLASS_COPIES = 2
+"""Over so many slaves a packet of a class is sent that is duplicated."""
+
 
 @dataclass(frozen=True, slots=True)
 class SlaveParameters:
@@ -43,11 +46,15 @@ class Rules:
 
     ``stripe_unit``: ``flow`` and ``flowlet`` keep the packets of a flow to one slave.
     ``overflow_after`` ns of virtual queue on every slave that is always in use let packets go to
-    those that are in use when these are full.
+    those that are in use when these are full. ``light_dscps`` and ``duplicate_dscps`` are masks,
+    bit d is DSCP d: a packet with one of these is sent over the slave, or over the two, that
+    deliver it first.
     """
 
     stripe_unit: str = "burst"
     overflow_after: int = OVERFLOW_AFTER_NS
+    light_dscps: int = 0
+    duplicate_dscps: int = 0
 
 
 PLAIN = Rules()
@@ -59,8 +66,8 @@ class Arrival(NamedTuple):
     ``now`` CLOCK_MONOTONIC in ns; ``length`` of the IP packet in bytes; ``segments`` wire packets
     it becomes, each after the first repeating ``header`` bytes of IP and transport header;
     ``queued`` the packets each slave has not yet sent, where the method reads the queues;
-    ``pure_ack`` it is a TCP segment without payload and without SYN, FIN or RST; ``flow`` the
-    bucket of its flow, where the stripe unit keeps flows together.
+    ``light`` it is a pure acknowledgement or an ICMP echo; ``flow`` the
+    bucket of its flow, where the stripe unit keeps flows together; ``dscp`` what it carries.
     """
 
     now: int
@@ -68,8 +75,9 @@ class Arrival(NamedTuple):
     segments: int = 1
     header: int = 0
     queued: Sequence[int] | None = None
-    pure_ack: bool = False
+    light: bool = False
     flow: int = 0
+    dscp: int = 0
 
 
 class Decision(NamedTuple):
@@ -77,12 +85,14 @@ class Decision(NamedTuple):
 
     ``slave`` index or None when dropped; ``release`` the time (ns, the caller's clock) at which to
     hand it over; ``reason`` empty, or why it was dropped: ``no_slave`` or ``queue_full``. It may
-    also be ``later``: the packet waits, and is to be placed again from ``release`` on.
+    also be ``later``: the packet waits, and is to be placed again from ``release`` on. ``also``:
+    the slaves that get a copy, at once.
     """
 
     slave: int | None
     release: int
     reason: str = ""
+    also: tuple[int, ...] = ()
 
 
 class Scheduler(ABC):
@@ -114,7 +124,9 @@ class Scheduler(ABC):
         self._slaves = tuple(slaves)
         self._rules = rules
         self._flows = Flows(rules.stripe_unit) if rules.stripe_unit in UNITS else None
-        self._ruled = bool(self._flows or self._reserves)
+        self._ruled = bool(
+            self._flows or self._reserves or rules.light_dscps | rules.duplicate_dscps
+        )
         self._candidates = self._among = ALL
         self._expected = 0
         self._busy = [0] * len(slaves)
@@ -182,13 +194,42 @@ class Scheduler(ABC):
         if not self._ruled:
             return self._choose(arrival)
         self._admit(self._in_use(arrival.now))
-        decision = self._place(arrival)
+        if copies := self._copies(arrival):
+            decision = self._send_copies(arrival, copies)
+        else:
+            decision = self._place(arrival)
         if decision.reason == "later" and self._among != self._candidates:
             self._admit(self._candidates)
             decision = self._place(arrival)
         if decision.slave is not None and self._reserves.when_full and not self.has_queues:
-            self._queue(decision.slave, arrival)
+            for i in (decision.slave, *decision.also):
+                self._queue(i, arrival)
         return decision
+
+    def _copies(self, arrival: Arrival) -> int:
+        """Return over how many slaves the packet is sent at once; 0: it is placed as all are."""
+        if self._rules.light_dscps >> arrival.dscp & 1:
+            return 1
+        return CLASS_COPIES if self._rules.duplicate_dscps >> arrival.dscp & 1 else 0
+
+    def _send_copies(self, arrival: Arrival, copies: int) -> Decision:
+        """Send a packet at once over the slaves that deliver it first."""
+        if not self._among:
+            return Decision(None, arrival.now, "no_slave")
+        slaves = self._open(arrival.now)
+        if self._is_timed:
+            slaves.sort(key=lambda i: self._tx(i, arrival) + (self._slaves[i].lag or 0))
+        if not slaves:
+            return Decision(None, arrival.now, "queue_full")
+        first, *others = slaves[:copies]
+        if self.has_queues:
+            for i in others:
+                self._queue(i, arrival)
+        return self._charge(arrival, first)._replace(also=tuple(others))
+
+    def _open(self, now: int) -> list[int]:
+        """Return the slaves, ascending, that may be sent one more packet."""
+        return self._chosen_from()
 
     def _place(self, arrival: Arrival) -> Decision:
         """Place a packet on the slave that its flow is kept to, or on one that is chosen for it."""
@@ -223,14 +264,18 @@ class Scheduler(ABC):
 
     def _queue(self, i: int, arrival: Arrival) -> None:
         """Put a packet into slave i's virtual queue."""
+        self._busy[i] = max(self._busy[i], arrival.now) + self._tx(i, arrival)
+
+    def _tx(self, i: int, arrival: Arrival) -> int:
+        """Return how long a packet takes slave i, ns."""
         size = arrival.length + (arrival.segments - 1) * arrival.header
         charge = size + arrival.segments * self._slaves[i].overhead
-        drained = max(self._busy[i], arrival.now)
-        self._busy[i] = drained + (charge * self._nspb[i] >> NSPB_SHIFT)
+        return charge * self._nspb[i] >> NSPB_SHIFT
 
     def _derive(self) -> None:
         """Find what follows from the slaves' parameters by division."""
         self._nspb = [nanoseconds_per_byte(slave.bandwidth) for slave in self._slaves]
+        self._is_timed = all(each.bandwidth and each.lag is not None for each in self._slaves)
 
     @property
     def _spread(self) -> int:

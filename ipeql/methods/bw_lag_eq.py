@@ -99,13 +99,13 @@ class BwLagEq(VirtualQueues):
 
     def _choose(self, arrival: Arrival) -> Decision:
         """Take the slave that has sent the packet first; hold it to match the largest lag."""
-        now, length, segments, header, _, pure_ack, _ = arrival
+        now, length, segments, header, _, light, *_ = arrival
         if not self._paths:
             return Decision(None, now, "no_slave")
         if self._flows:
             return self._send_at_once(arrival, self._paths)
-        if pure_ack:
-            return self._acknowledge(now, length)
+        if light:
+            return self._send_light(now, length)
         busy = self._busy
         size = length + (segments - 1) * header
         if self._late:
@@ -123,6 +123,9 @@ class BwLagEq(VirtualQueues):
             return Decision(None, now, "queue_full")
         busy[best] = finish
         return Decision(best, start + self._hold[best])
+
+    def _open(self, now: int) -> list[int]:
+        return [i for i, *_ in self._paths if self._busy[i] - now <= self._queue_limit]
 
     def _charge(self, arrival: Arrival, i: int) -> Decision:
         kept = [path for path in self._paths if path[0] == i]
@@ -178,7 +181,7 @@ class BwLagEq(VirtualQueues):
             self._paced[best] = start + sending * 2 // 3
         return Decision(best, start + self._hold[best])
 
-    def _acknowledge(self, now: int, length: int) -> Decision:
+    def _send_light(self, now: int, length: int) -> Decision:
         """Take the slave over which a packet that does not wait arrives first."""
         best = earliest = sending = -1
         for i, nspb, overhead in self._paths:

@@ -36,7 +36,9 @@ class BundleTable:
     """All that a dataplane needs to stripe: replaced as a whole by ``Backend.configure``.
 
     ``receive``: where packets of the bundle that arrive on a slave go on, ``bundle`` or ``slave``.
-    ``overflow_after``: a slave whose virtual queue is longer, ns, is full.
+    ``overflow_after``: a slave whose virtual queue is longer, ns, is full. ``light_dscps``,
+    ``duplicate_dscps``: masks, in which bit d is DSCP d, of the packets that are sent at once over
+    the slave, or the two slaves, that deliver them first.
     """
 
     method: str
@@ -46,6 +48,8 @@ class BundleTable:
     slaves: tuple[SlaveRow, ...] = ()
     receive: str = "slave"
     overflow_after: int = OVERFLOW_AFTER
+    light_dscps: int = 0
+    duplicate_dscps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

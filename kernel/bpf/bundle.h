@@ -4,6 +4,10 @@
 #define IPEQL_BUNDLE_H
 
 #include "address.h"
+
+struct ipeql_packet;
+int find_next(struct ipeql_packet *packet, __u32 set);
+#define IPEQL_FIND_NEXT(table, set, packet) find_next(packet, set)
 #include "ipeql_methods.h"
 
 enum link {
@@ -110,10 +114,26 @@ struct last_hop {
 	__u32 padding;
 };
 
+/* What counts of a packet beside what the methods see. */
+struct view {
+	struct address destination;
+	struct address gateway; /* or the destination itself; once `routed` */
+	__u32 ipv6;   /* 1, or 0: IPv4 */
+	__u32 protocol; /* that follows the IP header */
+	__u32 group;  /* to a multicast group or to 255.255.255.255: the method does not place it */
+	__u32 broadcast; /* to all of a subnet; known once `routed` */
+	__u32 routed; /* the packet's route has been looked at */
+	/* The sets that survey() finds; in memory for the reason that ipeql_methods.h gives. */
+	volatile __u32 running;
+	volatile __u32 reachable;
+	__u32 padding;
+};
+
 /* What a CPU keeps for itself. Programs at an egress are not interrupted by others there. */
 struct lane {
 	struct ipeql_state state[2]; /* of round_robin and bw_load */
-	struct ipeql_packet packet;  /* the one being placed */
+	struct ipeql_packet packet;  /* the one being placed, */
+	struct view view;            /* and more of it */
 	__u64 due;                   /* when that is to leave, 0: at once */
 	struct last_hop last_hop[IPEQL_MAX_SLAVES];
 	struct counters counters[IPEQL_MAX_SLAVES + 1]; /* the last are the bundle's own */
@@ -168,8 +188,8 @@ struct adjusting {
 	__u8 link[ETH_HLEN + 2];
 	__u64 revision; /* the one that is to be replaced */
 	__u32 usable;
-	__u32 padding;
-	__u32 order[IPEQL_MAX_SLAVES]; /* these two as in struct ipeql_parameters */
+	__u32 timed; /* this and the next two as in struct ipeql_parameters */
+	__u32 order[IPEQL_MAX_SLAVES];
 	struct ipeql_path path[IPEQL_MAX_SLAVES];
 	struct given adjusted[IPEQL_MAX_SLAVES];
 };

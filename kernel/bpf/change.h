@@ -107,6 +107,7 @@ int adjust(struct __sk_buff *skb)
 	next = now ^ 1;
 	table = &bundle.table[next];
 	bpf_probe_read_kernel(table, sizeof(*table), &bundle.table[now]);
+	bpf_skb_load_bytes(skb, ADJUSTING(timed), &table->parameters.timed, sizeof(__u32));
 	bpf_skb_load_bytes(skb, ADJUSTING(order), table->parameters.order, PATHS);
 	bpf_skb_load_bytes(skb, ADJUSTING(adjusted), known->adjusted, sizeof(known->adjusted));
 	table->parameters.adjusted++;

@@ -69,7 +69,8 @@ __noinline __u32 choose_held(struct lane *lane, __u32 set)
 		if (packet->release - packet->now >
 		    path->nspb << (HELD_SHIFT - IPEQL_NSPB_SHIFT))
 			index = IPEQL_QUEUE_FULL;
-		else if (!packet->pure_ack)
+		else if (!packet->light &&
+			 !(table->parameters.ruled && ipeql_copies(&table->parameters, packet)))
 			lane->due = due_at(&table->parameters, &account->held[place], index,
 					   packet);
 	}

@@ -72,8 +72,8 @@ __noinline __u32 choose_polled(struct ipeql_packet *packet, __u32 set)
 	if (!account || !packet)
 		return IPEQL_NO_SLAVE;
 	bpf_spin_lock(&account->lock);
-	index = ipeql_weighted(&bundle.table[active].parameters, &account->state[state_of(active)], set,
-			       packet);
+	index = ipeql_polled(&bundle.table[active].parameters, &account->state[state_of(active)], set,
+			     packet);
 	bpf_spin_unlock(&account->lock);
 	return index;
 }
@@ -82,11 +82,11 @@ __noinline __u32 choose_unlocked(struct ipeql_state *state, struct ipeql_packet 
 {
 	if (!state || !packet)
 		return IPEQL_NO_SLAVE;
-	return ipeql_pick(&bundle.table[active_table()].parameters, state, set, packet);
+	return ipeql_pick_unlocked(&bundle.table[active_table()].parameters, state, set, packet);
 }
 
 /* Let the method choose one of the slaves that it may take, lane->packet.among. */
-static __always_inline __u32 choose_by_method(struct lane *lane, __u32 active, __u32 set)
+static __noinline __u32 choose_by_method(struct lane *lane, __u32 active, __u32 set)
 {
 	const struct ipeql_parameters *table = &bundle.table[active].parameters;
 
@@ -101,8 +101,8 @@ static __always_inline __u32 choose_by_method(struct lane *lane, __u32 active, _
 	return choose_unlocked(&bundle.state[state_of(active)], &lane->packet, set);
 }
 
-/* Choose where slaves are in reserve, or flows stay. Global, so that it is verified once. */
-__noinline __u32 choose_ruled(struct __sk_buff *skb, struct lane *lane, __u32 set)
+/* Choose one of the slaves of `set` by any method, and by what rules beside it. */
+__noinline __u32 choose_any(struct __sk_buff *skb, struct lane *lane, __u32 set)
 {
 	__u32 active = active_table(), index;
 	const struct ipeql_parameters *table = &bundle.table[active].parameters;
@@ -111,6 +111,8 @@ __noinline __u32 choose_ruled(struct __sk_buff *skb, struct lane *lane, __u32 se
 
 	if (!lane)
 		return IPEQL_NO_SLAVE;
+	if (!table->ruled)
+		return choose_by_method(lane, active, ipeql_allow(table, set, &lane->packet));
 	bucket = table->flows ? bucket_of(skb) : 0;
 	set = ipeql_rule(table, queues, bucket, set, &lane->packet);
 	index = choose_by_method(lane, active, set);
@@ -124,11 +126,9 @@ static __always_inline __u32 choose(struct __sk_buff *skb, struct lane *lane, __
 {
 	const struct ipeql_parameters *table = &bundle.table[active].parameters;
 
-	if (table->ruled)
-		return choose_ruled(skb, lane, set);
-	if (table->method == IPEQL_ROUND_ROBIN)
-		return set ? ipeql_round_robin(table, &lane->state[state_of(active)], set) : IPEQL_NO_SLAVE;
-	return choose_by_method(lane, active, ipeql_allow(table, set, &lane->packet));
+	if (table->method != IPEQL_ROUND_ROBIN || table->ruled)
+		return choose_any(skb, lane, set);
+	return set ? ipeql_round_robin(table, &lane->state[state_of(active)], set) : IPEQL_NO_SLAVE;
 }
 
 /* Say whether a decision depends on the time. */
@@ -187,6 +187,8 @@ static __noinline int send_slowly(struct __sk_buff *skb, struct lane *lane, stru
 	slave = &table->slave[IPEQL_AT(index)];
 	if (table->holder && !is_to_many(view))
 		ask_others(skb, view, lane->due ? IPEQL_NO_SLAVE : index);
+	if (lane->packet.also)
+		send_copies(skb, view, lane->packet.also);
 	if (lane->due)
 		return hold(skb, lane, index);
 	lane->packet.now = now;
@@ -200,29 +202,30 @@ static __noinline int stripe_any(struct __sk_buff *skb, struct lane *lane, __u32
 	const struct table *table = &bundle.table[active];
 	const struct slave *slave;
 	struct last_hop *last;
-	struct view view;
+	struct view *view = &lane->view;
 
-	if (look_at(skb, &lane->packet, &view))
+	if (look_at(skb, &lane->packet, view))
 		return TC_ACT_SHOT;
-	lane->packet.expected = lane->packet.pure_ack = 0;
+	lane->packet.expected = lane->packet.light = lane->packet.also = 0;
 	lane->due = 0;
-	if (table->parameters.method == IPEQL_BW_LAG_EQ)
-		lane->packet.pure_ack = is_pure_ack(skb);
+	if (table->parameters.method == IPEQL_BW_LAG_EQ && may_be_light(&lane->packet, view))
+		lane->packet.light = is_light(skb);
 	if (injected) {
 		inject(skb, &lane->packet);
 		skb->cb[0] = choose(skb, lane, active, skb->cb[0] & table->usable);
+		skb->cb[1] = lane->packet.also;
 		skb->tstamp = lane->packet.release;
 		return TC_ACT_OK;
 	}
 	if (looks_at_the_clock(&table->parameters))
 		lane->packet.now = bpf_ktime_get_ns();
-	view.routed = 0;
-	view.running = table->usable;
-	if (routes_vary || view.ipv6)
-		find_gateway(skb, &view);
+	view->routed = 0;
+	view->running = table->usable;
+	if (routes_vary || view->ipv6)
+		find_gateway(skb, view);
 	if (index == UNCHOSEN) {
-		if (bundle.settled != epoch || view.group)
-			return send_slowly(skb, lane, &view, IPEQL_NO_SLAVE);
+		if (bundle.settled != epoch || view->group)
+			return send_slowly(skb, lane, view, IPEQL_NO_SLAVE);
 		index = choose(skb, lane, active, table->usable);
 	}
 	if (lane->due)
@@ -231,8 +234,10 @@ static __noinline int stripe_any(struct __sk_buff *skb, struct lane *lane, __u32
 		return drop(lane, index);
 	slave = &table->slave[IPEQL_AT(index)];
 	last = &lane->last_hop[IPEQL_AT(index)];
-	if (index >= IPEQL_MAX_SLAVES || !goes_as_before(skb, table, slave, last, &view))
-		return send_slowly(skb, lane, &view, index);
+	if (index >= IPEQL_MAX_SLAVES || !goes_as_before(skb, table, slave, last, view))
+		return send_slowly(skb, lane, view, index);
+	if (lane->packet.also)
+		send_copies(skb, view, lane->packet.also);
 	count_placed(lane, slave);
 	return send(skb, last);
 }
@@ -247,7 +252,7 @@ static __noinline __u32 choose_otherwise(struct __sk_buff *skb, struct lane *lan
 		return UNCHOSEN;
 	lane->packet.length = skb->len - ETH_HLEN;
 	lane->packet.segments = 1;
-	lane->packet.expected = lane->packet.pure_ack = 0;
+	lane->packet.expected = lane->packet.light = 0;
 	if (table->parameters.method >= IPEQL_BW_POLL)
 		lane->packet.now = bpf_ktime_get_ns();
 	return choose(skb, lane, active, table->usable);

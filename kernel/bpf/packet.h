@@ -15,18 +15,6 @@ struct net *home;
 /* Whether IPv4 routes change unseen, or rules look at more than a packet's destination. */
 bool routes_vary = true;
 
-struct view {
-	struct address destination;
-	struct address gateway; /* or the destination itself; once `routed` */
-	__u32 ipv6;   /* 1, or 0: IPv4 */
-	__u32 group;  /* to a multicast group or to 255.255.255.255: the method does not place it */
-	__u32 broadcast; /* to all of a subnet; known once `routed` */
-	__u32 routed; /* the packet's route has been looked at */
-	/* The sets that survey() finds; in memory for the reason that ipeql_methods.h gives. */
-	volatile __u32 running;
-	volatile __u32 reachable;
-};
-
 /*
  * Set for the differential test alone: the clock is the packet's tstamp, the set to choose from
  * stands in cb, as does the choice afterwards, and the slaves' queues, 4 bits each. The time to leave
@@ -74,6 +62,8 @@ static __always_inline int look_at_ipv4(struct __sk_buff *skb, const struct iphd
 	view->ipv6 = 0;
 	view->destination = mapped(ip->daddr);
 	view->group = is_group(ip->daddr);
+	view->protocol = ip->protocol;
+	packet->dscp = ip->tos >> 2;
 	if (packet->segments > 1)
 		packet->header =
 			length + transport_header(skb, ETH_HLEN + length, ip->protocol);
@@ -86,6 +76,8 @@ static __always_inline int look_at_ipv6(struct __sk_buff *skb, const struct ipv6
 	view->ipv6 = 1;
 	__builtin_memcpy(&view->destination, &ip->daddr, sizeof(view->destination));
 	view->group = ip->daddr.s6_addr[0] == 0xff;
+	view->protocol = ip->nexthdr;
+	packet->dscp = ip->priority << 2 | ip->flow_lbl[0] >> 6;
 	if (packet->segments > 1)
 		packet->header =
 			sizeof(*ip) + transport_header(skb, ETH_HLEN + sizeof(*ip), ip->nexthdr);
@@ -101,31 +93,49 @@ static __always_inline bool is_extension(__u8 next)
 	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS;
 }
 
-/* Say whether a packet is a TCP segment that carries nothing (docs/methods.md, bw_lag_eq). */
-__noinline int is_pure_ack(struct __sk_buff *skb)
+/* Say whether ICMP of a type, or ICMPv6, is an echo or its reply. */
+static __always_inline bool is_echo(__u8 protocol, __u8 type)
+{
+	return protocol == IPPROTO_ICMP ? !(type & ~8) : type >> 1 == 64;
+}
+
+/* Say whether it may be light: is_light() costs more. */
+static __always_inline bool may_be_light(const struct ipeql_packet *packet, const struct view *view)
+{
+	return packet->length <= LONGEST_ACK || view->protocol == IPPROTO_ICMP ||
+	       view->protocol == IPPROTO_ICMPV6;
+}
+
+/* Say whether a packet is an ICMP echo or a TCP segment that carries nothing (docs/methods.md). */
+__noinline int is_light(struct __sk_buff *skb)
 {
 	__u32 length = skb->len - ETH_HLEN, at = sizeof(struct ipv6hdr);
 	struct iphdr ip;
 	__u8 next = IPPROTO_NONE, bytes[2];
 
-	if (length > LONGEST_ACK || skb->gso_segs > 1)
+	if (skb->gso_segs > 1)
 		return 0;
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) ||
-		    ip.frag_off & bpf_htons(0x3fff))
+		if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
 			return 0;
 		next = ip.protocol;
 		at = ip.ihl * 4;
+		if (ip.frag_off & bpf_htons(0x3fff))
+			return 0;
 	} else {
 		bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, nexthdr), &next, 1);
-		for (__u32 i = 0; i < LONGEST_ACK / 8 && is_extension(next); i++) {
+		for (__u32 i = 0; i < LONGEST_ACK / 8 && length <= LONGEST_ACK; i++) {
+			if (!is_extension(next))
+				break;
 			if (bpf_skb_load_bytes(skb, ETH_HLEN + at, bytes, sizeof(bytes)))
 				return 0;
 			next = bytes[0];
 			at += 8 + bytes[1] * 8;
 		}
 	}
-	if (next != IPPROTO_TCP || at + 20 > length ||
+	if (next == IPPROTO_ICMP || next == IPPROTO_ICMPV6)
+		return !bpf_skb_load_bytes(skb, ETH_HLEN + at, bytes, 1) && is_echo(next, bytes[0]);
+	if (length > LONGEST_ACK || next != IPPROTO_TCP || at + 20 > length ||
 	    bpf_skb_load_bytes(skb, ETH_HLEN + at + TCP_OFFSET, bytes, sizeof(bytes)))
 		return 0;
 	return at + (bytes[0] >> 4) * 4 == length && !(bytes[1] & TCP_FIN_SYN_RST);

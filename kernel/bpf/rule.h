@@ -36,6 +36,13 @@ static __always_inline __u64 *bucket_of(struct __sk_buff *skb)
 	return find_bucket(injected ? skb->mark : bpf_get_hash_recalc(skb));
 }
 
+__noinline int find_next(struct ipeql_packet *packet, __u32 set)
+{
+	if (packet)
+		ipeql_find_next(&bundle.table[active_table()].parameters, set, packet);
+	return 0;
+}
+
 static long move_bucket(__u32 at, void *context)
 {
 	__u32 zero = 0, slave, place;

@@ -163,4 +163,48 @@ static __always_inline bool goes_as_before(struct __sk_buff *skb, const struct t
 	return !is_to_many(view) && is_same(&last->next_hop, &view->gateway);
 }
 
+/*
+ * Send a copy of a packet to slave `index`. Global, so that it is verified once. The packet's own
+ * header is written anew after this.
+ */
+__noinline int send_copy(struct __sk_buff *skb, struct view *view, __u32 index)
+{
+	__u32 zero = 0;
+	struct lane *lane = bpf_map_lookup_elem(&lanes, &zero);
+	const struct table *table = &bundle.table[active_table()];
+	const struct slave *slave = &table->slave[IPEQL_AT(index)];
+	struct last_hop *last;
+	enum reach reach;
+	struct hop hop;
+
+	if (!lane || !view)
+		return 0;
+	last = &lane->last_hop[IPEQL_AT(index)];
+	if (!goes_as_before(skb, table, slave, last, view)) {
+		if (!view->routed)
+			find_gateway(skb, view);
+		reach = reach_of(slave, view, lane->packet.now);
+		hop = next_hop(slave, view);
+		if (reach != RESOLVED || !find_header(slave, &hop, view, last)) {
+			count_placed(lane, slave);
+			if (reach == UNKNOWN)
+				ask(&hop, lane->packet.now);
+			note_hop(skb, &hop, 0);
+			return bpf_clone_redirect(skb, table->device, BPF_F_INGRESS);
+		}
+	}
+	count_placed(lane, slave);
+	return bpf_skb_store_bytes(skb, 0, last->header, sizeof(last->header), 0) ||
+	       bpf_clone_redirect(skb, last->ifindex, 0);
+}
+
+/* Send a copy to each slave of a set. */
+static __always_inline void send_copies(struct __sk_buff *skb, struct view *view, __u32 slaves)
+{
+	for (__u32 i = 0; i < IPEQL_MAX_SLAVES; i++)
+		if (slaves >> i & 1)
+			send_copy(skb, view, i);
+	skb->cb[0] = 0;
+}
+
 #endif

@@ -37,7 +37,12 @@ void ipeql_derive(struct ipeql_parameters *parameters, const struct ipeql_given 
 	u32 i;
 
 	parameters->every = (1ULL << parameters->count) - 1;
-	parameters->ruled = parameters->flows || parameters->when_full || parameters->when_down;
+	parameters->timed = true;
+	for (i = 0; i < parameters->count; i++)
+		parameters->timed &= given[i].bandwidth && given[i].has_lag;
+	parameters->ruled = parameters->flows || parameters->when_full || parameters->when_down ||
+			    parameters->light_dscps || parameters->duplicate_dscps ||
+			    parameters->method == IPEQL_DUPLICATE;
 	ipeql_order(parameters, given);
 	for (i = 0; i < parameters->count; i++)
 		total += given[i].bandwidth;

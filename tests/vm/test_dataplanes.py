@@ -83,7 +83,7 @@ BPF = (
     "tests/netns/backends/test_interface.py::test_mark_and_priority_are_kept[bpf]",
     "tests/netns/backends/test_bpf_devices.py::test_every_kind_of_device_will_do",
     "tests/netns/backends/test_bpf_methods.py::test_every_decision_is_the_reference_s",
-    "tests/netns/backends/test_holding.py::test_a_pure_acknowledgement_overtakes_what_is_held",
+    "tests/netns/backends/test_holding.py::test_a_lightnowledgement_overtakes_what_is_held",
     "tests/netns/backends/test_holding.py::test_what_is_held_for_a_slave_that_is_out_takes_another",
 )
 

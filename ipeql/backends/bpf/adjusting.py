@@ -80,8 +80,9 @@ def _usable(slaves: Sequence[_Slave]) -> int:
 
 
 def _derive(to: Parameters | Adjusting, slaves: Sequence[_Slave], known: Origins) -> None:
-    """Set ``order`` and ``path``."""
+    """Set ``order``, ``path`` and ``timed``."""
     given = [slave.parameters for slave in slaves]
+    to.timed = all(slave.bandwidth and slave.lag is not None for slave in given)
     for place, index in enumerate(lag_order(given)):
         to.order[place] = index
     total = sum(slave.bandwidth for slave in given)

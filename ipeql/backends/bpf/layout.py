@@ -6,11 +6,34 @@ from enum import IntEnum, IntFlag
 from ipaddress import IPv4Address, IPv6Address
 
 from ipeql.methods import MAX_SLAVES, UNITS
+from ipeql.methods import keeps_flows as keeps
 from ipeql.methods.bw_lag_eq import MAX_HOLD_NS, QUEUE_LIMIT_NS
+from ipeql.methods.duplicate import COPIES, Duplicate
 from ipeql.methods.use import reserves
 from ipeql.state import BundleTable, SlaveRow
 
-METHODS = ("round_robin", "bw_load", "bw_poll", "bw_lag", "bw_lag_val", "auto_bw", "bw_lag_eq")
+METHODS = (
+    "round_robin",
+    "bw_load",
+    "bw_poll",
+    "bw_lag",
+    "bw_lag_val",
+    "auto_bw",
+    "bw_lag_eq",
+    "duplicate",
+)
+"""In the order of ``enum ipeql_method``."""
+
+METHODS = (
+    "round_robin",
+    "bw_load",
+    "bw_poll",
+    "bw_lag",
+    "bw_lag_val",
+    "auto_bw",
+    "bw_lag_eq",
+    "duplicate",
+)
 """In the order of ``enum ipeql_method``."""
 
 FLOWS = ("", *UNITS)
@@ -47,6 +70,8 @@ class Parameters(Structure):
         ("count_packets", c_uint32),
         ("adjusted", c_uint32),
         *((name, c_uint32) for name in ("when_full", "when_down", "flows", "ruled")),
+        *((name, c_uint32) for name in ("copies", "timed")),
+        *((name, c_uint64) for name in ("light_dscps", "duplicate_dscps")),
         ("overflow_after", c_uint64),
         ("poll_interval", c_uint64),
         ("queue_limit", c_uint64),
@@ -64,7 +89,7 @@ class State(Structure):
         ("busy", c_uint64 * MAX_SLAVES),
         *((name, c_uint64) for name in ("polled", "longest")),
         *((name, c_uint32) for name in ("usable", "among", "expected", "paths")),
-        *((name, c_uint32) for name in ("sum", "last", "left")),
+        *((name, c_uint32) for name in ("sum", "total", "last", "left")),
         ("adjusted", c_uint32),
     )
 
@@ -75,9 +100,9 @@ class Packet(Structure):
     _fields_ = (
         ("now", c_uint64),
         *((name, c_uint32) for name in ("length", "segments", "header", "expected")),
-        *((name, c_uint32) for name in ("among", "kept")),
-        *((name, c_uint64) for name in ("release", "least", "finish")),
-        *((name, c_uint32) for name in ("best", "pure_ack")),
+        *((name, c_uint32) for name in ("among", "kept", "dscp", "also")),
+        *((name, c_uint64) for name in ("release", "least", "most")),
+        *((name, c_uint32) for name in ("best", "light")),
         ("queued", c_uint32 * MAX_SLAVES),
     )
 
@@ -159,7 +184,7 @@ class Adjusting(Structure):
     _fields_ = (
         ("link", c_uint8 * 16),
         ("revision", c_uint64),
-        *((name, c_uint32) for name in ("usable", "padding")),
+        *((name, c_uint32) for name in ("usable", "timed")),
         ("order", c_uint32 * MAX_SLAVES),
         ("path", Path * MAX_SLAVES),
         ("adjusted", Given * MAX_SLAVES),
@@ -224,12 +249,23 @@ class Serialised(Structure):
     )
 
 
+class View(Structure):
+    """struct view."""
+
+    _fields_ = (
+        *((name, NextHop) for name in ("destination", "gateway")),
+        *((name, c_uint32) for name in ("ipv6", "protocol", "group", "broadcast")),
+        *((name, c_uint32) for name in ("routed", "running", "reachable", "padding")),
+    )
+
+
 class Lane(Structure):
     """struct lane."""
 
     _fields_ = (
         ("state", State * 2),
         ("packet", Packet),
+        ("view", View),
         ("due", c_uint64),
         ("last_hop", LastHop * MAX_SLAVES),
         ("counters", Counters * (MAX_SLAVES + 1)),
@@ -301,8 +337,14 @@ def incoming(table: BundleTable, origins: Sequence[int | None]) -> Incoming:
     resting = reserves(row.use for row in table.slaves)
     parameters.when_full, parameters.when_down = resting.when_full, resting.when_down
     parameters.overflow_after = table.overflow_after
+    parameters.copies = int(given.get("copies", COPIES))
     parameters.flows = FLOWS.index(table.stripe_unit) if keeps_flows(table) else 0
-    parameters.ruled = bool(resting or parameters.flows)
+    parameters.light_dscps = table.light_dscps
+    parameters.duplicate_dscps = table.duplicate_dscps
+    classes = table.light_dscps | table.duplicate_dscps
+    parameters.ruled = bool(
+        resting or parameters.flows or classes or table.method == Duplicate.name
+    )
     wanted.place[:] = [MAX_SLAVES] * MAX_SLAVES
     for index, row in enumerate(table.slaves):
         slave = wanted.table.slave[index]
@@ -320,7 +362,7 @@ def incoming(table: BundleTable, origins: Sequence[int | None]) -> Incoming:
 
 def keeps_flows(table: BundleTable) -> bool:
     """Say whether a table keeps flows to their slaves."""
-    return table.stripe_unit in UNITS
+    return keeps(table.method, table.stripe_unit)
 
 
 def _given(row: SlaveRow) -> Given:

@@ -25,6 +25,7 @@ METHODS = (
     "bw_lag_val",
     "auto_bw",
     "bw_lag_eq",
+    "duplicate",
 )
 """In the order of ``enum ipeql_method``."""
 

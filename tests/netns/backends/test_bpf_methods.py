@@ -16,7 +16,8 @@ import pytest
 from ipeql.backends.bpf import adjusting, dataplane, flows, layout
 from ipeql.backends.ebpf import libbpf
 from ipeql.backends.table import adjusted, kept, scheduler, slave_parameters
-from ipeql.backends.tun.worker.acknowledgement import is_pure_ack
+from ipeql.backends.tun.worker.flow import dscp_of
+from ipeql.backends.tun.worker.light import is_light
 from ipeql.methods import BUCKETS, MAX_SLAVES, METHODS, UNITS, USES, Arrival, Decision, Scheduler
 from ipeql.state import BundleTable, SlaveRow
 from ipeql.state.path import Adjusted
@@ -59,28 +60,37 @@ class Packet:
         return len(self.data) - 14
 
     @property
-    def pure_ack(self) -> bool:
-        return self.segments == 1 and is_pure_ack(self.data[14:])
+    def dscp(self) -> int:
+        return dscp_of(self.data[14:])
+
+    @property
+    def light(self) -> bool:
+        return self.segments == 1 and is_light(self.data[14:])
 
 
 def packet(dice: random.Random) -> Packet:
-    """Return a frame of IPv4 or IPv6, UDP or TCP, of any size, perhaps a train."""
+    """Return a frame of IPv4 or IPv6, UDP, TCP or ICMP, of any size, perhaps a train."""
     tcp, v6 = dice.random() < 0.5, dice.random() < 0.3
     segments = dice.choice((1, 1, 1, 2, 3, 17, 45))
+    echoes = not tcp and segments == 1 and dice.random() < 0.5
+    dscp = dice.choice((0, 46, dice.randrange(64)))
     words = dice.randint(5, 15)
     flags = dice.choice((16, 16, 16, 24, 17, 18, 4))
     transport = bytes(12) + bytes([words << 4, flags]) + bytes(words * 4 - 14) if tcp else bytes(8)
     payload = bytes(dice.choice((0, 0, 1, 64, 500, 1400, dice.randint(0, 1400))))
     protocol = 6 if tcp else 17
+    if echoes:
+        protocol = 58 if v6 else 1
+        transport = bytes([dice.choice((0, 8, 3, 128, 129, 130))]) + bytes(7)
     if v6:
         first, more = extensions(dice, protocol) if segments == 1 else (protocol, b"")
         size = len(more + transport + payload)
-        header = pack("!IHBB16s16s", 6 << 28, size, first, 64, b"1", b"2") + more
+        header = pack("!IHBB16s16s", 6 << 28 | dscp << 22, size, first, 64, b"1", b"2") + more
     else:
         options = dice.randint(0, 10)
         total = 20 + options * 4 + len(transport + payload)
         fragment = dice.choice((0, 0, 0, 0x4000, 0x2000, 185)) if segments == 1 else 0
-        fields = (0x45 + options, 0, total, 0, fragment, 64, protocol, 0)
+        fields = (0x45 + options, dscp << 2, total, 0, fragment, 64, protocol, 0)
         header = pack("!BBHHHBBH4s4s", *fields, b"\x0a\0\0\1", b"\x0a\0\0\2") + bytes(options * 4)
     ether = bytes(12) + (b"\x86\xdd" if v6 else b"\x08\x00")
     repeated = len(header + transport) if segments > 1 else 0
@@ -105,6 +115,8 @@ def parameters(dice: random.Random, method: str) -> tuple[tuple[str, int | str],
     if method == "bw_lag_eq" and dice.random() < 0.8:
         limit, hold = (dice.choice((0, 10**8, dice.randint(0, 10**9))) for _ in range(2))
         return (("max_hold", hold), ("queue_limit", limit))
+    if method == "duplicate":
+        return (("copies", dice.choice((1, 2, 2, 3, 8))),)
     return ()
 
 
@@ -125,8 +137,16 @@ def table(dice: random.Random, method: str, ifindices: list[int], ruled: bool) -
     unit = dice.choice(("burst", *UNITS)) if ruled else "burst"
     overflow = dice.choice((0, 10**6, 2 * 10**7, dice.randint(0, 10**9)))
     interval = dice.choice((10**9, 10**6, dice.randint(10**6, 10**10)))
+    light = dice.getrandbits(64) & dice.getrandbits(64) if ruled else 0
     return BundleTable(
-        method, parameters(dice, method), unit, interval, rows, overflow_after=overflow
+        method,
+        parameters(dice, method),
+        unit,
+        interval,
+        rows,
+        overflow_after=overflow,
+        light_dscps=light,
+        duplicate_dscps=dice.choice((0, 1 << 46, dice.getrandbits(64))) & ~light if ruled else 0,
     )
 
 
@@ -200,9 +220,11 @@ class Twins:
         lengths = [queued >> 4 * slave & 15 for slave in range(MAX_SLAVES)]
         wanted = self._scheduler.pick(
             Arrival(
-                now, packet.length, packet.segments, packet.header, lengths, packet.pure_ack, flow
+                *(now, packet.length, packet.segments, packet.header),
+                *(lengths, packet.light, flow, packet.dscp),
             )
         )
+        wanted = wanted._replace(also=tuple(sorted(wanted.also)))
         context = libbpf.SkBuff(tstamp=now, gso_segs=packet.segments, mark=flow)
         context.cb[0] = mask
         for word in range(4):
@@ -212,6 +234,9 @@ class Twins:
         found = Decision(*_OUTCOMES.get(context.cb[0], (context.cb[0], context.tstamp, "")))
         if found.slave is None or not self._scheduler.holds:
             found = found._replace(release=wanted.release)
+        also = context.cb[1] if found.slave is not None else 0
+        copies = tuple(i for i in range(MAX_SLAVES) if also >> i & 1)
+        found = found._replace(also=copies)
         assert found == wanted, f"decision {self._count}: {packet}, {self._table}"
 
     def _poll(self, now: int) -> None:

@@ -58,7 +58,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 
 
 @pytest.mark.parametrize("to", ["10.9.0.2", "fd00:9::2"])
-def test_a_pure_acknowledgement_overtakes_what_is_held(
+def test_a_lightnowledgement_overtakes_what_is_held(
     namespace: Namespace, backend: Backend, to: str
 ) -> None:
     async def body() -> None:

@@ -28,6 +28,7 @@ from ipeql.methods import (
     Scheduler,
     SlaveParameters,
     create,
+    keeps_flows,
 )
 from ipeql.methods.use import reserves
 
@@ -101,7 +102,11 @@ class Twins:
         resting = reserves(slave.use for slave in slaves.values())
         parameters.when_full, parameters.when_down = resting.when_full, resting.when_down
         parameters.overflow_after = rules.overflow_after
-        parameters.flows = UNITS.index(rules.stripe_unit) + 1 if rules.stripe_unit in UNITS else 0
+        parameters.light_dscps = rules.light_dscps
+        parameters.duplicate_dscps = rules.duplicate_dscps
+        parameters.copies = int(given.get("copies", 2))
+        if keeps_flows(method, rules.stripe_unit):
+            parameters.flows = UNITS.index(rules.stripe_unit) + 1
         self._library.derive(byref(parameters), _given(list(slaves.values())))
         places = (MAX_SLAVES if origin is None else origin for origin in origins)
         origin = (c_uint32 * MAX_SLAVES)(*places)
@@ -133,7 +138,7 @@ class Twins:
             self._tick(packet.now)
         size = packet.length, packet.segments, packet.header
         wanted = scheduler.pick(
-            Arrival(packet.now, *size, list(queued), bool(packet.pure_ack), flow)
+            Arrival(packet.now, *size, list(queued), bool(packet.light), flow, packet.dscp)
         )
         packet.queued[:] = queued
         parameters, state = byref(self._parameters), byref(self._state)
@@ -144,7 +149,10 @@ class Twins:
         found = self._library.place(parameters, state, queues, bucket, usable, byref(packet))
         if reason := REASONS.get(found):
             return wanted, Decision(None, packet.now, reason)
-        return wanted, Decision(found, packet.release)
+        also = packet.also if self._parameters.ruled else 0
+        copies = tuple(i for i in range(MAX_SLAVES) if also >> i & 1)
+        wanted = wanted._replace(also=tuple(sorted(wanted.also)))
+        return wanted, Decision(found, packet.release, also=copies)
 
     def _tick(self, now: int) -> None:
         if self._method != "bw_poll":
@@ -170,7 +178,7 @@ def slaves(
 ) -> dict[int, SlaveParameters]:
     """Return slaves for a method; ``uses``: the value of ``use`` of each, none: all always."""
     with_lag = method in WITH_LAG or dice.random() < 0.5
-    with_bandwidth = method in WITH_BANDWIDTH or "when-full" in uses
+    with_bandwidth = method in WITH_BANDWIDTH or "when-full" in uses or dice.random() < 0.5
     rates = (1000, 28_800, 10**6, 10**9, dice.randint(1000, 10**11))
     return {
         number: SlaveParameters(
@@ -191,6 +199,8 @@ def parameters(dice: random.Random, method: str) -> dict[str, int | str]:
     if method == "bw_lag_eq":
         times = (0, 10**6, 10**8, dice.randint(0, 10**9))
         return {"queue_limit": dice.choice(times), "max_hold": dice.choice(times)}
+    if method == "duplicate":
+        return {"copies": dice.choice((1, 2, 2, 3, 8))}
     return {}
 
 
@@ -200,9 +210,10 @@ def packet(dice: random.Random, method: str, now: int) -> Packet:
     length = dice.choice((20, 64, 500, 1500, dice.randint(20, 65535)))
     waits = method == "bw_lag_eq" and dice.random() < 0.1
     expected = dice.getrandbits(32) if waits else 0
-    pure_ack = segments == 1 and dice.random() < 0.3
+    light = segments == 1 and dice.random() < 0.3
     size = {"length": length, "segments": segments, "header": header}
-    return Packet(now=now, **size, expected=expected, pure_ack=pure_ack)
+    dscp = dice.randrange(64)
+    return Packet(now=now, **size, expected=expected, light=light, dscp=dscp)
 
 
 def some_uses(dice: random.Random, count: int) -> list[str]:
@@ -210,9 +221,10 @@ def some_uses(dice: random.Random, count: int) -> list[str]:
 
 
 def some_rules(dice: random.Random) -> Rules:
-    return Rules(
-        dice.choice(("burst", *UNITS)), dice.choice((0, 10**6, 2 * 10**7, dice.randint(0, 10**9)))
-    )
+    overflow_after = dice.choice((0, 10**6, 2 * 10**7, dice.randint(0, 10**9)))
+    light = dice.choice((0, dice.getrandbits(64) & dice.getrandbits(64)))
+    duplicate = dice.choice((0, dice.getrandbits(64) & dice.getrandbits(64))) & ~light
+    return Rules(dice.choice(("burst", *UNITS)), overflow_after, light, duplicate)
 
 
 @pytest.mark.parametrize("ruled", [False, True], ids=["plain", "ruled"])

@@ -53,7 +53,7 @@ def run(
             empty = [line.empty_at(now, each) for line, each in zip(lines, believed, strict=True)]
             scheduler.bind_late(empty)
             measured += EVERY
-        slave, release, reason = scheduler.pick(Arrival(now, PACKET))
+        slave, release, reason, _ = scheduler.pick(Arrival(now, PACKET))
         if slave is None:
             assert reason == "later" and release > now
             now = min(release, measured)

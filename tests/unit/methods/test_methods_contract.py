@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipeql.methods import MAX_SLAVES, METHODS, Arrival, Scheduler, SlaveParameters, create
+from ipeql.methods import MAX_SLAVES, METHODS, Arrival, Decision, Scheduler, SlaveParameters, create
 
 MS = 10**6
 MBIT = 10**6
@@ -31,10 +31,10 @@ def test_the_methods_are_those_of_the_documentation() -> None:
 def test_a_packet_without_a_usable_slave_is_dropped(name: str) -> None:
     scheduler = create(name, [FULL] * 3)
     scheduler.set_usable(0b1000)
-    assert scheduler.pick(Arrival(7, 1500, queued=[0] * 3)) == (None, 7, "no_slave")
+    assert scheduler.pick(Arrival(7, 1500, queued=[0] * 3)) == Decision(None, 7, "no_slave")
     scheduler.set_usable(0b010)
     assert scheduler.pick(Arrival(8, 1500, queued=[0] * 3)).slave == 1
-    assert create(name, []).pick(Arrival(9, 1500, queued=[])) == (None, 9, "no_slave")
+    assert create(name, []).pick(Arrival(9, 1500, queued=[])) == Decision(None, 9, "no_slave")
 
 
 @every_method

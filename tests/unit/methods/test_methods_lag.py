@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipeql.methods import Arrival, SlaveParameters, create
+from ipeql.methods import Arrival, Decision, SlaveParameters, create
 
 MS = 10**6
 SECOND = 10**9
@@ -113,33 +113,34 @@ def test_bw_lag_eq_drops_what_would_wait_longer_than_queue_limit(limit: int) -> 
     table = [SlaveParameters(bandwidth=8 * MBIT, lag=0, overhead=0)]
     scheduler = create("bw_lag_eq", table, queue_limit=limit)
     for k in range(limit // MS + 1):
-        assert scheduler.pick(Arrival(0, 1000)) == (0, k * MS, "")
-    assert scheduler.pick(Arrival(0, 1000)) == (None, 0, "queue_full")
-    assert scheduler.pick(Arrival(MS - 1, 1000)) == (None, MS - 1, "queue_full")
-    assert scheduler.pick(Arrival(MS, 1000)) == (0, limit + MS, "")
+        assert scheduler.pick(Arrival(0, 1000)) == Decision(0, k * MS, "")
+    assert scheduler.pick(Arrival(0, 1000)) == Decision(None, 0, "queue_full")
+    assert scheduler.pick(Arrival(MS - 1, 1000)) == Decision(None, MS - 1, "queue_full")
+    assert scheduler.pick(Arrival(MS, 1000)) == Decision(0, limit + MS, "")
 
 
-def test_bw_lag_eq_sends_a_pure_acknowledgement_at_once() -> None:
+def test_bw_lag_eq_sends_a_lightnowledgement_at_once() -> None:
     table = [SlaveParameters(bandwidth=8 * MBIT, lag=lag * MS, overhead=0) for lag in (50, 5)]
     scheduler = create("bw_lag_eq", table)
-    acknowledgement = Arrival(0, 100, pure_ack=True)
+    acknowledgement = Arrival(0, 100, light=True)
     assert [scheduler.pick(Arrival(0, 1000))[:2] for _ in range(2)] == [(0, 0), (1, 45 * MS)]
-    assert scheduler.pick(acknowledgement) == (1, 0, "")
+    assert scheduler.pick(acknowledgement) == Decision(1, 0, "")
     assert [scheduler.pick(Arrival(0, 1000))[:2] for _ in range(2)] == [
         (0, MS),
         (1, 45 * MS + 11 * MS // 10),  # behind what the acknowledgement took of the line
     ]
     scheduler.set_usable(0b01)
-    assert scheduler.pick(acknowledgement) == (0, 0, "")
+    assert scheduler.pick(acknowledgement) == Decision(0, 0, "")
 
 
-def test_bw_lag_eq_keeps_pure_acknowledgements_within_queue_limit() -> None:
+def test_bw_lag_eq_keeps_lightnowledgements_within_queue_limit() -> None:
     """More of them than their path can carry take another; more than all can carry are dropped."""
     table = [SlaveParameters(bandwidth=8 * MBIT, lag=lag * MS, overhead=0) for lag in (5, 50)]
     scheduler = create("bw_lag_eq", table, queue_limit=MS)
-    decisions = [scheduler.pick(Arrival(0, 1000, pure_ack=True)) for _ in range(5)]
-    assert decisions == [(0, 0, "")] * 2 + [(1, 0, "")] * 2 + [(None, 0, "queue_full")]
-    assert scheduler.pick(Arrival(MS, 1000, pure_ack=True)) == (0, MS, "")
+    decisions = [scheduler.pick(Arrival(0, 1000, light=True)) for _ in range(5)]
+    near, far, full = Decision(0, 0), Decision(1, 0), Decision(None, 0, "queue_full")
+    assert decisions == [near, near, far, far, full]
+    assert scheduler.pick(Arrival(MS, 1000, light=True)) == Decision(0, MS, "")
 
 
 def test_bw_lag_eq_leaves_out_a_slave_beyond_max_hold_while_a_better_one_is_usable() -> None:
@@ -149,5 +150,5 @@ def test_bw_lag_eq_leaves_out_a_slave_beyond_max_hold_while_a_better_one_is_usab
     assert {decision.slave for decision in decisions} == {0, 1}
     assert decisions[0].release == 45 * MS
     scheduler.set_usable(0b100)
-    assert scheduler.pick(Arrival(SECOND, 100)) == (2, SECOND, "")
+    assert scheduler.pick(Arrival(SECOND, 100)) == Decision(2, SECOND, "")
     assert create("bw_lag_eq", table, max_hold=SECOND).pick(Arrival(0, 100)).release == 695 * MS

@@ -26,7 +26,7 @@ class Packet:
     segments: int = 1
     header: int = 0
     queued: tuple[int, ...] = ()
-    pure_ack: bool = False
+    light: bool = False
 
 
 class Oracle:
@@ -125,7 +125,7 @@ class Oracle:
         max_hold = self.parameters.get("max_hold", 500_000_000)
         queue_limit = self.parameters.get("queue_limit", 100_000_000)
         used = [i for i in self.usable if lag[i] - min(lag.values()) <= max_hold]
-        if packet.pure_ack:
+        if packet.light:
             free = [i for i in used if max(self.busy[i], now) - now <= queue_limit]
             arrival = {i: self.finish(i, now, packet) - max(self.busy[i], now) for i in free}
             if not free:
@@ -139,6 +139,16 @@ class Oracle:
             return Decision(None, now, "queue_full")
         self.busy[chosen] = self.finish(chosen, now, packet)
         return Decision(chosen, int64(start + max(lag[i] for i in used) - lag[chosen]))
+
+    def duplicate(self, now: int, packet: Packet) -> Decision:
+        known = all(slave.bandwidth and slave.lag is not None for slave in self.slaves)
+        sooner = {
+            i: self.finish(i, now, packet) + (self.slaves[i].lag or 0) if known else 0
+            for i in self.usable
+        }
+        order = sorted(self.usable, key=lambda i: (sooner[i], i))
+        copies = order[: self.parameters.get("copies", 2)]
+        return Decision(copies[0], now, also=tuple(copies[1:]))
 
     def auto_bw(self, now: int, packet: Packet) -> Decision:
         return Decision(min(self.usable, key=lambda i: (packet.queued[i], *self.by_lag(i))), now)
@@ -157,13 +167,14 @@ PARAMETERS: dict[str, st.SearchStrategy[int | str]] = {
     "poll_interval": st.sampled_from([10**6, 10**9, 10**13]),
     "queue_limit": st.sampled_from(TIMES),
     "max_hold": st.sampled_from(TIMES),
+    "copies": st.integers(1, 4),
 }
 
 
 def some_packet(rng: random.Random, slaves: int) -> Packet:
     queued = tuple(rng.randrange(4) for _ in range(slaves))
     if rng.random() < 0.2:
-        return Packet(rng.choice([40, 52, 120]), queued=queued, pure_ack=True)
+        return Packet(rng.choice([40, 52, 120]), queued=queued, light=True)
     if rng.random() < 0.7:
         return Packet(rng.choice([40, 1500, 1500, rng.randint(20, 9000)]), queued=queued)
     return Packet(rng.randint(2000, 65535), rng.randint(2, 128), rng.randint(28, 120), queued)

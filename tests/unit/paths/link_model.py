@@ -168,7 +168,7 @@ class Link:
         self._method.adjust([SlaveParameters(rate, 0)])
         self._method.bind_late([empty])
         while self._waiting >= PACKET:
-            slave, release, _ = self._method.pick(Arrival(now * MS, PACKET - 14))
+            slave, release, *_ = self._method.pick(Arrival(now * MS, PACKET - 14))
             if slave is None:
                 break
             self._virtual.append(release / MS)

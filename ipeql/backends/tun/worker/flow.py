@@ -1,4 +1,4 @@
-"""What flow a packet belongs to."""
+"""What flow and what class a packet belongs to."""
 
 from ipeql.methods import BUCKETS
 
@@ -23,3 +23,10 @@ def flow_of(body: bytes | memoryview) -> bytes:
 def bucket_of(body: bytes | memoryview) -> int:
     """Return the bucket of a packet's flow, by a hash that is another in every worker."""
     return hash(flow_of(body)) % BUCKETS
+
+
+def dscp_of(body: bytes | memoryview) -> int:
+    """Return a packet's DSCP, 0 to 63. Source: RFC 2474, section 3; RFC 8200, section 3."""
+    if body[0] >> 4 == 4:
+        return body[1] >> 2
+    return (body[0] & 15) << 2 | body[1] >> 6

@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from ipeql.backends.tun.device import GSO_NONE, NEEDS_CSUM, VNET_HEADER
-from ipeql.backends.tun.worker.acknowledgement import is_pure_ack
+from ipeql.backends.tun.worker.light import is_light
 from ipeql.backends.tun.worker.marks import TAG, TAG_AT, TAG_BYTES
 from ipeql.state import ETHERNET_HEADER
 
@@ -36,7 +36,7 @@ class Packet(NamedTuple):
 
     ``destination`` has 4 or 16 bytes. ``segments``: the wire packets it becomes, each with its own
     copy of the first ``header`` bytes, IP and transport header (0 where it is one packet).
-    ``marks`` are its mark and its priority (socket(7), SO_MARK and SO_PRIORITY). ``pure_ack``: it
+    ``marks`` are its mark and its priority (socket(7), SO_MARK and SO_PRIORITY). ``light``: it
     is a TCP segment that carries nothing. ``again``: it was sent once already, and may be lost.
     """
 
@@ -46,7 +46,7 @@ class Packet(NamedTuple):
     segments: int = 1
     header: int = 0
     marks: tuple[int, int] = UNMARKED
-    pure_ack: bool = False
+    light: bool = False
     again: bool = False
 
     def owned(self) -> "Packet":
@@ -88,7 +88,7 @@ def parse(
         return None
     vnet = bytes(buffer[: VNET_HEADER.size])
     if gso_type == GSO_NONE:
-        return _packet((vnet, body, destination, 1, 0, UNMARKED, is_pure_ack(body), False))
+        return _packet((vnet, body, destination, 1, 0, UNMARKED, is_light(body), False))
     offset = VNET_HEADER.size + transport + _TCP_DATA_OFFSET
     if transport < ETHERNET_HEADER or offset >= length:
         return None

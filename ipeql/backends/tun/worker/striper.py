@@ -9,7 +9,7 @@ from time import monotonic_ns
 from ipeql.backends import table as tables
 from ipeql.backends.rates import Sample, rates
 from ipeql.backends.tun.worker.events import Events
-from ipeql.backends.tun.worker.flow import bucket_of
+from ipeql.backends.tun.worker.flow import bucket_of, dscp_of
 from ipeql.backends.tun.worker.neighbours import DESTINATIONS
 from ipeql.backends.tun.worker.packet import Packet
 from ipeql.backends.tun.worker.rtnl import (
@@ -23,7 +23,7 @@ from ipeql.backends.tun.worker.rtnl import (
 from ipeql.backends.tun.worker.sender import IPV4
 from ipeql.backends.tun.worker.slave import LinkGoneError, Slave
 from ipeql.backends.tun.worker.waiting import Waiting
-from ipeql.methods import METHODS, QUEUE_LIMIT_NS, UNITS, Arrival, Scheduler, create
+from ipeql.methods import METHODS, QUEUE_LIMIT_NS, Arrival, Scheduler, create, keeps_flows
 from ipeql.state import BundleStatistics, BundleTable
 from ipeql.state.path import Adjusted, Adjustments
 
@@ -50,6 +50,7 @@ class Striper:
         self._adjustments: Adjustments = {}
         self._scheduler: Scheduler = create("round_robin", [])
         self._reads_queues = self._keeps_flows = False
+        self._classes = 0
         self._usable = 0
         self._settled: set[bytes] = set()
         self._waiting = Waiting()
@@ -87,7 +88,8 @@ class Striper:
         ]
         self._scheduler, self.table, self._adjustments = scheduler, table, adjustments
         self._reads_queues = METHODS[table.method].reads_queues
-        self._keeps_flows = table.stripe_unit in UNITS
+        self._classes = table.light_dscps | table.duplicate_dscps
+        self._keeps_flows = keeps_flows(table.method, table.stripe_unit)
         waiting = [
             packet
             for slave, row in zip(self._slaves, rows, strict=True)
@@ -127,24 +129,24 @@ class Striper:
         if destination[0] >= GROUPS and (len(destination) == IPV4 or destination[0] == GROUP6):
             self._place_first(packet)
             return
-        if ((self._waiting and not packet.pure_ack) or not self._bind(packet)) and (
-            dropped := self._waiting.put(packet)
-        ):
+        waits = self._waiting and not packet.light and not self._is_of_class(self._dscp(packet))
+        if (waits or not self._bind(packet)) and (dropped := self._waiting.put(packet)):
             self.dropped["queue_full"] += dropped
 
     def _bind(self, packet: Packet) -> bool:
         """Do so; False: no slave can take it before ``_bind_at``."""
-        _, body, destination, segments, header, _, pure_ack, _ = packet
+        _, body, destination, segments, header, _, light, _ = packet
         length = len(body)
         flow = bucket_of(body) if self._keeps_flows else 0
+        dscp = self._dscp(packet)
         while True:
             now = monotonic_ns()
             queued = [each.queued_bytes() for each in self._slaves] if self._reads_queues else None
             ready = self._usable if destination in self._settled else self._ready(destination)
             if ready != self._usable:
                 self._scheduler.set_usable(ready, expected=self._usable)
-            index, release, reason = self._scheduler.pick(
-                Arrival(now, length, segments, header, queued, pure_ack, flow)
+            index, release, reason, also = self._scheduler.pick(
+                Arrival(now, length, segments, header, queued, light, flow, dscp)
             )
             if ready != self._usable:
                 self._scheduler.set_usable(self._usable)
@@ -156,7 +158,7 @@ class Striper:
                 return True
             slave = self._slaves[index]
             slave.picks += 1
-            if release > now or (slave.held and not pure_ack):
+            if release > now or (slave.held and not light and not self._is_of_class(dscp)):
                 slave.hold(release, packet)
                 return True
             try:
@@ -164,7 +166,23 @@ class Striper:
             except LinkGoneError:
                 self._lost(slave)
             else:
+                self._send_copies(packet, also)
                 return True
+
+    def _dscp(self, packet: Packet) -> int:
+        """Return the packet's DSCP; 0 where there are no classes."""
+        return dscp_of(packet.body) if self._classes else 0
+
+    def _is_of_class(self, dscp: int) -> bool:
+        return bool(self._classes >> dscp & 1)
+
+    def _send_copies(self, packet: Packet, slaves: Iterable[int]) -> None:
+        for slave in [self._slaves[index] for index in slaves]:
+            slave.picks += 1
+            try:
+                slave.send(packet)
+            except LinkGoneError:
+                self._lost(slave)
 
     def _bind_waiting(self) -> None:
         while self._waiting:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipeql.backends.tun.device import VNET_HEADER
-from ipeql.backends.tun.worker.acknowledgement import is_pure_ack
+from ipeql.backends.tun.worker.light import is_light
 from ipeql.backends.tun.worker.packet import BODY_AT, parse
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
@@ -40,11 +40,11 @@ def ipv6(payload: bytes, *extensions: tuple[int, int]) -> bytes:
 @pytest.mark.parametrize("options", [0, 3, 10])
 def test_a_segment_without_payload_is_one(flags: int, options: int) -> None:
     segment = tcp(flags, options)
-    assert is_pure_ack(ipv4(segment))
-    assert is_pure_ack(ipv4(segment, options=10))
-    assert is_pure_ack(ipv6(segment))
-    assert is_pure_ack(ipv6(segment, (HOP_BY_HOP, 0), (ROUTING, 2)))
-    assert is_pure_ack(ipv6(segment, (OPTIONS, 1)))
+    assert is_light(ipv4(segment))
+    assert is_light(ipv4(segment, options=10))
+    assert is_light(ipv6(segment))
+    assert is_light(ipv6(segment, (HOP_BY_HOP, 0), (ROUTING, 2)))
+    assert is_light(ipv6(segment, (OPTIONS, 1)))
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_a_segment_without_payload_is_one(flags: int, options: int) -> None:
     ],
 )
 def test_what_carries_something_or_is_cut_off_is_none(packet: bytes) -> None:
-    assert not is_pure_ack(packet)
+    assert not is_light(packet)
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_upset_it(packet: bytes) -> None:
-    is_pure_ack(packet)
+    is_light(packet)
 
 
 @pytest.mark.parametrize("packet", [ipv4(tcp()), ipv4(tcp(payload=b"1")), ipv6(tcp())])
@@ -82,7 +82,7 @@ def test_the_worker_tells_the_method(packet: bytes) -> None:
     buffer = bytearray(bytes(VNET_HEADER.size + 12) + ethertype + packet)
     found = parse(buffer, len(buffer), memoryview(buffer)[BODY_AT:])
     assert found
-    assert found.pure_ack == is_pure_ack(packet)
+    assert found.light == is_light(packet)
 
 
 def test_a_train_is_none() -> None:
@@ -91,4 +91,4 @@ def test_a_train_is_none() -> None:
     buffer = bytearray(header + packet)
     found = parse(buffer, len(buffer), memoryview(buffer)[BODY_AT:])
     assert found
-    assert (found.segments, found.pure_ack) == (3, False)
+    assert (found.segments, found.light) == (3, False)
