@@ -26,6 +26,8 @@ def from_json(data: dict[str, Any]) -> BundleTable:
         poll_interval=data["poll_interval"],
         receive=data.get("receive", "slave"),
         overflow_after=data.get("overflow_after", OVERFLOW_AFTER),
+        light_dscps=data.get("light_dscps", 0),
+        duplicate_dscps=data.get("duplicate_dscps", 0),
         slaves=tuple(_row(slave) for slave in data["slaves"]),
     )
 

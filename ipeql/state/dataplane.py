@@ -37,6 +37,8 @@ class BundleTable:
 
     ``receive``: where packets of the bundle that arrive on a slave go on, ``bundle`` or ``slave``.
     ``overflow_after``: a slave whose virtual queue is longer, ns, is full.
+    ``light_dscps``, ``duplicate_dscps``: masks, bit d is DSCP d: packets that have the method
+    ``bw_lag_val`` or ``duplicate`` whatever the bundle's is. No DSCP is in both.
     """
 
     method: str
@@ -46,6 +48,8 @@ class BundleTable:
     slaves: tuple[SlaveRow, ...] = ()
     receive: str = "slave"
     overflow_after: int = OVERFLOW_AFTER
+    light_dscps: int = 0
+    duplicate_dscps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
