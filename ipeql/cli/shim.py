@@ -155,12 +155,15 @@ def _show(names: Sequence[str]) -> int:
 
 def describe(bundle: dict[str, Any]) -> Iterator[str]:
     """Yield the lines that show one bundle of the status document."""
+    from ipeql.cli.reading.classes import in_words
     from ipeql.cli.reading.figures import rate
     from ipeql.units import format_rate, format_time
 
     usable = f"{bundle['usable_slaves']} of {len(bundle['slaves'])} slaves usable"
     yield f"{bundle['name']}: {bundle['state']}, {usable}"
     yield " ".join((f"  method {bundle['method']}", *map(_parameter, bundle["parameters"].items())))
+    if classes := in_words(bundle.get("classes", ())):
+        yield f"  classes: {classes}"
     for slave in bundle["slaves"]:
         words = [f"  {slave['name'] or slave['label']}: {slave['state']}"]
         if bandwidth := slave["bandwidth_bps"]:

@@ -4,7 +4,7 @@ import inspect
 from dataclasses import asdict
 from typing import Any
 
-from ipeql.config.schema.convert import METHOD_KEYS, write
+from ipeql.config.schema.convert import METHOD_KEYS, class_written, write
 from ipeql.config.schema.kinds import ADDRESS
 from ipeql.config.schema.model import Bundle, Match, Route, Slave
 from ipeql.methods import METHODS
@@ -29,6 +29,7 @@ def configuration(spec: BundleSpec) -> dict[str, Any]:
     """
     shown = {
         **write(Bundle, asdict(spec) | parameters(spec)),
+        "classes": [class_written(each) for each in spec.classes],
         "addresses": [ADDRESS.write(address) for address in spec.addresses],
         "routes": [write(Route, asdict(route)) for route in spec.routes],
         "slaves": [_slave(spec, slave) for slave in spec.slaves],

@@ -7,6 +7,7 @@ Keys are snake_case with the unit in the name; a key is never removed while the 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ipeql.config.schema.dscp import name_of
 from ipeql.documents.configuration import parameters
 from ipeql.documents.path import path_document
 from ipeql.errors import Problem
@@ -111,6 +112,10 @@ def _bundle(
         "stripe_unit": spec.stripe_unit,
         "poll_interval_ns": spec.poll_interval,
         "overflow_after_ns": spec.overflow_after,
+        "classes": [
+            {"dscp": [str(name_of(dscp)) for dscp in each.dscps], "method": each.method}
+            for each in spec.classes
+        ],
         "receive": table.receive if table else spec.receive,
         "receive_reason": _no_receiving(spec, observed, running),
         "mtu_bytes": device.mtu if device and running else (None if spec.mtu == AUTO else spec.mtu),

@@ -17,6 +17,7 @@ from ipeql.methods import (
 from ipeql.paths.rate.law import start
 from ipeql.state import (
     AUTO,
+    CLASS_METHODS,
     DEVICE,
     BundleSpec,
     BundleTable,
@@ -138,12 +139,15 @@ def enslave(
     if len(slaves) > MAX_SLAVES:
         problems.append(_too_many(spec, slaves[MAX_SLAVES:]))
     slaves, rows = slaves[:MAX_SLAVES], rows[:MAX_SLAVES]
+    dscps = _dscps(spec)
     table = BundleTable(
         method=spec.method,
         parameters=_parameters(spec, slaves, rows),
         stripe_unit=spec.stripe_unit,
         poll_interval=spec.poll_interval,
         overflow_after=spec.overflow_after,
+        light_dscps=dscps["bw_lag_val"],
+        duplicate_dscps=dscps["duplicate"],
         receive=spec.receive if able and spec.receive in able.receives else "slave",
         slaves=tuple(rows),
     )
@@ -193,6 +197,17 @@ def _parameters(spec: BundleSpec, slaves: list[Member], rows: list[SlaveRow]) ->
         if limit > QUEUE_LIMIT_NS:
             given["queue_limit"] = limit
     return tuple(sorted(given.items()))
+
+
+def _dscps(spec: BundleSpec) -> dict[str, int]:
+    """Return the DSCPs of each method of a class as a mask, in which bit d is DSCP d."""
+    masks = dict.fromkeys(CLASS_METHODS, 0)
+    seen = 0
+    for each in spec.classes:
+        wanted = sum(1 << dscp for dscp in set(each.dscps))
+        masks[each.method] |= wanted & ~seen
+        seen |= wanted
+    return masks
 
 
 def _row(

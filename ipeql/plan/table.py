@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
+from ipeql.config.schema.dscp import in_mask, name_of
 from ipeql.config.schema.kinds import Kind, kinds
 from ipeql.config.schema.model import Bundle, Slave
 from ipeql.state import BundleTable, SlaveRow
@@ -30,6 +31,7 @@ def _words(kind: Kind, value: object) -> str:
 
 def _differences(before: BundleTable, after: BundleTable) -> Iterator[str]:
     earlier, later = _settings(before), _settings(after)
+    earlier_classes, later_classes = _classes(before), _classes(after)
     for key, kind in _BUNDLE.items():
         if earlier.get(key) != later.get(key):
             one, other = (
@@ -37,12 +39,25 @@ def _differences(before: BundleTable, after: BundleTable) -> Iterator[str]:
                 for settings in (earlier, later)
             )
             yield f"{key.replace('_', '-')} {one} -> {other}"
+    if earlier_classes != later_classes:
+        yield f"classes {earlier_classes} -> {later_classes}"
     yield from _slave_differences(before.slaves, after.slaves)
 
 
 def _settings(table: BundleTable) -> dict[str, object]:
     own = {key: getattr(table, key) for key in _BUNDLE if hasattr(table, key)}
     return own | dict(table.parameters)
+
+
+def _classes(table: BundleTable) -> str:
+    """Return the DSCPs of each method of a class in words, such as ``ef cs5 duplicate``."""
+    masks = {"duplicate": table.duplicate_dscps, "bw_lag_val": table.light_dscps}
+    words = (
+        " ".join((*map(str, map(name_of, in_mask(mask))), method))
+        for method, mask in masks.items()
+        if mask
+    )
+    return ", ".join(words) or "none"
 
 
 def _slave_differences(before: tuple[SlaveRow, ...], after: tuple[SlaveRow, ...]) -> Iterator[str]:

@@ -13,6 +13,8 @@ from ipeql.state.dataplane import (
     SlaveStatistics,
 )
 from ipeql.state.desired import (
+    CLASS_METHODS,
+    MOST_CLASSES,
     OVERFLOW_AFTER,
     TRANSIENT,
     USES,
@@ -22,6 +24,7 @@ from ipeql.state.desired import (
     Parameters,
     RouteSpec,
     SlaveSpec,
+    TrafficClass,
 )
 from ipeql.state.link import (
     ALIAS_PREFIX,
@@ -69,10 +72,12 @@ __all__ = [
     "ARPHRD_ETHER",
     "AUTO",
     "BORROWERS",
+    "CLASS_METHODS",
     "DEVICE",
     "ETHERNET_HEADER",
     "MARK_PREFIX",
     "MAX_TRAIN",
+    "MOST_CLASSES",
     "OVERFLOW_AFTER",
     "PART_PREFIX",
     "PROTOCOL",
@@ -109,6 +114,7 @@ __all__ = [
     "SlaveSpec",
     "SlaveStatistics",
     "Standing",
+    "TrafficClass",
     "Verdict",
     "mark_of",
     "mark_of_part",

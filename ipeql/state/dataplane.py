@@ -36,9 +36,9 @@ class BundleTable:
     """All that a dataplane needs to stripe: replaced as a whole by ``Backend.configure``.
 
     ``receive``: where packets of the bundle that arrive on a slave go on, ``bundle`` or ``slave``.
-    ``overflow_after``: a slave whose virtual queue is longer, ns, is full. ``light_dscps``,
-    ``duplicate_dscps``: masks, in which bit d is DSCP d, of the packets that are sent at once over
-    the slave, or the two slaves, that deliver them first.
+    ``overflow_after``: a slave whose virtual queue is longer, ns, is full.
+    ``light_dscps``, ``duplicate_dscps``: masks, bit d is DSCP d: packets that have the method
+    ``bw_lag_val`` or ``duplicate`` whatever the bundle's is. No DSCP is in both.
     """
 
     method: str

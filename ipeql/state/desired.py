@@ -27,6 +27,13 @@ OVERFLOW_AFTER = 20 * 10**6
 """The queue, ns, with more than which a slave is full, unless a bundle says otherwise."""
 
 
+CLASS_METHODS = ("duplicate", "bw_lag_val")
+"""The methods that a class of packets may have."""
+
+MOST_CLASSES = 8
+"""A bundle has no more classes."""
+
+
 @dataclass(frozen=True, slots=True)
 class SlaveSpec:
     """One entry of ``slaves``: an exact name or a match, and its parameters.
@@ -73,6 +80,14 @@ class RouteSpec:
     metric: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TrafficClass:
+    """The packets of some DSCPs, 0 to 63, and their ``method``, one of CLASS_METHODS."""
+
+    dscps: tuple[int, ...]
+    method: str
+
+
 Parameters = tuple[tuple[str, int | str], ...]
 """Method parameters in Python spelling, sorted by name, e.g. ``(("count", "packets"),)``."""
 
@@ -82,6 +97,7 @@ class BundleSpec:
     """One bundle as configured. ``mtu`` AUTO: the smallest slave's; ``mark``: its position.
 
     ``overflow_after``: a slave whose queue is longer, ns, is full; see ``use`` of a slave.
+    ``classes``: packets with a method of their own; of two with one DSCP the first counts.
     ``reflect``: answer probes on the slaves, those of some networks only, or None: where there is a
     probe. ``freed``: the slaves that a change has freed, and the place of each change.
     """
@@ -98,6 +114,7 @@ class BundleSpec:
     min_slaves: int = 1
     poll_interval: int = 10**9
     overflow_after: int = OVERFLOW_AFTER
+    classes: tuple[TrafficClass, ...] = ()
     receive: str = "bundle"
     probe: ProbeSpec | None = None
     reflect: bool | tuple[Network, ...] | None = None

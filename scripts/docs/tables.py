@@ -59,6 +59,8 @@ def yaml_text(item: object) -> str:
     """Return a value as a file would have it."""
     if isinstance(item, list):
         return f"[{', '.join(map(yaml_text, item))}]"
+    if isinstance(item, dict):
+        return f"{{{', '.join(f'{key}: {yaml_text(each)}' for key, each in item.items())}}}"
     return str(item).lower() if isinstance(item, bool) else str(item)
 
 

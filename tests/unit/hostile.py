@@ -6,7 +6,10 @@ TEXT = st.one_of(
     st.text(max_size=20),
     st.text(st.characters(categories=["Cs", "Cc", "Lu"]), max_size=3),
     st.sampled_from(
-        ["ipeql0", "eth1", "auto", "5ms", "100Mbit", "bw_load", "wwan*", "packets", "when-full"]
+        [
+            *("ipeql0", "eth1", "auto", "5ms", "100Mbit", "bw_load", "wwan*", "packets"),
+            *("when-full", "ef", "duplicate"),
+        ]
     ),
 )
 KEYS = st.one_of(
@@ -32,6 +35,9 @@ KEYS = st.one_of(
             "method",
             "mtu",
             "count",
+            "copies",
+            "classes",
+            "dscp",
         ]
     ),
 )

@@ -60,6 +60,7 @@ def _bundle(bundle: Mapping[str, Any]) -> Properties:
         "Parameters": dict(map(_parameter, bundle["parameters"].items())),
         "Backend": bundle["backend"] or "",
         "StripeUnit": bundle["stripe_unit"],
+        "Classes": [[each["dscp"], each["method"]] for each in bundle["classes"]],
         "Mtu": bundle["mtu_bytes"] or 0,
         "Addresses": bundle["addresses"],
         "MinSlaves": bundle["min_slaves"],

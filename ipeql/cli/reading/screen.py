@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ipeql.cli.reading.classes import in_words
 from ipeql.cli.reading.figures import milliseconds, rate
 from ipeql.cli.reading.path_table import has_paths, measured, path_table, resting
 from ipeql.units import format_rate, format_time
@@ -88,6 +89,8 @@ def _headline(bundle: Mapping[str, Any]) -> Iterable[Text]:
         yield Text("  " + "  ".join(device), "dim")
     if bundle["backend"]:
         yield Text(f"  {bundle['backend']}: {bundle['backend_reason']}", "dim")
+    if classes := in_words(bundle.get("classes", ())):
+        yield Text(f"  classes: {classes}", "dim")
     if bundle["receive_reason"]:
         yield Text(f"  {bundle['receive_reason']}", "dim")
     if bundle["reason"] and not bundle["problems"]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from ipeql.config.schema.dscp import name_of
 from ipeql.config.yaml.reader import KeyPath
 from ipeql.config.yaml.wording import shorten
 from ipeql.errors import Code
@@ -40,6 +41,7 @@ def check(spec: BundleSpec) -> Iterator[Fault]:
     """Yield the mistakes of the bundle as a whole."""
     yield from _method(spec)
     yield from _uses(spec)
+    yield from _classes(spec)
     yield from _slaves(spec)
     yield from _mtu(spec)
     yield from _addresses(spec)
@@ -85,6 +87,20 @@ def _uses(spec: BundleSpec) -> Iterator[Fault]:
             advice = "add for example bandwidth: 100Mbit, or a probe to measure the bandwidth"
             path, follows = ("slaves", i), (("slaves", i, "use"), *_probe_paths(i))
             yield Fault(path, Code.USE_NEEDS, message, advice, follows)
+
+
+def _classes(spec: BundleSpec) -> Iterator[Fault]:
+    """Check that no DSCP is named again: it would never come to a later class."""
+    owners: dict[int, int] = {}
+    for i, each in enumerate(spec.classes):
+        for j, dscp in enumerate(each.dscps):
+            owner = owners.setdefault(dscp, i)
+            if owner != i or dscp in each.dscps[:j]:
+                message = f"DSCP {name_of(dscp)} is named twice"
+                if owner != i:
+                    message = f"DSCP {name_of(dscp)} belongs to class {owner + 1} already"
+                path = ("classes", i, "dscp", j)
+                yield Fault(path, Code.BAD_VALUE, message, "keep it in one place")
 
 
 def _slaves(spec: BundleSpec) -> Iterator[Fault]:

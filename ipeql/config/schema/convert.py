@@ -1,15 +1,15 @@
 """Between the file's keys and spellings and the state's numbers and addresses."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from typing import Any
 
 from pydantic import BaseModel
 
-from ipeql.config.schema.kinds import ADDRESS, kinds
-from ipeql.config.schema.model import Bundle, Match, Probe, Settings, Slave, SlaveProbe
+from ipeql.config.schema.kinds import ADDRESS, DSCP, kinds
+from ipeql.config.schema.model import Bundle, Class, Match, Probe, Settings, Slave, SlaveProbe
 from ipeql.config.yaml.reader import KeyPath, YamlFile
 from ipeql.errors import Mark
-from ipeql.methods import METHODS
 from ipeql.state import (
     BundleSpec,
     LinkMatch,
@@ -18,19 +18,18 @@ from ipeql.state import (
     ProbeSpec,
     RouteSpec,
     SlaveSpec,
+    TrafficClass,
 )
 
-METHOD_KEYS = frozenset().union(*(method.parameters for method in METHODS.values())) - {
-    "poll_interval"
-}
+METHOD_KEYS = frozenset(kinds(Settings)) - {field.name for field in fields(BundleSpec)}
 """The keys of a bundle that go to its method, in Python spelling; poll-interval is the bundle's."""
 
 
 def read(given: BaseModel, names: Collection[str] | None = None) -> dict[str, Any]:
     """Return the state's values of the keys of a mapping, or of those of them in ``names``.
 
-    Keys that have neither one single value nor a probe are left out, and so is what is not given
-    and has no default.
+    Keys that have neither one single value nor a probe nor classes are left out, and so is what is
+    not given and has no default.
     """
     found = kinds(type(given))
     spelt = {name: getattr(given, name) for name in found if names is None or name in names}
@@ -38,7 +37,18 @@ def read(given: BaseModel, names: Collection[str] | None = None) -> dict[str, An
     probe = getattr(given, "probe", None)
     if probe and (names is None or "probe" in names):
         values["probe"] = _probe(probe)
+    if isinstance(given, Settings) and (names is None or "classes" in names):
+        values["classes"] = tuple(map(_class, given.classes))
     return values
+
+
+def _class(given: Class) -> TrafficClass:
+    return TrafficClass(tuple(map(DSCP.read, given.dscp)), given.method)
+
+
+def class_written(given: TrafficClass) -> dict[str, Any]:
+    """Return a class as the file spells it."""
+    return {"dscp": [DSCP.write(dscp) for dscp in given.dscps], "method": given.method}
 
 
 def _probe(probe: SlaveProbe) -> ProbeSpec | ProbeKeys:

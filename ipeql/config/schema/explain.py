@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 from ipeql.config.schema.model import (
     Bundle,
     Change,
+    Class,
     File,
     Match,
     Probe,
@@ -20,6 +21,7 @@ from ipeql.config.yaml.reader import KeyPath
 from ipeql.config.yaml.wording import nearest, shorten, shown
 from ipeql.errors import Code
 from ipeql.methods import METHODS
+from ipeql.state import CLASS_METHODS
 
 _SYNONYMS = {
     "members": "slaves", "ports": "slaves", "interfaces": "slaves", "links": "slaves",
@@ -30,7 +32,7 @@ _SYNONYMS = {
     "gateway": "via", "nexthop": "via", "next-hop": "via", "gateway6": "via6",
     "destination": "to", "dst": "to", "network": "to", "priority": "metric",
     "ip": "addresses", "address": "addresses", "min-links": "min-slaves",
-    "macaddress": "mac", "enabled": "up",
+    "macaddress": "mac", "enabled": "up", "tos": "dscp", "qos": "classes",
 }  # fmt: skip
 """What other tools (bonding, teamd, netplan, ip) call our keys."""
 
@@ -40,6 +42,8 @@ _EXAMPLES = {
     "match": '{name: "wwan*"}',
     "probe": "{to: 10.9.0.2}",
     "routes": "- {to: 192.168.40.0/24, via: 10.9.0.2}",
+    "classes": "- {dscp: [ef, cs5], method: duplicate}",
+    "dscp": "[ef, cs5]",
     "addresses": "[10.9.0.1/24]",
     "changes": "- {bundle: ipeql0, free: eth1}",
     "set": "{method: bw_load}",
@@ -86,9 +90,17 @@ def _explain(error: ErrorDetails) -> Explanation:
             return Explanation(path, Code.MISSING_KEY, *_missing_key(path))
         case "model_type" | "dict_type" | "list_type":
             return Explanation(path, Code.WRONG_TYPE, *_wrong_shape(path, error))
+        case "too_short" if path[-1] == "dscp":
+            advice = f"write {_EXAMPLES['dscp']}, or remove the class"
+            return Explanation(path, Code.BAD_VALUE, "a class without a DSCP", advice)
         case "too_short":
             advice = f"write {_EXAMPLES['slaves']}"
             return Explanation(path, Code.MISSING_KEY, "a bundle without slaves", advice)
+        case "too_long" if path[-1] == "classes":
+            most = context["max_length"]
+            message = f"class {most + 1} of {context['actual_length']}; a bundle has at most {most}"
+            advice = "put the DSCPs that have the same method into one class"
+            return Explanation((*path, most), Code.BAD_VALUE, message, advice)
         case "too_long":
             most = context["max_length"]
             message = f"slave {most + 1} of {context['actual_length']}; a bundle has at most {most}"
@@ -116,6 +128,8 @@ def _model(path: KeyPath) -> type[BaseModel]:
             return Probe
         case (*_, "routes", _):
             return Route
+        case (*_, "classes", _):
+            return Class
         case ("changes", _):
             return Change
         case (*_, "set"):
@@ -135,6 +149,7 @@ _HOMES: dict[type[BaseModel], str] = {
     Route: "to a route",
     Match: "under match",
     Probe: "under probe",
+    Class: "to a class",
 }
 
 
@@ -171,12 +186,14 @@ def _missing_key(path: KeyPath) -> tuple[str, str]:
     to = "with a network, such as 192.168.40.0/24"
     if "probe" in path:
         to = "with the address of the bundle at the other end, such as 10.9.0.2"
+    methods = CLASS_METHODS if "classes" in path else METHODS
     advice = {
         "version": "write version: 1 at the top",
-        "method": f"add method: with one of {', '.join(METHODS)}",
+        "method": f"add method: with one of {', '.join(methods)}",
         "slaves": f"add slaves: with entries such as {_EXAMPLES['slaves']}",
         "bundle": "add bundle: with the name of the bundle to change",
         "to": f"add to: {to}",
+        "dscp": f"add dscp: with a list such as {_EXAMPLES['dscp']}",
     }
     return f"`{key}` is missing", advice[key]
 
@@ -185,7 +202,7 @@ def _wrong_shape(path: KeyPath, error: ErrorDetails) -> tuple[str, str]:
     found = error["input"]
     what = "a list" if error["type"] == "list_type" else "keys with values"
     example = _EXAMPLES.get(str(path[-1])) if path else "version: 1"
-    if path[-2:-1] in (("slaves",), ("routes",), ("changes",)):
+    if path[-2:-1] in (("slaves",), ("routes",), ("changes",), ("classes",)):
         example = _EXAMPLES[str(path[-2])]
     if isinstance(found, str) and ":" in found and not path:
         example = "a space after each colon"

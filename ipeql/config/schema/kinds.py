@@ -1,6 +1,6 @@
 """The kinds of values that keys have: how the file spells each, and what the state has of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
@@ -10,6 +10,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from ipeql.config.schema.addresses import bundle_address, far_end, network, next_hop
+from ipeql.config.schema.dscp import MOST, NUMBERS, name_of, number_of
 from ipeql.config.schema.values import (
     VERSION,
     auto_or,
@@ -17,6 +18,7 @@ from ipeql.config.schema.values import (
     boolean,
     boolean_or_list,
     driver,
+    dscp,
     link_name,
     mac,
     one_of,
@@ -150,6 +152,12 @@ def _bandwidth_written(value: Any) -> Any:
     return {"auto": True} | bounds if bounds else "auto"
 
 
+def _in_any_case(words: Iterable[str]) -> str:
+    """Return the pattern of JSON Schema for ``words`` in upper, lower or mixed case."""
+    letters = ("".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in each) for each in words)
+    return f"^({'|'.join(letters)})$"
+
+
 _TEXT = {"type": "string", "minLength": 1}
 _NAME = {"type": "string", "pattern": r"^[^\s/:%*?\[]{1,15}$"}
 
@@ -191,5 +199,17 @@ SWITCH_OR_NETWORKS = Kind(
     {"anyOf": [{"type": "boolean"}, {"type": "array", "items": _TEXT, "minItems": 1}]},
     _prefixes_read,
     _prefixes_written,
+)
+DSCP = Kind(
+    dscp,
+    {
+        "anyOf": [
+            {"enum": list(NUMBERS)},
+            {"type": "string", "pattern": _in_any_case(NUMBERS)},
+            {"type": "integer", "minimum": 0, "maximum": MOST},
+        ]
+    },
+    number_of,
+    name_of,
 )
 METHOD = choice(*METHODS, what="method")

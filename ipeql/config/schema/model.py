@@ -13,6 +13,7 @@ from ipeql.config.schema.kinds import (
     ADDRESS,
     BANDWIDTH,
     DRIVER,
+    DSCP,
     FAR_END,
     GATEWAY,
     LABEL,
@@ -35,7 +36,7 @@ from ipeql.config.schema.kinds import (
 from ipeql.config.schema.values import fault
 from ipeql.errors import Code
 from ipeql.methods import MAX_SLAVES
-from ipeql.state import STAMP_PORT, USES
+from ipeql.state import CLASS_METHODS, MOST_CLASSES, STAMP_PORT, USES
 
 MILLISECOND = 10**6
 MINUTE = 60 * 10**9
@@ -206,6 +207,20 @@ class Route(_Keys):
     )
 
 
+class Class(_Keys):
+    """Packets with a method of their own, by the DSCP they have when they enter the bundle."""
+
+    dscp: list[Annotated[int | str, DSCP]] = Field(
+        min_length=1,
+        description="DSCPs, by name or number, 0 to 63",
+        examples=[["ef", "cs5"]],
+    )
+    method: Annotated[str, choice(*CLASS_METHODS, what="method of a class")] = Field(
+        description="duplicate: each packet goes over the two slaves that deliver it first; "
+        "bw_lag_val: it goes at once over the slave that delivers it first, and nothing is held"
+    )
+
+
 class Settings(_Keys):
     """The keys of a bundle that a change may set; those not given stay as they are."""
 
@@ -217,6 +232,9 @@ class Settings(_Keys):
     )
     packets_per_slave: Annotated[int, number(1, 2**16 - 1, "a number of packets")] = Field(
         1, description="packets in a row on one slave"
+    )
+    copies: Annotated[int, number(2, 8, "a number of copies")] = Field(
+        2, description="how many slaves each packet goes over, those that deliver it first"
     )
     queue_limit: Annotated[str, duration(0, MINUTE)] = Field(
         "100ms",
@@ -236,6 +254,13 @@ class Settings(_Keys):
         "20ms",
         description="a slave with more queued than it sends in this time is full; "
         "then the slaves with `use: when-full` help",
+    )
+    classes: list[Class] = Field(
+        [],
+        max_length=MOST_CLASSES,
+        description="packets with a method of their own, whatever the bundle's is; "
+        "the first class that has the packet's DSCP counts",
+        examples=[[{"dscp": ["ef", "cs5"], "method": "duplicate"}]],
     )
     min_slaves: Annotated[int, number(1, MAX_SLAVES, "a number of slaves")] = Field(
         1, description="fewer usable slaves: the bundle is degraded; none: down"

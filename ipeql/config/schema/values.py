@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pydantic_core import PydanticCustomError
 
 from ipeql.config.schema.advice import advise_rate, advise_time
+from ipeql.config.schema.dscp import MOST, NUMBERS, name_of
 from ipeql.config.yaml.reader import Surprise
 from ipeql.config.yaml.wording import MAX_QUOTED, nearest, shorten, shown
 from ipeql.errors import Code
@@ -170,6 +171,28 @@ def whole(low: int, high: int, what: str) -> Checker:
         return value
 
     return check
+
+
+def dscp(value: object) -> object:
+    """Accept a DSCP: a number, or a name in any case; return the name in lower case."""
+    if isinstance(value, str) and value and not value.isdecimal():
+        if value.lower() in NUMBERS:
+            return value.lower()
+        raise fault(Code.BAD_VALUE, f"{shown(value)} is not a DSCP", _advise_dscp(value.lower()))
+    if isinstance(value, int) and value % 4 == 0 and MOST < value <= 4 * MOST:
+        message = f"a DSCP of {value} is out of range"
+        advice = f"write {name_of(value // 4)}, if {value} is meant as the whole TOS byte"
+        raise fault(Code.BAD_VALUE, message, advice)
+    return whole(0, MOST, "a DSCP")(value)
+
+
+def _advise_dscp(word: str) -> str:
+    alike = [name for name in NUMBERS if len(word) == len(name) and name[:-1] == word[:-1]]
+    if len(alike) == 3:  # the three drop precedences of a class of AF
+        return f"did you mean {alike[0]}, {alike[1]} or {alike[2]}?"
+    if meant := nearest(word, NUMBERS):
+        return f"did you mean {meant}?"
+    return f"write cs0 to cs7, af11 to af43, ef, va, le, df or a number from 0 to {MOST}"
 
 
 def version(value: object) -> int:

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipeql.api.dbus.interfaces import interface
-from ipeql.api.dbus.names import BUNDLE, MANAGER, PROPERTIES, ROOT, SLAVE, escape, slave_path
+from ipeql.api.dbus.names import (
+    BUNDLE,
+    MANAGER,
+    PROPERTIES,
+    ROOT,
+    SLAVE,
+    bundle_path,
+    escape,
+    slave_path,
+)
 from ipeql.api.dbus.objects import Objects, Signal, objects, signals_between
 
 STATUS = json.loads((Path(__file__).parents[2] / "golden" / "cli" / "status.json").read_text())
@@ -29,6 +38,14 @@ def test_every_object_has_the_properties_of_its_interface() -> None:
     assert {name for name, _ in shown.values()} == {MANAGER, BUNDLE, SLAVE}
     for name, properties in shown.values():
         assert properties.keys() == interface(name).properties.keys()
+
+
+def test_classes_are_as_the_file_has_them() -> None:
+    shown = objects(STATUS)
+    assert interface(BUNDLE).properties["Classes"] == "a(ass)"
+    assert shown[bundle_path("ipeql1")][1]["Classes"] == []
+    classes = shown[bundle_path("ipeql0")][1]["Classes"]
+    assert classes == [[["ef", "cs5", "35"], "duplicate"], [["af41"], "bw_lag_val"]]
 
 
 def test_what_did_not_change_is_not_signalled() -> None:

@@ -262,6 +262,8 @@ SETTINGS: dict[str, st.SearchStrategy[Any]] = {
     "mtu": st.sampled_from(["auto", 1400]),
     "stripe-unit": st.sampled_from(["burst", "flow"]),
     "overflow-after": st.just("50ms"),
+    "copies": st.just(3),
+    "classes": st.sampled_from([[], [{"dscp": ["ef", 34], "method": "duplicate"}]]),
 }
 
 

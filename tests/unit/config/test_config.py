@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from ipeql.config import find_files, json_schema, load
 from ipeql.config.schema.convert import METHOD_KEYS
+from ipeql.config.schema.dscp import NUMBERS, in_mask, name_of, number_of
 from ipeql.config.schema.model import Bundle
 from ipeql.documents.configuration import configuration
 from ipeql.errors import Code, ConfigError
@@ -27,6 +28,7 @@ from ipeql.state import (
     ProbeSpec,
     RouteSpec,
     SlaveSpec,
+    TrafficClass,
 )
 from ipeql.units import parse_time
 
@@ -49,6 +51,9 @@ bundles:
     min-slaves: 2
     poll-interval: 500ms
     overflow-after: 50ms
+    classes:
+      - {dscp: [EF, cs5, Voice-Admit, 35], method: duplicate}
+      - {dscp: [34, le, default], method: bw_lag_val}
     slaves:
       - {name: eth1, bandwidth: 100Mbit, lag: 5ms, overhead: 38, via6: "fe80::1"}
       - {name: ppp0, bandwidth: 28.8kbit, lag: 120ms, via: 10.64.64.64, up: false,
@@ -90,6 +95,10 @@ def test_every_key_reaches_the_state(tmp_path: Path) -> None:
             min_slaves=2,
             poll_interval=500_000_000,
             overflow_after=50_000_000,
+            classes=(
+                TrafficClass((46, 40, 44, 35), "duplicate"),
+                TrafficClass((34, 1, 0), "bw_lag_val"),
+            ),
             slaves=(
                 SlaveSpec(
                     "eth1",
@@ -117,7 +126,7 @@ def test_every_key_reaches_the_state(tmp_path: Path) -> None:
     ipeql0 = state.bundles["ipeql0"]
     assert str(ipeql0.mark) == f"{path}:3:3"
     assert [str(slave.mark) for slave in ipeql0.slaves] == [
-        f"{path}:{line}:9" for line in (18, 19, 21)
+        f"{path}:{line}:9" for line in (21, 22, 24)
     ]
 
 
@@ -214,6 +223,7 @@ def test_loader_and_method_agree_on_needs_and_parameters(method: str, tmp_path: 
     values = {
         "count": "packets",
         "packets-per-slave": "2",
+        "copies": "3",
         "queue-limit": "50ms",
         "max-hold": "200ms",
     }
@@ -248,6 +258,25 @@ def test_defaults_of_parameters_are_the_methods_own(name: str) -> None:
     for method in METHODS.values():
         if name in method.parameters:
             assert inspect.signature(method).parameters[name].default == default
+
+
+def test_what_show_says_of_classes_is_what_was_read(tmp_path: Path) -> None:
+    spec = load([write(tmp_path / "a.yaml", FULL)]).bundles["ipeql0"]
+    shown = configuration(spec)["configuration"]
+    assert shown["classes"] == [
+        {"dscp": ["ef", "cs5", "va", 35], "method": "duplicate"},
+        {"dscp": ["af41", "le", "cs0"], "method": "bw_lag_val"},
+    ]
+    text = yaml.safe_dump({"version": 1, "bundles": {"ipeql0": shown}})
+    assert load([write(tmp_path / "b.yaml", text)]).bundles["ipeql0"].classes == spec.classes
+
+
+def test_every_dscp_has_one_name_and_every_name_its_dscp() -> None:
+    assert [number_of(name_of(number)) for number in range(64)] == list(range(64))
+    assert [number_of(name.upper()) for name in NUMBERS] == list(NUMBERS.values())
+    known = {"cs7": 56, "af11": 10, "af23": 22, "af43": 38, "ef": 46, "va": 44, "le": 1, "df": 0}
+    assert NUMBERS.items() >= known.items()
+    assert in_mask(1 << 63 | 1 << 46 | 1) == [0, 46, 63]
 
 
 def test_shipped_example_loads_once_renamed(tmp_path: Path) -> None:
@@ -323,6 +352,12 @@ class TestSchema:
             ("flowlet", "flows"),
             ("overflow-after: 50ms", "overflow-after: 50"),
             ("version: 1", "version: 2"),
+            ("EF", "EFF"),
+            ("34,", "64,"),
+            ("[34, le, default]", "[]"),
+            ("[34, le, default]", "le"),
+            ("method: duplicate", "method: bw_load"),
+            ("dscp: [34", "dscps: [34"),
             ("to: 10.10.0.0/16", "metric: 5"),
             ("lag: 5ms", "lag: null"),
             ('match: {name: "wwan*", mac: "02:00:5E:10:00:01", driver: cdc_mbim}', "match: null"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ipeql.config import load
 from ipeql.config.schema.advice import advise_rate, advise_time
-from ipeql.config.schema.model import Bundle, File, Match, Probe, Route, Slave
+from ipeql.config.schema.model import Bundle, Class, File, Match, Probe, Route, Slave
 from ipeql.errors import ConfigError
 from ipeql.units import parse_rate, parse_time
 
@@ -21,10 +21,10 @@ VALID = (
 QUIET = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A busy machine is no failure."""
 
-TABLES = (File, Bundle, Slave, Match, Probe, Route)
+TABLES = (File, Bundle, Slave, Match, Probe, Route, Class)
 WORDS = (
     "eth1 ipeql0 bw_load auto 100Mbit 5ms 10.9.0.1/24 ::1 fd00::/64 no 1:30 010 tun * bytes"
-    " 10.9.0.2 icmp when-full when-down flowlet"
+    " 10.9.0.2 icmp when-full when-down flowlet ef af41 duplicate"
 )
 
 KEYS = st.sampled_from([str(f.alias) for t in TABLES for f in t.model_fields.values()] + ["ipeql0"])

@@ -44,6 +44,7 @@ from ipeql.state import (
     SlaveSpec,
     SlaveStatistics,
     Standing,
+    TrafficClass,
     Verdict,
 )
 
@@ -72,6 +73,7 @@ HOME = BundleSpec(
     addresses=(IPv4Interface("10.9.0.1/24"),),
     probe=ProbeSpec(IPv4Address("10.9.0.2")),
     min_slaves=3,
+    classes=(TrafficClass((46, 40, 35), "duplicate"), TrafficClass((34,), "bw_lag_val")),
     mark=Mark("/etc/ipeql/a.yaml", 3, 3),
     changed=(("max-hold", TRANSIENT), ("min-slaves", "/etc/ipeql/saved.yaml:4")),
     freed=(("eth7", TRANSIENT),),

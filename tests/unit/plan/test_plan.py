@@ -31,12 +31,14 @@ from ipeql.state import (
     ObservedState,
     ProbeSpec,
     SlaveSpec,
+    TrafficClass,
 )
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "plan"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
 
 MS = 10**6
+NOTHING = ObservedState()
 ABLE = Capabilities("tun", True, frozenset(METHODS), frozenset({"burst", "packet"}), rank=10)
 
 
@@ -135,6 +137,34 @@ def test_json_names_every_value() -> None:
     assert configure["before"] is None
     assert configure["after"]["slaves"][0]["bandwidth"] == 100_000_000
     assert shown[8]["address"] == "10.9.0.1/24"
+
+
+@pytest.mark.parametrize(
+    ("classes", "duplicate", "light"),
+    [
+        ([], 0, 0),
+        ([((46, 0), "duplicate"), ((63,), "bw_lag_val")], 1 << 46 | 1, 1 << 63),
+        ([((46,), "duplicate"), ((46, 34), "bw_lag_val")], 1 << 46, 1 << 34),
+        ([((46,), "bw_lag_val"), ((46, 34), "duplicate")], 1 << 34, 1 << 46),
+        ([((1,), "duplicate"), ((2,), "bw_lag_val"), ((3, 3, 2), "duplicate")], 0b1010, 0b100),
+    ],
+)
+def test_a_dscp_belongs_to_the_first_class_that_has_it(
+    classes: list[tuple[tuple[int, ...], str]], duplicate: int, light: int
+) -> None:
+    spec = BundleSpec("b0", "bw_load", classes=tuple(TrafficClass(*each) for each in classes))
+    table = enslave(spec, [], NOTHING).table
+    assert (table.duplicate_dscps, table.light_dscps) == (duplicate, light)
+
+
+def test_classes_need_nothing_of_the_slaves() -> None:
+    probe = ProbeSpec(ip_address("10.9.0.2"))
+    classes = (TrafficClass((46,), "duplicate"), TrafficClass((34,), "bw_lag_val"))
+    spec = BundleSpec("b0", "round_robin", (SlaveSpec("eth1"),), probe=probe, classes=classes)
+    found = enslave(spec, members(DesiredState({"b0": spec}), {2: Link(2, "eth1")})["b0"], NOTHING)
+    assert [row.bandwidth for row in found.table.slaves] == [0]
+    assert not found.problems
+    assert measured_bandwidth(spec, spec.slaves[0]) is None
 
 
 def test_the_reason_for_the_choice_of_a_backend() -> None:

@@ -45,6 +45,7 @@ from ipeql.state import (
     ObservedState,
     RouteSpec,
     SlaveSpec,
+    TrafficClass,
 )
 
 UNITS = frozenset({"burst", "packet", "flow", "flowlet"})
@@ -159,6 +160,9 @@ ROUTES = [
 ]
 
 
+CLASSES = (TrafficClass((46, 40), "duplicate"), TrafficClass((46, 34), "bw_lag_val"))
+
+
 def _in_the_kernel(address: Interface) -> object:
     """Return what the kernel takes for the same address: IPv6 has it once, whatever its prefix."""
     return address.ip if address.version == 6 else address
@@ -192,6 +196,7 @@ def bundle_specs(name: str, slaves: list[SlaveSpec]) -> st.SearchStrategy[Bundle
         slaves=st.just(tuple(slaves)),
         backend=st.sampled_from(["auto", "tun", "bpf"]),
         stripe_unit=st.sampled_from(sorted(UNITS)),
+        classes=st.sampled_from([(), CLASSES, CLASSES[1:]]),
         overflow_after=st.sampled_from([0, OVERFLOW_AFTER]),
         mtu=st.sampled_from([AUTO, 1280]),
         addresses=st.lists(st.sampled_from(ADDRESSES), unique_by=_in_the_kernel).map(tuple),
