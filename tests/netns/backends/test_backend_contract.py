@@ -101,7 +101,7 @@ def test_capabilities_say_what_is_there(make: Make, tmp_path: Path) -> None:
     assert able.backend == make(tmp_path).name
     assert able.available == (not able.reason)
     assert able.methods <= METHODS.keys()
-    assert able.stripe_units <= {"burst", "packet"}
+    assert able.stripe_units <= {"burst", "packet", "flow", "flowlet"}
 
 
 @backends
