@@ -8,8 +8,8 @@
  *
  * IPEQL_CMD_BUNDLE_SET (CAP_NET_ADMIN in the network namespace's user namespace)
  *	Replaces the bundle's whole table in one step: slaves not listed are freed, new ones
- *	enslaved, and staying ones keep counters, held packets and what the method knows of them.
- *	No packet is lost, and where anything is refused nothing has changed. Takes IFINDEX or
+ *	enslaved, and staying ones keep counters, held packets, their flows and what the method
+ *	knows of them. No packet is lost, and where anything is refused nothing has changed. Takes IFINDEX or
  *	IFNAME, METHOD, parameters, and SLAVE once for each slave, in order. What is left out has
  *	its default, whatever it was before.
  *
@@ -34,9 +34,9 @@
 
 #define IPEQL_FAMILY_NAME "ipeql"
 /* To be raised when an older daemon or module would misunderstand the other. */
-#define IPEQL_FAMILY_VERSION 3
+#define IPEQL_FAMILY_VERSION 4
 
-/* The methods are those of enum ipeql_method, ipeql_methods.h. */
+/* The methods, and the uses of a slave, are enum ipeql_method and enum ipeql_use, ipeql_methods.h. */
 
 enum ipeql_count {
 	IPEQL_COUNT_BYTES,
@@ -46,6 +46,8 @@ enum ipeql_count {
 enum ipeql_stripe_unit {
 	IPEQL_STRIPE_UNIT_BURST, /* a GSO train stays together */
 	IPEQL_STRIPE_UNIT_PACKET, /* every wire packet is placed by itself */
+	IPEQL_STRIPE_UNIT_FLOW, /* all packets of a flow stay on one slave */
+	IPEQL_STRIPE_UNIT_FLOWLET, /* those do that follow each other closely */
 };
 
 /* Where packets of the bundle that arrive on a slave go on. */
@@ -72,6 +74,7 @@ enum {
 	IPEQL_A_BUNDLE_POLL_INTERVAL, /* u64, default 1 s; bw_poll */
 	IPEQL_A_BUNDLE_QUEUE_LIMIT, /* u64, default 100 ms; bw_lag_eq */
 	IPEQL_A_BUNDLE_MAX_HOLD, /* u64, default 500 ms; bw_lag_eq */
+	IPEQL_A_BUNDLE_OVERFLOW_AFTER, /* u64, default 20 ms: a slave with more queued is full */
 	IPEQL_A_BUNDLE_STRIPE_UNIT, /* u32, enum ipeql_stripe_unit */
 	IPEQL_A_BUNDLE_RECEIVE, /* u32, enum ipeql_receive */
 	IPEQL_A_BUNDLE_SLAVE, /* nest of IPEQL_A_SLAVE_*, once for each slave */
@@ -95,6 +98,7 @@ enum {
 	IPEQL_A_SLAVE_VIA, /* 4 bytes, next hop of IPv4 packets */
 	IPEQL_A_SLAVE_VIA6, /* 16 bytes, next hop of IPv6 packets */
 	IPEQL_A_SLAVE_USABLE, /* u8, default 1; 0: gets no packet, for whatever reason */
+	IPEQL_A_SLAVE_USE, /* u32, enum ipeql_use, default always */
 	/* Read only from here on. */
 	IPEQL_A_SLAVE_RUNNING, /* u8, up and with carrier */
 	IPEQL_A_SLAVE_PICKS, /* u64, packets or trains that the method gave it */

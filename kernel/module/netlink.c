@@ -28,6 +28,7 @@ static const struct nla_policy ipeql_slave_policy[IPEQL_A_SLAVE_MAX + 1] = {
 	[IPEQL_A_SLAVE_VIA] = NLA_POLICY_EXACT_LEN(sizeof(struct in_addr)),
 	[IPEQL_A_SLAVE_VIA6] = NLA_POLICY_EXACT_LEN(sizeof(struct in6_addr)),
 	[IPEQL_A_SLAVE_USABLE] = NLA_POLICY_MAX(NLA_U8, 1),
+	[IPEQL_A_SLAVE_USE] = NLA_POLICY_MAX(NLA_U32, IPEQL_USE_WHEN_DOWN),
 };
 
 static const struct nla_policy ipeql_bundle_policy[IPEQL_A_BUNDLE_MAX + 1] = {
@@ -39,7 +40,8 @@ static const struct nla_policy ipeql_bundle_policy[IPEQL_A_BUNDLE_MAX + 1] = {
 	[IPEQL_A_BUNDLE_POLL_INTERVAL] = NLA_POLICY_FULL_RANGE(NLA_U64, &ipeql_intervals),
 	[IPEQL_A_BUNDLE_QUEUE_LIMIT] = NLA_POLICY_FULL_RANGE(NLA_U64, &ipeql_times),
 	[IPEQL_A_BUNDLE_MAX_HOLD] = NLA_POLICY_FULL_RANGE(NLA_U64, &ipeql_times),
-	[IPEQL_A_BUNDLE_STRIPE_UNIT] = NLA_POLICY_MAX(NLA_U32, IPEQL_STRIPE_UNIT_PACKET),
+	[IPEQL_A_BUNDLE_OVERFLOW_AFTER] = NLA_POLICY_FULL_RANGE(NLA_U64, &ipeql_times),
+	[IPEQL_A_BUNDLE_STRIPE_UNIT] = NLA_POLICY_MAX(NLA_U32, IPEQL_STRIPE_UNIT_FLOWLET),
 	[IPEQL_A_BUNDLE_RECEIVE] = NLA_POLICY_MAX(NLA_U32, IPEQL_RECEIVE_SLAVE),
 	[IPEQL_A_BUNDLE_SLAVE] = NLA_POLICY_NESTED(ipeql_slave_policy),
 };
@@ -130,7 +132,29 @@ static int ipeql_parse_slave(struct ipeql_table *table, const struct nlattr *nes
 		row->via6 = nla_get_in6_addr(attrs[IPEQL_A_SLAVE_VIA6]);
 	if (attrs[IPEQL_A_SLAVE_USABLE])
 		row->usable = nla_get_u8(attrs[IPEQL_A_SLAVE_USABLE]);
+	if (attrs[IPEQL_A_SLAVE_USE])
+		row->use = nla_get_u32(attrs[IPEQL_A_SLAVE_USE]);
 	return 0;
+}
+
+static void ipeql_parse_stripe_unit(struct ipeql_table *table, u32 unit)
+{
+	table->by_packet = unit == IPEQL_STRIPE_UNIT_PACKET;
+	if (unit == IPEQL_STRIPE_UNIT_FLOW)
+		table->parameters.flows = IPEQL_FLOW;
+	else if (unit == IPEQL_STRIPE_UNIT_FLOWLET)
+		table->parameters.flows = IPEQL_FLOWLET;
+}
+
+static u32 ipeql_stripe_unit(const struct ipeql_table *table)
+{
+	switch (table->parameters.flows) {
+	case IPEQL_FLOW:
+		return IPEQL_STRIPE_UNIT_FLOW;
+	case IPEQL_FLOWLET:
+		return IPEQL_STRIPE_UNIT_FLOWLET;
+	}
+	return table->by_packet ? IPEQL_STRIPE_UNIT_PACKET : IPEQL_STRIPE_UNIT_BURST;
 }
 
 static void ipeql_parse_parameters(struct ipeql_table *table, struct nlattr **attrs)
@@ -154,8 +178,10 @@ static void ipeql_parse_parameters(struct ipeql_table *table, struct nlattr **at
 		parameters->queue_limit = nla_get_u64(attrs[IPEQL_A_BUNDLE_QUEUE_LIMIT]);
 	if (attrs[IPEQL_A_BUNDLE_MAX_HOLD])
 		parameters->max_hold = nla_get_u64(attrs[IPEQL_A_BUNDLE_MAX_HOLD]);
+	if (attrs[IPEQL_A_BUNDLE_OVERFLOW_AFTER])
+		parameters->overflow_after = nla_get_u64(attrs[IPEQL_A_BUNDLE_OVERFLOW_AFTER]);
 	if (attrs[IPEQL_A_BUNDLE_STRIPE_UNIT])
-		table->by_packet = nla_get_u32(attrs[IPEQL_A_BUNDLE_STRIPE_UNIT]);
+		ipeql_parse_stripe_unit(table, nla_get_u32(attrs[IPEQL_A_BUNDLE_STRIPE_UNIT]));
 	if (attrs[IPEQL_A_BUNDLE_RECEIVE])
 		table->receives =
 			nla_get_u32(attrs[IPEQL_A_BUNDLE_RECEIVE]) == IPEQL_RECEIVE_BUNDLE;
@@ -277,6 +303,7 @@ static int ipeql_fill_slave(struct sk_buff *skb, const struct ipeql_row *row,
 	    (!ipv6_addr_any(&row->via6) &&
 	     nla_put_in6_addr(skb, IPEQL_A_SLAVE_VIA6, &row->via6)) ||
 	    nla_put_u8(skb, IPEQL_A_SLAVE_USABLE, row->usable) ||
+	    nla_put_u32(skb, IPEQL_A_SLAVE_USE, row->use) ||
 	    nla_put_u8(skb, IPEQL_A_SLAVE_RUNNING, ipeql_is_running(row->dev)) ||
 	    ipeql_put_u64(skb, IPEQL_A_SLAVE_PICKS, sums.picks) ||
 	    ipeql_put_u64(skb, IPEQL_A_SLAVE_PACKETS, sums.packets) ||
@@ -315,8 +342,11 @@ static int ipeql_fill_parameters(struct sk_buff *skb, const struct ipeql_table *
 	    (given & BIT(IPEQL_A_BUNDLE_MAX_HOLD) &&
 	     nla_put_u64_64bit(skb, IPEQL_A_BUNDLE_MAX_HOLD, parameters->max_hold,
 			       IPEQL_A_BUNDLE_PAD)) ||
+	    (given & BIT(IPEQL_A_BUNDLE_OVERFLOW_AFTER) &&
+	     nla_put_u64_64bit(skb, IPEQL_A_BUNDLE_OVERFLOW_AFTER, parameters->overflow_after,
+			       IPEQL_A_BUNDLE_PAD)) ||
 	    (given & BIT(IPEQL_A_BUNDLE_STRIPE_UNIT) &&
-	     nla_put_u32(skb, IPEQL_A_BUNDLE_STRIPE_UNIT, table->by_packet)) ||
+	     nla_put_u32(skb, IPEQL_A_BUNDLE_STRIPE_UNIT, ipeql_stripe_unit(table))) ||
 	    nla_put_u32(skb, IPEQL_A_BUNDLE_RECEIVE,
 			table->receives ? IPEQL_RECEIVE_BUNDLE : IPEQL_RECEIVE_SLAVE))
 		return -EMSGSIZE;

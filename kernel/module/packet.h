@@ -13,6 +13,7 @@
 #define IPEQL_LONGEST_ACK 160
 
 struct ipeql_view {
+	struct sk_buff *skb;
 	bool multicast; /* to a group or to all: the method does not place it */
 	bool ipv6;
 	bool ipv6_hop; /* the next hop is an IPv6 one, be the packet IPv4 */
@@ -78,6 +79,7 @@ static inline bool ipeql_look_at_ipv4(struct sk_buff *skb, struct ipeql_view *vi
 /* Look at a packet; false where it is no IP packet. Inline for what it costs. */
 static inline bool ipeql_look(struct sk_buff *skb, struct ipeql_view *view)
 {
+	view->skb = skb;
 	view->length = skb->len;
 	view->segments = 1;
 	view->header = 0;

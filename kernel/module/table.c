@@ -42,6 +42,7 @@ struct ipeql_table *ipeql_table_new(void)
 	table->parameters.poll_interval = NSEC_PER_SEC;
 	table->parameters.queue_limit = 100 * NSEC_PER_MSEC;
 	table->parameters.max_hold = 500 * NSEC_PER_MSEC;
+	table->parameters.overflow_after = 20 * NSEC_PER_MSEC;
 	return table;
 }
 
@@ -67,6 +68,7 @@ void ipeql_table_free(struct ipeql_table *table)
 	if (!table)
 		return;
 	free_percpu(table->states);
+	kvfree(table->buckets);
 	kfree(table->account);
 	kvfree(table);
 }
@@ -98,9 +100,20 @@ const struct ipeql_row *ipeql_table_find(const struct ipeql_table *table,
 	return NULL;
 }
 
+static bool ipeql_overflows(const struct ipeql_table *table)
+{
+	u32 i;
+
+	for (i = 0; i < table->parameters.count; i++)
+		if (table->row[i].use == IPEQL_USE_WHEN_FULL)
+			return true;
+	return false;
+}
+
 static int ipeql_check(const struct ipeql_table *table, const struct ipeql_needs *needs,
 		       struct netlink_ext_ack *extack)
 {
+	const bool overflows = ipeql_overflows(table);
 	u32 i;
 
 	for (i = 0; i < table->parameters.count; i++) {
@@ -112,6 +125,11 @@ static int ipeql_check(const struct ipeql_table *table, const struct ipeql_needs
 			NL_SET_ERR_MSG(extack, "the method needs the lag of every slave");
 			return -EINVAL;
 		}
+		if (overflows && table->row[i].use == IPEQL_USE_ALWAYS &&
+		    table->given[i].bandwidth < IPEQL_MIN_BANDWIDTH) {
+			NL_SET_ERR_MSG(extack, "a slave for when others are full needs their bandwidth");
+			return -EINVAL;
+		}
 	}
 	return 0;
 }
@@ -119,9 +137,10 @@ static int ipeql_check(const struct ipeql_table *table, const struct ipeql_needs
 /* Find the paths, and who is usable, from what is given and what that is adjusted by. */
 static void ipeql_table_derive_paths(struct ipeql_table *table)
 {
+	struct ipeql_parameters *parameters = &table->parameters;
 	u32 i;
 
-	table->usable = 0;
+	table->usable = parameters->when_full = parameters->when_down = 0;
 	for (i = 0; i < table->parameters.count; i++) {
 		const struct ipeql_adjusted *adjusted = &table->adjusted[i];
 		struct ipeql_given *given = &table->in_force[i];
@@ -134,8 +153,12 @@ static void ipeql_table_derive_paths(struct ipeql_table *table)
 			given->path.lag = adjusted->lag;
 		}
 		table->usable |= (u32)(table->row[i].usable && !adjusted->out) << i;
+		parameters->when_full |= (u32)(table->row[i].use == IPEQL_USE_WHEN_FULL) << i;
+		parameters->when_down |= (u32)(table->row[i].use == IPEQL_USE_WHEN_DOWN) << i;
 	}
-	ipeql_derive(&table->parameters, table->in_force);
+	ipeql_derive(parameters, table->in_force);
+	table->in_turn = parameters->method == IPEQL_ROUND_ROBIN && !parameters->ruled;
+	table->timed = ipeql_needs[parameters->method].timed || parameters->ruled;
 }
 
 /* Find all that follows from the rows of a table. */
@@ -162,12 +185,17 @@ int ipeql_table_derive(struct ipeql_table *table, struct netlink_ext_ack *extack
 
 	if (err)
 		return err;
-	table->timed = needs->timed;
 	table->serialised = needs->serialised;
 	table->holds = table->parameters.method == IPEQL_BW_LAG_EQ;
 	if (needs->per_cpu) {
 		table->states = alloc_percpu(struct ipeql_state);
 		if (!table->states)
+			return -ENOMEM;
+	}
+	if (table->parameters.flows) {
+		table->buckets = kvcalloc(IPEQL_BUCKETS, sizeof(*table->buckets),
+					  GFP_KERNEL_ACCOUNT);
+		if (!table->buckets)
 			return -ENOMEM;
 	}
 	ipeql_table_complete(table);
@@ -228,10 +256,23 @@ struct ipeql_table *ipeql_table_adjusted(const struct ipeql_table *table,
 	return copy;
 }
 
+/* Let the flows stay on their slaves; origin as ipeql_inherit() has it. */
+static void ipeql_table_inherit_flows(struct ipeql_table *table, const struct ipeql_table *before,
+				      const u32 *origin)
+{
+	u32 k;
+
+	if (!table->buckets)
+		return;
+	for (k = 0; k < IPEQL_BUCKETS; k++)
+		table->buckets[k] = before->buckets ? READ_ONCE(before->buckets[k]) : 0;
+	ipeql_move_flows(&table->parameters, table->buckets, origin);
+}
+
 /*
  * Hand over to a table what outlives the one that it replaces. What packets on other CPUs change of
- * a state without a lock meanwhile, the new table does not learn: a turn, or a packet's worth of
- * virtual queue.
+ * a state without a lock meanwhile, the new table does not learn: a turn, where a flow is, or a
+ * packet's worth of virtual queue.
  */
 void ipeql_table_inherit(struct ipeql_table *table, struct ipeql_table *before)
 {
@@ -251,6 +292,7 @@ void ipeql_table_inherit(struct ipeql_table *table, struct ipeql_table *before)
 	spin_lock_bh(&before->account->lock);
 	ipeql_inherit(&table->parameters, shared, &before->parameters, old, origin);
 	spin_unlock_bh(&before->account->lock);
+	ipeql_table_inherit_flows(table, before, origin);
 	if (!table->states)
 		return;
 	for_each_possible_cpu(cpu) {

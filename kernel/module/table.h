@@ -16,6 +16,7 @@ struct ipeql_row {
 	struct ipeql_slave *slave;
 	bool resolves; /* its next hops have link-layer addresses */
 	bool usable; /* as the control plane decides */
+	u8 use; /* enum ipeql_use */
 	__be32 via; /* next hops; all 0: none given */
 	struct in6_addr via6;
 };
@@ -37,13 +38,15 @@ struct ipeql_account {
 struct ipeql_table {
 	u32 usable; /* bit i: row[i].usable, and not adjusted[i].out */
 	u32 attributes; /* bit a: parameter IPEQL_A_BUNDLE_a was given */
-	bool timed; /* the method looks at the clock */
+	bool in_turn; /* round_robin alone decides */
+	bool timed; /* the method, or what else decides, looks at the clock */
 	bool serialised; /* the method's state is under account->lock */
 	bool holds; /* the method holds packets back */
 	bool by_packet; /* stripe-unit: packet */
 	bool receives; /* receive: bundle */
 	struct ipeql_state __percpu *states; /* where every CPU has its own */
 	struct ipeql_account *account;
+	u64 *buckets; /* IPEQL_BUCKETS, where flows are kept to slaves; live as long as account */
 	struct ipeql_parameters parameters;
 	struct rcu_head rcu;
 	struct ipeql_row row[IPEQL_MAX_SLAVES];

@@ -31,7 +31,43 @@ static noinline u32 ipeql_pick_any(const struct ipeql_table *table, struct ipeql
 	return ipeql_pick(&table->parameters, state, set, packet);
 }
 
-/* Return how long the next packet like this one would wait for the slave that bw_lag_eq gives it. */
+/*
+ * The same where flows are kept to slaves, or some slaves are in reserve. Packets on other CPUs may
+ * have a bucket at the same time: the last of them says where its flows are.
+ */
+static noinline u32 ipeql_pick_ruled(const struct ipeql_table *table, struct ipeql_state *state,
+				     u32 set, struct ipeql_packet *packet, struct sk_buff *skb)
+{
+	const struct ipeql_parameters *parameters = &table->parameters;
+	struct ipeql_state *queues = &table->account->state;
+	u64 bucket = 0, *flow = NULL;
+	u32 index;
+
+	if (table->buckets) {
+		flow = &table->buckets[skb_get_hash(skb) % IPEQL_BUCKETS];
+		bucket = READ_ONCE(*flow);
+	}
+	set = ipeql_rule(parameters, queues, &bucket, set, packet);
+	index = ipeql_pick_any(table, state, set, packet);
+	ipeql_note(parameters, queues, &bucket, index, packet);
+	if (flow && index < IPEQL_MAX_SLAVES)
+		WRITE_ONCE(*flow, bucket);
+	return index;
+}
+
+static __always_inline u32 ipeql_pick_by(const struct ipeql_table *table,
+					 struct ipeql_state *state, u32 set,
+					 struct ipeql_packet *packet, struct sk_buff *skb)
+{
+	if (unlikely(table->parameters.ruled))
+		return ipeql_pick_ruled(table, state, set, packet, skb);
+	return ipeql_pick_any(table, state, ipeql_allow(&table->parameters, set, packet), packet);
+}
+
+/*
+ * Return how long the next packet that is free to choose would wait for the slave that bw_lag_eq
+ * gives it. Those in use when others are full count: else nothing would ever be full.
+ */
 static noinline u64 ipeql_next_wait(const struct ipeql_table *table,
 				    const struct ipeql_packet *packet)
 {
@@ -68,11 +104,12 @@ static noinline u32 ipeql_decide_any(struct ipeql_table *table, u32 set, struct 
 		for (i = 0; i < table->parameters.count; i++)
 			packet.queued[i] = ipeql_slave_backlog(table->row[i].dev);
 	if (table->states)
-		return ipeql_pick_any(table, this_cpu_ptr(table->states), set, &packet);
+		return ipeql_pick_by(table, this_cpu_ptr(table->states), set, &packet,
+				     view->skb);
 	if (!table->serialised)
-		return ipeql_pick_any(table, &table->account->state, set, &packet);
+		return ipeql_pick_by(table, &table->account->state, set, &packet, view->skb);
 	spin_lock(&table->account->lock);
-	index = ipeql_pick_any(table, &table->account->state, set, &packet);
+	index = ipeql_pick_by(table, &table->account->state, set, &packet, view->skb);
 	if (table->holds && view->queued)
 		view->wait = ipeql_next_wait(table, &packet);
 	spin_unlock(&table->account->lock);
@@ -88,7 +125,7 @@ static __always_inline u32 ipeql_decide(struct ipeql_table *table, u32 set, stru
 {
 	if (unlikely(view->multicast))
 		return set ? __ffs(set) : IPEQL_NO_SLAVE;
-	if (table->parameters.method != IPEQL_ROUND_ROBIN)
+	if (!table->in_turn)
 		return ipeql_decide_any(table, set, view);
 	if (unlikely(!set))
 		return IPEQL_NO_SLAVE;
@@ -127,7 +164,9 @@ static noinline u32 ipeql_survey(struct ipeql_bundle *bundle, const struct ipeql
 			reachable |= BIT(i);
 	}
 	view->expected = running;
-	trouble = reachable != table->usable;
+	/* That a slave in reserve cannot be used is none while another is used. */
+	trouble = ipeql_candidates(&table->parameters, reachable) !=
+		  ipeql_candidates(&table->parameters, table->usable);
 	if (READ_ONCE(bundle->trouble) != trouble)
 		WRITE_ONCE(bundle->trouble, trouble);
 	return reachable ? reachable : running;

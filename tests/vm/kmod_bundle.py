@@ -1,9 +1,10 @@
 """A bundle of the kernel module under test: its table, what it counts, traffic over it."""
 
 import asyncio
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from ipaddress import IPv6Address
 from typing import TypeVar
 
@@ -77,6 +78,29 @@ def traffic(lab: Lab, *receivers: str, rate: int = RATE) -> Iterator[list[UdpRes
         results += [stream.finish() for stream in streams]
     for result in results:
         assert (result.lost, result.duplicated) == (0, 0), f"of {result.sent}"
+
+
+@contextmanager
+def flow(
+    lab: Lab, receiver: str, kind: socket.SocketKind
+) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Yield a socket in host a that is connected to a port of host b, and the socket there."""
+    family = socket.AF_INET6 if ":" in receiver else socket.AF_INET
+    create: Callable[[], socket.socket] = lambda: socket.socket(family, kind)  # noqa: E731
+    with closing(netns.inside(lab.a.netns, create)) as here:
+        with closing(netns.inside(lab.b.netns, create)) as there:
+            for sock in (here, there):
+                sock.settimeout(10)
+            there.bind((receiver, 0))
+            if kind is socket.SOCK_STREAM:
+                there.listen()
+            here.connect(there.getsockname()[:2])
+            if kind is not socket.SOCK_STREAM:
+                yield here, there
+                return
+            with closing(there.accept()[0]) as accepted:
+                accepted.settimeout(10)
+                yield here, accepted
 
 
 @contextmanager

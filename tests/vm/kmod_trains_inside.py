@@ -1,17 +1,15 @@
 """Trains (GSO) over the kernel module, inside the emulated kernel; test_kmod.py runs it."""
 
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from ipeql.state import BundleTable, SlaveStatistics
-from lab.network import netns
 from lab.network.hosts import Lab
 from tests.netns.bundle import RECEIVERS, wait_for
-from tests.vm.kmod_bundle import BY_HAND, carries, configure, ip, row, statistics
+from tests.vm.kmod_bundle import BY_HAND, carries, configure, flow, ip, row, statistics
 
 pytestmark = pytest.mark.netns
 
@@ -37,29 +35,6 @@ def lab() -> Iterator[Lab]:
             with flow(lab, receiver, socket.SOCK_DGRAM) as (here, _):
                 wait_for(lambda: here.send(b"?") and both())  # noqa: B023
         yield lab
-
-
-@contextmanager
-def flow(
-    lab: Lab, receiver: str, kind: socket.SocketKind
-) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Yield a socket in host a that is connected to a port of host b, and the socket there."""
-    family = socket.AF_INET6 if ":" in receiver else socket.AF_INET
-    create: Callable[[], socket.socket] = lambda: socket.socket(family, kind)  # noqa: E731
-    with closing(netns.inside(lab.a.netns, create)) as here:
-        with closing(netns.inside(lab.b.netns, create)) as there:
-            for sock in (here, there):
-                sock.settimeout(10)
-            there.bind((receiver, 0))
-            if kind is socket.SOCK_STREAM:
-                there.listen()
-            here.connect(there.getsockname()[:2])
-            if kind is not socket.SOCK_STREAM:
-                yield here, there
-                return
-            with closing(there.accept()[0]) as accepted:
-                accepted.settimeout(10)
-                yield here, accepted
 
 
 def placed(before: SlaveStatistics, after: SlaveStatistics) -> tuple[int, int]:

@@ -51,6 +51,11 @@ TESTS = {
         "the_stripe_unit_is_a_train_or_a_packet",
         "the_trains_of_a_connection_are_cut_from_a_change_on",
     ),
+    "kmod_use_inside": (
+        "a_flow_stays_on_its_slave",
+        "a_slave_for_when_others_are_full_gets_what_is_too_much",
+        "what_was_set_is_told_and_what_cannot_be_is_refused",
+    ),
     "kmod_version_inside": (
         "a_module_of_another_version_is_refused_with_the_remedy",
         "an_answer_that_cannot_be_understood_is_a_problem_of_its_bundle",
@@ -60,6 +65,7 @@ TESTS = {
 
 EXACT = {
     "kmod_inside": ("a_slave_fails_and_nothing_is_lost",),
+    "kmod_use_inside": ("a_slave_for_when_others_are_down_rests_until_they_are",),
     "kmod_pressure_inside": ("a_call_beside_a_download_has_its_turn",),
     "kmod_daemon_inside": (
         "auto_takes_the_module_a_killed_daemon_is_not_missed_and_the_end_leaves_nothing",

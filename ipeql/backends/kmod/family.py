@@ -12,7 +12,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic import AsyncGenericNetlinkSocket
 
 FAMILY = "ipeql"
-VERSION = 3
+VERSION = 4
 """IPEQL_FAMILY_VERSION, which the kernel tells whoever looks for the family."""
 
 BUNDLE_GET, BUNDLE_SET, BUNDLE_ADJUST = 1, 2, 3
@@ -32,11 +32,14 @@ METHODS = (
 COUNTS = ("bytes", "packets")
 """In the order of ``enum ipeql_count``."""
 
-STRIPE_UNITS = ("burst", "packet")
+STRIPE_UNITS = ("burst", "packet", "flow", "flowlet")
 """In the order of ``enum ipeql_stripe_unit``."""
 
 RECEIVERS = ("bundle", "slave")
 """In the order of ``enum ipeql_receive``."""
+
+USES = ("always", "when-full", "when-down")
+"""In the order of ``enum ipeql_use``."""
 
 SLAVE = "IPEQL_A_BUNDLE_SLAVE"
 
@@ -58,6 +61,7 @@ class BundleMessage(genlmsg):  # type: ignore[misc]
         ("IPEQL_A_BUNDLE_POLL_INTERVAL", "uint64"),
         ("IPEQL_A_BUNDLE_QUEUE_LIMIT", "uint64"),
         ("IPEQL_A_BUNDLE_MAX_HOLD", "uint64"),
+        ("IPEQL_A_BUNDLE_OVERFLOW_AFTER", "uint64"),
         ("IPEQL_A_BUNDLE_STRIPE_UNIT", "uint32"),
         ("IPEQL_A_BUNDLE_RECEIVE", "uint32"),
         ("IPEQL_A_BUNDLE_SLAVE", "Slave"),
@@ -83,6 +87,7 @@ class BundleMessage(genlmsg):  # type: ignore[misc]
             ("IPEQL_A_SLAVE_VIA", "ip4addr"),
             ("IPEQL_A_SLAVE_VIA6", "ip6addr"),
             ("IPEQL_A_SLAVE_USABLE", "uint8"),
+            ("IPEQL_A_SLAVE_USE", "uint32"),
             ("IPEQL_A_SLAVE_RUNNING", "uint8"),
             ("IPEQL_A_SLAVE_PICKS", "uint64"),
             ("IPEQL_A_SLAVE_PACKETS", "uint64"),

@@ -11,6 +11,7 @@ from ipeql.backends.kmod.family import (
     RECEIVERS,
     SLAVE,
     STRIPE_UNITS,
+    USES,
     Attributes,
     values,
 )
@@ -40,6 +41,7 @@ def attributes(table: BundleTable) -> Attributes:
         ("IPEQL_A_BUNDLE_METHOD", METHODS.index(table.method)),
         ("IPEQL_A_BUNDLE_STRIPE_UNIT", STRIPE_UNITS.index(table.stripe_unit)),
         ("IPEQL_A_BUNDLE_POLL_INTERVAL", table.poll_interval),
+        ("IPEQL_A_BUNDLE_OVERFLOW_AFTER", table.overflow_after),
         ("IPEQL_A_BUNDLE_RECEIVE", RECEIVERS.index(table.receive)),
     ]
     for name, value in table.parameters:
@@ -51,7 +53,7 @@ def attributes(table: BundleTable) -> Attributes:
 
 def _slave(row: SlaveRow) -> Attributes:
     given = {name: getattr(row, name) for name in _ROW}
-    given["bandwidth"] = row.bandwidth or None
+    given |= {"bandwidth": row.bandwidth or None, "use": USES.index(row.use)}
     return [
         (_ROW[name], str(value) if name in _ADDRESSES else int(value))
         for name, value in given.items()
@@ -82,6 +84,7 @@ def table(message: Any) -> BundleTable | None:
         parameters=tuple(sorted(parameters.items())),
         stripe_unit=STRIPE_UNITS[found["IPEQL_A_BUNDLE_STRIPE_UNIT"]],
         poll_interval=found["IPEQL_A_BUNDLE_POLL_INTERVAL"],
+        overflow_after=found["IPEQL_A_BUNDLE_OVERFLOW_AFTER"],
         receive=RECEIVERS[found["IPEQL_A_BUNDLE_RECEIVE"]],
         slaves=tuple(_row(slave) for slave in _slaves(message)),
     )
@@ -124,9 +127,12 @@ def _slaves(message: Any) -> list[Mapping[str, Any]]:
 def _row(slave: Mapping[str, Any]) -> SlaveRow:
     found = {name: slave[key] for name, key in _ROW.items() if slave.get(key) is not None}
     addresses = {name: ip_address(found[name]) for name in _ADDRESSES & found.keys()}
-    known_as = shown(slave["IPEQL_A_SLAVE_IFNAME"].rstrip(b"\0"))
-    usable = bool(found["usable"])
-    return SlaveRow(**{**found, **addresses, "name": known_as, "usable": usable})
+    meant = {
+        "name": shown(slave["IPEQL_A_SLAVE_IFNAME"].rstrip(b"\0")),
+        "usable": bool(found["usable"]),
+        "use": USES[found["use"]],
+    }
+    return SlaveRow(**{**found, **addresses, **meant})
 
 
 def _dropped(found: Mapping[str, Any], prefix: str, reasons: tuple[str, ...]) -> dict[str, int]:

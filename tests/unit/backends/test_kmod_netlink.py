@@ -10,6 +10,7 @@ import yaml
 import ipeql
 from ipeql.backends.kmod import family
 from ipeql.methods import METHODS
+from ipeql.state import USES
 
 KMOD = Path(__file__).parents[3] / "kernel" / "module"
 SPEC = yaml.safe_load((KMOD / "ipeql.yaml").read_text())
@@ -80,12 +81,15 @@ def test_enums(definition: dict[str, Any]) -> None:
         "count": family.COUNTS,
         "stripe-unit": family.STRIPE_UNITS,
         "receive": family.RECEIVERS,
+        "use": family.USES,
     }
-    assert tables[definition["name"]] == tuple(name.replace("-", "_") for name in names)
+    found = tables[definition["name"]]
+    assert [name.replace("_", "-") for name in found] == names
 
 
-def test_methods_are_those_there_are() -> None:
+def test_methods_and_uses_are_those_there_are() -> None:
     assert set(family.METHODS) == METHODS.keys()
+    assert set(family.USES) == set(USES)
 
 
 def test_operations() -> None:
