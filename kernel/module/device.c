@@ -5,6 +5,7 @@
 #include <net/ip.h>
 
 #include "compat.h"
+#include "ipeql_netlink.h"
 #include "output.h"
 #include "pressure.h"
 #include "transmit.h"
@@ -57,7 +58,9 @@ static netdev_features_t ipeql_device_fix_features(struct net_device *dev,
 	struct ipeql_bundle *bundle = netdev_priv(dev);
 	const struct ipeql_table *table = rtnl_dereference(bundle->table);
 
-	return table && table->by_packet ? features & ~NETIF_F_GSO_MASK : features;
+	if (table && table->stripe_unit == IPEQL_STRIPE_UNIT_PACKET)
+		return features & ~NETIF_F_GSO_MASK;
+	return features;
 }
 
 static void ipeql_device_get_stats64(struct net_device *dev, struct rtnl_link_stats64 *stats)

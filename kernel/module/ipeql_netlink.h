@@ -9,9 +9,9 @@
  * IPEQL_CMD_BUNDLE_SET (CAP_NET_ADMIN in the network namespace's user namespace)
  *	Replaces the bundle's whole table in one step: slaves not listed are freed, new ones
  *	enslaved, and staying ones keep counters, held packets, their flows and what the method
- *	knows of them. No packet is lost, and where anything is refused nothing has changed. Takes IFINDEX or
- *	IFNAME, METHOD, parameters, and SLAVE once for each slave, in order. What is left out has
- *	its default, whatever it was before.
+ *	knows of them. No packet is lost, and where anything is refused nothing has changed. Takes
+ *	IFINDEX or IFNAME, METHOD, parameters, and SLAVE once for each slave, in order. What is left
+ *	out has its default, whatever it was before.
  *
  * IPEQL_CMD_BUNDLE_ADJUST (CAP_NET_ADMIN as above)
  *	Replaces all earlier adjustments: IFINDEX or IFNAME, and SLAVE for each slave that is
@@ -75,6 +75,9 @@ enum {
 	IPEQL_A_BUNDLE_QUEUE_LIMIT, /* u64, default 100 ms; bw_lag_eq */
 	IPEQL_A_BUNDLE_MAX_HOLD, /* u64, default 500 ms; bw_lag_eq */
 	IPEQL_A_BUNDLE_OVERFLOW_AFTER, /* u64, default 20 ms: a slave with more queued is full */
+	IPEQL_A_BUNDLE_COPIES, /* u32, 1 to 8, default 2; duplicate */
+	IPEQL_A_BUNDLE_LIGHT_DSCPS, /* u64, bit d: DSCP d takes the slave that delivers it first, */
+	IPEQL_A_BUNDLE_DUPLICATE_DSCPS, /* u64, or the two that do, whatever the method */
 	IPEQL_A_BUNDLE_STRIPE_UNIT, /* u32, enum ipeql_stripe_unit */
 	IPEQL_A_BUNDLE_RECEIVE, /* u32, enum ipeql_receive */
 	IPEQL_A_BUNDLE_SLAVE, /* nest of IPEQL_A_SLAVE_*, once for each slave */

@@ -34,13 +34,16 @@ static const struct nla_policy ipeql_slave_policy[IPEQL_A_SLAVE_MAX + 1] = {
 static const struct nla_policy ipeql_bundle_policy[IPEQL_A_BUNDLE_MAX + 1] = {
 	[IPEQL_A_BUNDLE_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
 	[IPEQL_A_BUNDLE_IFNAME] = { .type = NLA_NUL_STRING, .len = IFNAMSIZ - 1 },
-	[IPEQL_A_BUNDLE_METHOD] = NLA_POLICY_MAX(NLA_U32, IPEQL_BW_LAG_EQ),
+	[IPEQL_A_BUNDLE_METHOD] = NLA_POLICY_MAX(NLA_U32, IPEQL_DUPLICATE),
 	[IPEQL_A_BUNDLE_PACKETS_PER_SLAVE] = NLA_POLICY_MIN(NLA_U32, 1),
 	[IPEQL_A_BUNDLE_COUNT] = NLA_POLICY_MAX(NLA_U32, IPEQL_COUNT_PACKETS),
 	[IPEQL_A_BUNDLE_POLL_INTERVAL] = NLA_POLICY_FULL_RANGE(NLA_U64, &ipeql_intervals),
 	[IPEQL_A_BUNDLE_QUEUE_LIMIT] = NLA_POLICY_FULL_RANGE(NLA_U64, &ipeql_times),
 	[IPEQL_A_BUNDLE_MAX_HOLD] = NLA_POLICY_FULL_RANGE(NLA_U64, &ipeql_times),
 	[IPEQL_A_BUNDLE_OVERFLOW_AFTER] = NLA_POLICY_FULL_RANGE(NLA_U64, &ipeql_times),
+	[IPEQL_A_BUNDLE_COPIES] = NLA_POLICY_RANGE(NLA_U32, 1, IPEQL_MAX_COPIES),
+	[IPEQL_A_BUNDLE_LIGHT_DSCPS] = { .type = NLA_U64 },
+	[IPEQL_A_BUNDLE_DUPLICATE_DSCPS] = { .type = NLA_U64 },
 	[IPEQL_A_BUNDLE_STRIPE_UNIT] = NLA_POLICY_MAX(NLA_U32, IPEQL_STRIPE_UNIT_FLOWLET),
 	[IPEQL_A_BUNDLE_RECEIVE] = NLA_POLICY_MAX(NLA_U32, IPEQL_RECEIVE_SLAVE),
 	[IPEQL_A_BUNDLE_SLAVE] = NLA_POLICY_NESTED(ipeql_slave_policy),
@@ -137,26 +140,6 @@ static int ipeql_parse_slave(struct ipeql_table *table, const struct nlattr *nes
 	return 0;
 }
 
-static void ipeql_parse_stripe_unit(struct ipeql_table *table, u32 unit)
-{
-	table->by_packet = unit == IPEQL_STRIPE_UNIT_PACKET;
-	if (unit == IPEQL_STRIPE_UNIT_FLOW)
-		table->parameters.flows = IPEQL_FLOW;
-	else if (unit == IPEQL_STRIPE_UNIT_FLOWLET)
-		table->parameters.flows = IPEQL_FLOWLET;
-}
-
-static u32 ipeql_stripe_unit(const struct ipeql_table *table)
-{
-	switch (table->parameters.flows) {
-	case IPEQL_FLOW:
-		return IPEQL_STRIPE_UNIT_FLOW;
-	case IPEQL_FLOWLET:
-		return IPEQL_STRIPE_UNIT_FLOWLET;
-	}
-	return table->by_packet ? IPEQL_STRIPE_UNIT_PACKET : IPEQL_STRIPE_UNIT_BURST;
-}
-
 static void ipeql_parse_parameters(struct ipeql_table *table, struct nlattr **attrs)
 {
 	struct ipeql_parameters *parameters = &table->parameters;
@@ -181,7 +164,13 @@ static void ipeql_parse_parameters(struct ipeql_table *table, struct nlattr **at
 	if (attrs[IPEQL_A_BUNDLE_OVERFLOW_AFTER])
 		parameters->overflow_after = nla_get_u64(attrs[IPEQL_A_BUNDLE_OVERFLOW_AFTER]);
 	if (attrs[IPEQL_A_BUNDLE_STRIPE_UNIT])
-		ipeql_parse_stripe_unit(table, nla_get_u32(attrs[IPEQL_A_BUNDLE_STRIPE_UNIT]));
+		table->stripe_unit = nla_get_u32(attrs[IPEQL_A_BUNDLE_STRIPE_UNIT]);
+	if (attrs[IPEQL_A_BUNDLE_COPIES])
+		parameters->copies = nla_get_u32(attrs[IPEQL_A_BUNDLE_COPIES]);
+	if (attrs[IPEQL_A_BUNDLE_LIGHT_DSCPS])
+		parameters->light_dscps = nla_get_u64(attrs[IPEQL_A_BUNDLE_LIGHT_DSCPS]);
+	if (attrs[IPEQL_A_BUNDLE_DUPLICATE_DSCPS])
+		parameters->duplicate_dscps = nla_get_u64(attrs[IPEQL_A_BUNDLE_DUPLICATE_DSCPS]);
 	if (attrs[IPEQL_A_BUNDLE_RECEIVE])
 		table->receives =
 			nla_get_u32(attrs[IPEQL_A_BUNDLE_RECEIVE]) == IPEQL_RECEIVE_BUNDLE;
@@ -346,7 +335,15 @@ static int ipeql_fill_parameters(struct sk_buff *skb, const struct ipeql_table *
 	     nla_put_u64_64bit(skb, IPEQL_A_BUNDLE_OVERFLOW_AFTER, parameters->overflow_after,
 			       IPEQL_A_BUNDLE_PAD)) ||
 	    (given & BIT(IPEQL_A_BUNDLE_STRIPE_UNIT) &&
-	     nla_put_u32(skb, IPEQL_A_BUNDLE_STRIPE_UNIT, ipeql_stripe_unit(table))) ||
+	     nla_put_u32(skb, IPEQL_A_BUNDLE_STRIPE_UNIT, table->stripe_unit)) ||
+	    (given & BIT(IPEQL_A_BUNDLE_COPIES) &&
+	     nla_put_u32(skb, IPEQL_A_BUNDLE_COPIES, parameters->copies)) ||
+	    (given & BIT(IPEQL_A_BUNDLE_LIGHT_DSCPS) &&
+	     nla_put_u64_64bit(skb, IPEQL_A_BUNDLE_LIGHT_DSCPS, parameters->light_dscps,
+			       IPEQL_A_BUNDLE_PAD)) ||
+	    (given & BIT(IPEQL_A_BUNDLE_DUPLICATE_DSCPS) &&
+	     nla_put_u64_64bit(skb, IPEQL_A_BUNDLE_DUPLICATE_DSCPS, parameters->duplicate_dscps,
+			       IPEQL_A_BUNDLE_PAD)) ||
 	    nla_put_u32(skb, IPEQL_A_BUNDLE_RECEIVE,
 			table->receives ? IPEQL_RECEIVE_BUNDLE : IPEQL_RECEIVE_SLAVE))
 		return -EMSGSIZE;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "packet.h"
 
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
@@ -43,36 +45,58 @@ bool ipeql_look_at_ipv6(struct sk_buff *skb, struct ipeql_view *view)
 	return true;
 }
 
-/* Return where an IPv6 packet's TCP header begins, 0 where there is none or it is not found. */
-static int ipeql_find_tcp6(const struct sk_buff *skb)
+/* Return where what follows an IPv6 packet's options begins, and its protocol. */
+static int ipeql_skip_options(const struct sk_buff *skb, const struct ipeql_view *view, u8 *next)
 {
-	u8 next = ipv6_hdr(skb)->nexthdr;
 	int at = sizeof(struct ipv6hdr);
 
-	while (next == NEXTHDR_HOP || next == NEXTHDR_ROUTING || next == NEXTHDR_DEST) {
+	*next = ipv6_hdr(skb)->nexthdr;
+	if (view->length > IPEQL_LONGEST_ACK)
+		return at;
+	while (*next == NEXTHDR_HOP || *next == NEXTHDR_ROUTING || *next == NEXTHDR_DEST) {
 		const struct ipv6_opt_hdr *option;
 		struct ipv6_opt_hdr copy;
 
 		option = skb_header_pointer(skb, at, sizeof(copy), &copy);
 		if (!option)
 			return 0;
-		next = option->nexthdr;
+		*next = option->nexthdr;
 		at += ipv6_optlen(option);
 	}
-	return next == NEXTHDR_TCP ? at : 0;
+	return at;
 }
 
-/* Say whether a short packet that is IPv6 or has TCP in it is a pure acknowledgement. */
-bool ipeql_acknowledges(const struct sk_buff *skb, const struct ipeql_view *view)
+static bool ipeql_echoes(const struct sk_buff *skb, int at, u8 protocol)
+{
+	const u8 *type;
+	u8 copy;
+
+	type = skb_header_pointer(skb, at, sizeof(copy), &copy);
+	if (!type)
+		return false;
+	if (protocol == IPPROTO_ICMP)
+		return *type == ICMP_ECHO || *type == ICMP_ECHOREPLY;
+	return *type == ICMPV6_ECHO_REQUEST || *type == ICMPV6_ECHO_REPLY;
+}
+
+/* Say whether a packet that may be light is an ICMP echo or a pure acknowledgement. */
+bool ipeql_is_light_inside(const struct sk_buff *skb, const struct ipeql_view *view)
 {
 	const struct tcphdr *tcp;
 	struct tcphdr copy;
+	u8 protocol;
 	int at;
 
-	if (view->ipv6)
-		at = ipeql_find_tcp6(skb);
-	else
+	if (view->ipv6) {
+		at = ipeql_skip_options(skb, view, &protocol);
+	} else {
 		at = ip_is_fragment(ip_hdr(skb)) ? 0 : ip_hdrlen(skb);
-	tcp = at ? skb_header_pointer(skb, at, sizeof(copy), &copy) : NULL;
+		protocol = ip_hdr(skb)->protocol;
+	}
+	if (!at)
+		return false;
+	if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6)
+		return ipeql_echoes(skb, at, protocol);
+	tcp = protocol == IPPROTO_TCP ? skb_header_pointer(skb, at, sizeof(copy), &copy) : NULL;
 	return tcp && at + tcp->doff * 4 == view->length && !tcp->syn && !tcp->fin && !tcp->rst;
 }

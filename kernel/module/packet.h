@@ -4,7 +4,9 @@
 #define IPEQL_PACKET_H
 
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/skbuff.h>
+#include <net/dsfield.h>
 #include <net/dst.h>
 #include <net/neighbour.h>
 #include <net/route.h>
@@ -24,8 +26,9 @@ struct ipeql_view {
 	u32 segments; /* wire packets it becomes */
 	u32 header; /* bytes each of them after the first repeats */
 	u32 expected; /* slaves about to be usable */
+	u32 also; /* slaves that get a copy */
 	/* Where the method holds packets: */
-	bool pure_ack; /* a TCP segment without payload, SYN, FIN and RST */
+	bool light; /* a pure acknowledgement, an ICMP echo, or of a class */
 	bool queued; /* in the bundle's queueing discipline, before it came here */
 	u64 now; /* when it was placed, */
 	u64 release; /* when it is due, */
@@ -35,7 +38,7 @@ struct ipeql_view {
 
 bool ipeql_look_at_ipv6(struct sk_buff *skb, struct ipeql_view *view);
 void ipeql_look_at_train(const struct sk_buff *skb, struct ipeql_view *view);
-bool ipeql_acknowledges(const struct sk_buff *skb, const struct ipeql_view *view);
+bool ipeql_is_light_inside(const struct sk_buff *skb, const struct ipeql_view *view);
 
 /* Return the bytes of IP that go over the wire. */
 static inline u32 ipeql_wire_bytes(const struct ipeql_view *view)
@@ -84,6 +87,7 @@ static inline bool ipeql_look(struct sk_buff *skb, struct ipeql_view *view)
 	view->segments = 1;
 	view->header = 0;
 	view->expected = 0;
+	view->also = 0;
 	if (skb->protocol == htons(ETH_P_IP)) {
 		if (unlikely(!ipeql_look_at_ipv4(skb, view)))
 			return false;
@@ -95,17 +99,31 @@ static inline bool ipeql_look(struct sk_buff *skb, struct ipeql_view *view)
 	return true;
 }
 
-/*
- * Say whether a packet that was looked at is a TCP segment without payload and without SYN, FIN or
- * RST. A fragment is none, nor is a segment behind other IPv6 headers than options and routing.
- */
-static inline bool ipeql_is_pure_ack(const struct sk_buff *skb, const struct ipeql_view *view)
+/* Return the DSCP of a packet that was looked at. */
+static inline u32 ipeql_dscp(const struct sk_buff *skb, const struct ipeql_view *view)
 {
-	if (view->length > IPEQL_LONGEST_ACK || view->segments > 1)
+	if (view->ipv6)
+		return ipv6_get_dsfield((const struct ipv6hdr *)skb->data) >> 2;
+	return ipv4_get_dsfield((const struct iphdr *)skb->data) >> 2;
+}
+
+/*
+ * Say whether a packet that was looked at is an ICMP echo, or its reply, or a TCP segment without
+ * payload and without SYN, FIN or RST. A fragment is none, nor is what stands behind other IPv6
+ * headers than options and routing.
+ */
+static inline bool ipeql_is_light(const struct sk_buff *skb, const struct ipeql_view *view)
+{
+	u8 protocol;
+
+	if (view->segments > 1)
 		return false;
-	if (!view->ipv6 && ((const struct iphdr *)skb->data)->protocol != IPPROTO_TCP)
+	protocol = view->ipv6 ? ((const struct ipv6hdr *)skb->data)->nexthdr :
+				((const struct iphdr *)skb->data)->protocol;
+	if (protocol != IPPROTO_ICMP && protocol != IPPROTO_ICMPV6 &&
+	    (view->length > IPEQL_LONGEST_ACK || (!view->ipv6 && protocol != IPPROTO_TCP)))
 		return false;
-	return ipeql_acknowledges(skb, view);
+	return ipeql_is_light_inside(skb, view);
 }
 
 #endif

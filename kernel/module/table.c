@@ -5,6 +5,8 @@
 #include <linux/if_arp.h>
 #include <linux/netlink.h>
 
+#include "ipeql_netlink.h"
+
 #define IPEQL_MIN_BANDWIDTH 1000
 
 static const struct ipeql_needs {
@@ -21,6 +23,7 @@ static const struct ipeql_needs {
 	[IPEQL_BW_LAG_VAL] = { .bandwidth = true, .lag = true, .timed = true },
 	[IPEQL_AUTO_BW] = {},
 	[IPEQL_BW_LAG_EQ] = { .bandwidth = true, .lag = true, .timed = true, .serialised = true },
+	[IPEQL_DUPLICATE] = {},
 };
 
 /* Return a table without slaves that does what is default, or NULL. */
@@ -43,6 +46,7 @@ struct ipeql_table *ipeql_table_new(void)
 	table->parameters.queue_limit = 100 * NSEC_PER_MSEC;
 	table->parameters.max_hold = 500 * NSEC_PER_MSEC;
 	table->parameters.overflow_after = 20 * NSEC_PER_MSEC;
+	table->parameters.copies = 2;
 	return table;
 }
 
@@ -55,7 +59,7 @@ struct ipeql_table *ipeql_table_copy(const struct ipeql_table *table)
 		return NULL;
 	copy->parameters = table->parameters;
 	copy->attributes = table->attributes;
-	copy->by_packet = table->by_packet;
+	copy->stripe_unit = table->stripe_unit;
 	copy->receives = table->receives;
 	memcpy(copy->row, table->row, sizeof(copy->row));
 	memcpy(copy->given, table->given, sizeof(copy->given));
@@ -98,6 +102,20 @@ const struct ipeql_row *ipeql_table_find(const struct ipeql_table *table,
 		if (table->row[i].dev == dev)
 			return &table->row[i];
 	return NULL;
+}
+
+/* Return what of a flow is kept to a slave: nothing of what goes over several. */
+static u32 ipeql_flows(const struct ipeql_table *table)
+{
+	if (table->parameters.method == IPEQL_DUPLICATE)
+		return IPEQL_NO_FLOWS;
+	switch (table->stripe_unit) {
+	case IPEQL_STRIPE_UNIT_FLOW:
+		return IPEQL_FLOW;
+	case IPEQL_STRIPE_UNIT_FLOWLET:
+		return IPEQL_FLOWLET;
+	}
+	return IPEQL_NO_FLOWS;
 }
 
 static bool ipeql_overflows(const struct ipeql_table *table)
@@ -156,6 +174,7 @@ static void ipeql_table_derive_paths(struct ipeql_table *table)
 		parameters->when_full |= (u32)(table->row[i].use == IPEQL_USE_WHEN_FULL) << i;
 		parameters->when_down |= (u32)(table->row[i].use == IPEQL_USE_WHEN_DOWN) << i;
 	}
+	parameters->flows = ipeql_flows(table);
 	ipeql_derive(parameters, table->in_force);
 	table->in_turn = parameters->method == IPEQL_ROUND_ROBIN && !parameters->ruled;
 	table->timed = ipeql_needs[parameters->method].timed || parameters->ruled;
@@ -192,7 +211,7 @@ int ipeql_table_derive(struct ipeql_table *table, struct netlink_ext_ack *extack
 		if (!table->states)
 			return -ENOMEM;
 	}
-	if (table->parameters.flows) {
+	if (ipeql_flows(table)) {
 		table->buckets = kvcalloc(IPEQL_BUCKETS, sizeof(*table->buckets),
 					  GFP_KERNEL_ACCOUNT);
 		if (!table->buckets)

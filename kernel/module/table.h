@@ -42,7 +42,7 @@ struct ipeql_table {
 	bool timed; /* the method, or what else decides, looks at the clock */
 	bool serialised; /* the method's state is under account->lock */
 	bool holds; /* the method holds packets back */
-	bool by_packet; /* stripe-unit: packet */
+	u8 stripe_unit; /* enum ipeql_stripe_unit */
 	bool receives; /* receive: bundle */
 	struct ipeql_state __percpu *states; /* where every CPU has its own */
 	struct ipeql_account *account;

@@ -32,11 +32,11 @@ static noinline u32 ipeql_pick_any(const struct ipeql_table *table, struct ipeql
 }
 
 /*
- * The same where flows are kept to slaves, or some slaves are in reserve. Packets on other CPUs may
+ * The same where there are rules beside the method. Packets on other CPUs may
  * have a bucket at the same time: the last of them says where its flows are.
  */
 static noinline u32 ipeql_pick_ruled(const struct ipeql_table *table, struct ipeql_state *state,
-				     u32 set, struct ipeql_packet *packet, struct sk_buff *skb)
+				     u32 set, struct ipeql_packet *packet, struct ipeql_view *view)
 {
 	const struct ipeql_parameters *parameters = &table->parameters;
 	struct ipeql_state *queues = &table->account->state;
@@ -44,7 +44,7 @@ static noinline u32 ipeql_pick_ruled(const struct ipeql_table *table, struct ipe
 	u32 index;
 
 	if (table->buckets) {
-		flow = &table->buckets[skb_get_hash(skb) % IPEQL_BUCKETS];
+		flow = &table->buckets[skb_get_hash(view->skb) % IPEQL_BUCKETS];
 		bucket = READ_ONCE(*flow);
 	}
 	set = ipeql_rule(parameters, queues, &bucket, set, packet);
@@ -52,15 +52,16 @@ static noinline u32 ipeql_pick_ruled(const struct ipeql_table *table, struct ipe
 	ipeql_note(parameters, queues, &bucket, index, packet);
 	if (flow && index < IPEQL_MAX_SLAVES)
 		WRITE_ONCE(*flow, bucket);
+	view->also = index < IPEQL_MAX_SLAVES ? packet->also : 0;
 	return index;
 }
 
 static __always_inline u32 ipeql_pick_by(const struct ipeql_table *table,
 					 struct ipeql_state *state, u32 set,
-					 struct ipeql_packet *packet, struct sk_buff *skb)
+					 struct ipeql_packet *packet, struct ipeql_view *view)
 {
 	if (unlikely(table->parameters.ruled))
-		return ipeql_pick_ruled(table, state, set, packet, skb);
+		return ipeql_pick_ruled(table, state, set, packet, view);
 	return ipeql_pick_any(table, state, ipeql_allow(&table->parameters, set, packet), packet);
 }
 
@@ -98,18 +99,19 @@ static noinline u32 ipeql_decide_any(struct ipeql_table *table, u32 set, struct 
 	packet.segments = view->segments;
 	packet.header = view->header;
 	packet.expected = view->expected;
-	packet.pure_ack = table->holds && view->pure_ack;
+	packet.light = table->holds && view->light;
+	if (table->parameters.ruled)
+		packet.dscp = ipeql_dscp(view->skb, view);
 	packet.now = table->timed ? ktime_get_ns() : 0;
 	if (table->parameters.method == IPEQL_AUTO_BW)
 		for (i = 0; i < table->parameters.count; i++)
 			packet.queued[i] = ipeql_slave_backlog(table->row[i].dev);
 	if (table->states)
-		return ipeql_pick_by(table, this_cpu_ptr(table->states), set, &packet,
-				     view->skb);
+		return ipeql_pick_by(table, this_cpu_ptr(table->states), set, &packet, view);
 	if (!table->serialised)
-		return ipeql_pick_by(table, &table->account->state, set, &packet, view->skb);
+		return ipeql_pick_by(table, &table->account->state, set, &packet, view);
 	spin_lock(&table->account->lock);
-	index = ipeql_pick_by(table, &table->account->state, set, &packet, view->skb);
+	index = ipeql_pick_by(table, &table->account->state, set, &packet, view);
 	if (table->holds && view->queued)
 		view->wait = ipeql_next_wait(table, &packet);
 	spin_unlock(&table->account->lock);
@@ -124,7 +126,7 @@ static noinline u32 ipeql_decide_any(struct ipeql_table *table, u32 set, struct 
 static __always_inline u32 ipeql_decide(struct ipeql_table *table, u32 set, struct ipeql_view *view)
 {
 	if (unlikely(view->multicast))
-		return set ? __ffs(set) : IPEQL_NO_SLAVE;
+		return set ? __ffs(ipeql_candidates(&table->parameters, set)) : IPEQL_NO_SLAVE;
 	if (!table->in_turn)
 		return ipeql_decide_any(table, set, view);
 	if (unlikely(!set))
@@ -250,6 +252,43 @@ static __always_inline int ipeql_send(const struct ipeql_row *row, struct sk_buf
 	return result;
 }
 
+/* Send a copy of a packet to each slave that gets one. */
+static noinline void ipeql_send_copies(const struct ipeql_table *table, const struct sk_buff *skb,
+				       const struct ipeql_view *view)
+{
+	u32 i;
+
+	for (i = 0; i < table->parameters.count; i++) {
+		const struct ipeql_row *row = &table->row[i];
+		struct ipeql_view copied = *view;
+		struct sk_buff *copy;
+
+		if (!(view->also & BIT(i)) || !ipeql_is_running(row->dev))
+			continue;
+		copy = skb_clone((struct sk_buff *)skb, GFP_ATOMIC);
+		if (!copy) {
+			ipeql_count_dropped(row->slave->counters, true, IPEQL_DROP_NO_MEMORY,
+					    view->segments);
+			continue;
+		}
+		if (row->resolves)
+			copied.neighbour = ipeql_neighbour(row, view);
+		if (row->resolves && IS_ERR(copied.neighbour))
+			ipeql_refuse(row, copy, IPEQL_DROP_NO_NEIGHBOUR, &copied);
+		else
+			ipeql_send(row, copy, &copied);
+	}
+}
+
+/* Say whether a packet is of a class, so that nothing holds it. */
+static bool ipeql_is_of_class(const struct ipeql_table *table, const struct sk_buff *skb,
+			      const struct ipeql_view *view)
+{
+	const struct ipeql_parameters *parameters = &table->parameters;
+
+	return (parameters->light_dscps | parameters->duplicate_dscps) >> ipeql_dscp(skb, view) & 1;
+}
+
 /* Keep a packet until it is due; false where that is now. */
 static noinline bool ipeql_hold(const struct ipeql_row *row, struct sk_buff *skb,
 				const struct ipeql_view *view)
@@ -284,14 +323,16 @@ static noinline netdev_tx_t ipeql_xmit_equalised(struct sk_buff *skb, struct net
 
 	if (unlikely(!ipeql_look(skb, &view)))
 		return ipeql_drop(bundle, skb, IPEQL_DROP_MALFORMED, &view);
-	view.pure_ack = ipeql_is_pure_ack(skb, &view);
+	view.light = ipeql_is_light(skb, &view) || ipeql_is_of_class(table, skb, &view);
 	view.queued = !view.multicast && ipeql_has_queue(dev);
 	row = ipeql_place(bundle, table, &view, &reason);
 	if (unlikely(!row))
 		return ipeql_drop(bundle, skb, reason, &view);
 	if (view.queued)
 		ipeql_pressure(bundle, view.now, view.wait, table->parameters.queue_limit);
-	if (!view.multicast && !view.pure_ack && ipeql_hold(row, skb, &view))
+	if (unlikely(view.also))
+		ipeql_send_copies(table, skb, &view);
+	if (!view.multicast && !view.light && ipeql_hold(row, skb, &view))
 		return NETDEV_TX_OK;
 	return ipeql_send(row, skb, &view);
 }
@@ -312,6 +353,8 @@ netdev_tx_t ipeql_xmit(struct sk_buff *skb, struct net_device *dev)
 	row = ipeql_place(bundle, table, &view, &reason);
 	if (unlikely(!row))
 		return ipeql_drop(bundle, skb, reason, &view);
+	if (unlikely(view.also))
+		ipeql_send_copies(table, skb, &view);
 	return ipeql_send(row, skb, &view);
 }
 

@@ -24,6 +24,7 @@ _PARAMETERS = {
     "count": "IPEQL_A_BUNDLE_COUNT",
     "queue_limit": "IPEQL_A_BUNDLE_QUEUE_LIMIT",
     "max_hold": "IPEQL_A_BUNDLE_MAX_HOLD",
+    "copies": "IPEQL_A_BUNDLE_COPIES",
 }
 _ROW = {
     field.name: f"IPEQL_A_SLAVE_{field.name.upper()}"
@@ -42,6 +43,8 @@ def attributes(table: BundleTable) -> Attributes:
         ("IPEQL_A_BUNDLE_STRIPE_UNIT", STRIPE_UNITS.index(table.stripe_unit)),
         ("IPEQL_A_BUNDLE_POLL_INTERVAL", table.poll_interval),
         ("IPEQL_A_BUNDLE_OVERFLOW_AFTER", table.overflow_after),
+        ("IPEQL_A_BUNDLE_LIGHT_DSCPS", table.light_dscps),
+        ("IPEQL_A_BUNDLE_DUPLICATE_DSCPS", table.duplicate_dscps),
         ("IPEQL_A_BUNDLE_RECEIVE", RECEIVERS.index(table.receive)),
     ]
     for name, value in table.parameters:
@@ -85,6 +88,8 @@ def table(message: Any) -> BundleTable | None:
         stripe_unit=STRIPE_UNITS[found["IPEQL_A_BUNDLE_STRIPE_UNIT"]],
         poll_interval=found["IPEQL_A_BUNDLE_POLL_INTERVAL"],
         overflow_after=found["IPEQL_A_BUNDLE_OVERFLOW_AFTER"],
+        light_dscps=found["IPEQL_A_BUNDLE_LIGHT_DSCPS"],
+        duplicate_dscps=found["IPEQL_A_BUNDLE_DUPLICATE_DSCPS"],
         receive=RECEIVERS[found["IPEQL_A_BUNDLE_RECEIVE"]],
         slaves=tuple(_row(slave) for slave in _slaves(message)),
     )
