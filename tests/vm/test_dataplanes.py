@@ -46,6 +46,14 @@ _ADJUST = (
     "what_cannot_be_adjusted_is_refused",
 )
 
+_USE = (
+    "a_spare_gets_packets_while_no_other_is_usable",
+    "overflow_takes_packets_while_all_others_are_full",
+    "a_flow_moves_when_its_slave_is_out_and_stays_over_a_new_table",
+    "every_packet_takes_as_many_slaves_as_it_has_copies",
+    "a_class_goes_its_own_way_whatever_the_method",
+)
+
 _AROUND = "tests/vm/around_inside.py::test_a_vlan_may_be_a_slave_and_the_bundle_in_a_vrf"
 
 
@@ -59,6 +67,12 @@ def adjusting(backend: str) -> tuple[str, ...]:
     """Return the tests of one backend that is adjusted."""
     file = "tests/netns/backends/test_adjust.py"
     return tuple(f"{file}::test_{name}[{backend}]" for name in _ADJUST)
+
+
+def using(backend: str) -> tuple[str, ...]:
+    """Return the tests of the rules beside the methods, of one backend in the kernel."""
+    file = "tests/netns/backends/test_use.py"
+    return tuple(f"{file}::test_{name}[{backend}]" for name in _USE)
 
 
 def devices(backend: str) -> tuple[str, ...]:
@@ -77,6 +91,7 @@ TUN = (*contract("tun"), *interface("tun"), f"{_AROUND}[tun]")
 BPF = (
     *contract("bpf"),
     *adjusting("bpf"),
+    *using("bpf"),
     *devices("bpf"),
     *interface("bpf"),
     f"{_AROUND}[bpf]",

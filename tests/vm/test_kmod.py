@@ -8,7 +8,7 @@ import pytest
 from lab.vm import machine as vm
 from tests.vm.recorder import MODULE, is_built_for
 from tests.vm.room import TIMEOUT_S, Room
-from tests.vm.test_dataplanes import adjusting, contract, devices
+from tests.vm.test_dataplanes import adjusting, contract, devices, using
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(TIMEOUT_S + 60)]
 
@@ -82,7 +82,13 @@ def nodes(tests: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"tests/vm/{file}.py::test_{name}" for file, names in tests.items() for name in names]
 
 
-NODES = (*contract("kmod"), *adjusting("kmod"), *devices("kmod"), *nodes(TESTS))
+NODES = (
+    *contract("kmod"),
+    *adjusting("kmod"),
+    *using("kmod"),
+    *devices("kmod"),
+    *nodes(TESTS),
+)
 
 
 @pytest.mark.parametrize(

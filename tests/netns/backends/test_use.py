@@ -1,4 +1,4 @@
-"""Slaves in reserve, and flows that stay on their slave, on every dataplane."""
+"""Slaves in reserve, flows that stay on their slave, classes and copies, on every dataplane."""
 
 import asyncio
 import socket
@@ -201,5 +201,73 @@ def test_what_goes_to_a_group_does_not_take_a_spare(
             await backend.adjust(BUNDLE, {ETH1.ifindex: OUT})
             _, usual = await gained(backend, 20, "224.0.0.99")
             assert usual == 0
+
+    namespace.run(body)
+
+
+def send_class(tos: int, packets: int) -> None:
+    """Send numbered packets with this TOS, of which the upper 6 bits are the DSCP."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
+        sock.bind(("10.9.0.1", PORTS[0]))
+        for number in range(packets):
+            sock.sendto(MARK + PORTS[0].to_bytes(2, "big") + bytes([number]), ("10.9.0.2", 9))
+
+
+async def arrivals(far: Sequence[socket.socket], tos: int, packets: int) -> list[list[int]]:
+    """Send packets of a class, and return which arrived in each place."""
+    await asyncio.to_thread(send_class, tos, packets)
+    found = (await asyncio.to_thread(collect, far))[PORTS[0]]
+    return [found.get(place, []) for place in range(len(far))]
+
+
+EF, AF41 = 46, 34
+ALL = list(range(12))
+
+
+@backends
+def test_every_packet_takes_as_many_slaves_as_it_has_copies(
+    namespace: Namespace, tmp_path: Path, make: Make
+) -> None:
+    namespace.ip(*LINKS)
+
+    async def body() -> None:
+        backend = make(tmp_path)
+        async with bundle(backend, namespace):
+            slow = replace(ETH1, lag=50 * 10**6)
+            table = BundleTable("duplicate", slaves=(slow, ETH2, ETH3))
+            with ExitStack() as stack:
+                far = [stack.enter_context(closing(listener(f"far{n}"))) for n in (1, 2, 3)]
+                await backend.configure(BUNDLE, table)
+                assert await arrivals(far, 0, 12) == [[], ALL, ALL]
+                await backend.configure(BUNDLE, replace(table, parameters=(("copies", 3),)))
+                assert await arrivals(far, 0, 12) == [ALL, ALL, ALL]
+                await backend.adjust(BUNDLE, {ETH2.ifindex: OUT})
+                assert await arrivals(far, 0, 12) == [ALL, [], ALL]
+
+    namespace.run(body)
+
+
+@backends
+def test_a_class_goes_its_own_way_whatever_the_method(
+    namespace: Namespace, tmp_path: Path, make: Make
+) -> None:
+    namespace.ip(*LINKS)
+
+    async def body() -> None:
+        backend = make(tmp_path)
+        async with bundle(backend, namespace):
+            far2 = replace(ETH2, lag=2 * 10**6)
+            slow = replace(ETH3, lag=50 * 10**6)
+            table = BundleTable("round_robin", slaves=(slow, far2, ETH1))
+            table = replace(table, light_dscps=1 << AF41, duplicate_dscps=1 << EF)
+            with ExitStack() as stack:
+                far = [stack.enter_context(closing(listener(f"far{n}"))) for n in (1, 2, 3)]
+                for method in sorted(backend.capabilities().methods - {"duplicate"}):
+                    await backend.configure(BUNDLE, replace(table, method=method))
+                    assert await arrivals(far, EF << 2, 12) == [ALL, ALL, []], method
+                    assert await arrivals(far, AF41 << 2, 12) == [ALL, [], []], method
+                await backend.configure(BUNDLE, table)
+                assert [len(each) for each in await arrivals(far, 0, 12)] == [4, 4, 4]
 
     namespace.run(body)
