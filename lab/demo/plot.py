@@ -7,14 +7,13 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from ipeql.methods import METHODS
 from lab.demo.figure import SECOND, SINGLE, Failover, Figure, over_time
-from lab.demo.scenarios import CUT_METHOD
+from lab.demo.scenarios import CUT_METHOD, SHARING
 
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#999999", "#0072B2")
 """Okabe and Ito's, which colour-blind people tell apart too (jfly.uni-koeln.de/color), but
 grey for its yellow, too pale for a line."""
-COLOURS = dict(zip(METHODS, PALETTE, strict=True))
+COLOURS = dict(zip(SHARING, PALETTE, strict=True))
 BLACK = "#222222"
 GREY = "#666666"
 

@@ -48,6 +48,9 @@ def configuration(*bundles: str) -> str:
     return "\n".join(["version: 1", "bundles:", *(bundles or ("  {}",))]) + "\n"
 
 
+TWICE = frozenset({"duplicate"})
+"""The methods that deliver packets more than once, which ``traffic`` does not allow."""
+
 USUAL = configuration(bundle())
 """One bundle over eth1 and eth2."""
 
