@@ -156,8 +156,9 @@ class Scheduler(ABC):
             mask = self._reserves.candidates(mask)
             expected = self._reserves.expected(expected)
         if (mask, expected) != (self._candidates, self._expected):
+            if mask != self._candidates:
+                self._begin()
             self._candidates, self._expected, self._among = mask, expected, mask
-            self._begin()
             self._use(self._chosen_from())
 
     def adjust(self, slaves: Sequence[SlaveParameters]) -> None:
@@ -284,7 +285,7 @@ class Scheduler(ABC):
         return max(lags, default=0) - min(lags, default=0)
 
     def _begin(self) -> None:  # noqa: B027  most methods have nothing to begin
-        """Begin anew what is of the usable set, where that is another now."""
+        """Begin anew what is of the candidates, where these are others now."""
 
     @abstractmethod
     def _use(self, slaves: list[int]) -> None:

@@ -150,14 +150,14 @@ class BwLagEq(VirtualQueues):
         return Decision(best, now)
 
     def bind_late(self, empty: Sequence[int | None] | None) -> None:
-        """Know the real queues. What a slave has been given is sent ``_hold`` later."""
+        """Know the real queues. What a slave is given is sent ``_hold`` later, but for flows."""
         self._late = empty is not None
         for i, at in enumerate(empty or ()):
             self._ahead[i] = 0 if at is None else AHEAD_NS
             if at is None:
                 self._paced[i] = 0
             else:
-                self._busy[i] = at - self._hold.get(i, 0)
+                self._busy[i] = at - (0 if self._flows else self._hold.get(i, 0))
 
     def _bind(self, now: int, size: int, segments: int) -> Decision:
         """Take the slave whose queue the packet has left first, if it can take it soon.

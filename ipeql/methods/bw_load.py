@@ -72,6 +72,10 @@ class BwLoad(Scheduler):
         self._priority[i] += unit * self._sum
         return Decision(i, arrival.now)
 
+    def _send_copies(self, arrival: Arrival, copies: int) -> Decision:
+        self._kept = False
+        return super()._send_copies(arrival, copies)
+
     def _unit(self, arrival: Arrival) -> int:
         """Return what a packet counts."""
         return arrival.length + (arrival.segments - 1) * arrival.header if self._bytes else 1

@@ -204,12 +204,11 @@ def parameters(dice: random.Random, method: str) -> dict[str, int | str]:
     return {}
 
 
-def packet(dice: random.Random, method: str, now: int) -> Packet:
+def packet(dice: random.Random, now: int) -> Packet:
     segments = dice.choice((1, 1, 1, 2, 3, 17, 45))
     header = dice.randint(28, 100) if segments > 1 else 0
     length = dice.choice((20, 64, 500, 1500, dice.randint(20, 65535)))
-    waits = method == "bw_lag_eq" and dice.random() < 0.1
-    expected = dice.getrandbits(32) if waits else 0
+    expected = dice.getrandbits(32) if dice.random() < 0.1 else 0
     light = segments == 1 and dice.random() < 0.3
     size = {"length": length, "segments": segments, "header": header}
     dscp = dice.randrange(64)
@@ -249,5 +248,5 @@ def test_every_decision_is_the_reference_s(library: CDLL, method: str, ruled: bo
         now += dice.choice((0, 1, 1000, 10**5, dice.randint(0, 10**9)))
         queued = [dice.randint(0, 9) for _ in range(MAX_SLAVES)]
         flow = dice.choice((1, 2, dice.randrange(9), dice.randrange(BUCKETS)))
-        wanted, found = twins.decide(packet(dice, method, now), usable, queued, flow)
+        wanted, found = twins.decide(packet(dice, now), usable, queued, flow)
         assert found == wanted, f"decision {number}"

@@ -24,6 +24,7 @@ def test_the_methods_are_those_of_the_documentation() -> None:
         "bw_lag_val": ({"bandwidth", "lag"}, set()),
         "auto_bw": (set(), set()),
         "bw_lag_eq": ({"bandwidth", "lag"}, {"queue_limit", "max_hold"}),
+        "duplicate": (set(), {"copies"}),
     }
 
 
@@ -62,6 +63,7 @@ def test_a_missing_need_is_a_value_error_that_names_slave_and_need(name: str) ->
         ("bw_poll", "poll_interval", 0),
         ("bw_lag_eq", "queue_limit", -1),
         ("bw_lag_eq", "max_hold", -1),
+        ("duplicate", "copies", 0),
     ],
 )
 def test_a_parameter_out_of_range_is_a_value_error(
