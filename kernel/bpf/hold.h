@@ -171,7 +171,7 @@ int release(struct __sk_buff *skb)
 	reach = reach_of(slave, &view, lane->packet.now);
 	if (reach == UNKNOWN)
 		ask_others(skb, &view, index);
-	return send_to(skb, lane, &view, slave, last, reach);
+	return send_to(skb, lane, &view, index, reach);
 }
 
 #endif

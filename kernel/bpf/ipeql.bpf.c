@@ -86,7 +86,7 @@ __noinline __u32 choose_unlocked(struct ipeql_state *state, struct ipeql_packet 
 }
 
 /* Let the method choose one of the slaves that it may take, lane->packet.among. */
-static __noinline __u32 choose_by_method(struct lane *lane, __u32 active, __u32 set)
+static __always_inline __u32 choose_by_method(struct lane *lane, __u32 active, __u32 set)
 {
 	const struct ipeql_parameters *table = &bundle.table[active].parameters;
 
@@ -107,16 +107,19 @@ __noinline __u32 choose_any(struct __sk_buff *skb, struct lane *lane, __u32 set)
 	__u32 active = active_table(), index;
 	const struct ipeql_parameters *table = &bundle.table[active].parameters;
 	struct ipeql_state *queues = &bundle.state[state_of(active)];
-	__u64 *bucket;
+	__u64 *bucket = 0;
 
 	if (!lane)
 		return IPEQL_NO_SLAVE;
-	if (!table->ruled)
-		return choose_by_method(lane, active, ipeql_allow(table, set, &lane->packet));
-	bucket = table->flows ? bucket_of(skb) : 0;
-	set = ipeql_rule(table, queues, bucket, set, &lane->packet);
+	if (table->ruled) {
+		bucket = table->flows ? bucket_of(skb) : 0;
+		set = ipeql_rule(table, queues, bucket, set, &lane->packet);
+	} else {
+		set = ipeql_allow(table, set, &lane->packet);
+	}
 	index = choose_by_method(lane, active, set);
-	ipeql_note(table, queues, bucket, index, &lane->packet);
+	if (table->ruled)
+		ipeql_note(table, queues, bucket, index, &lane->packet);
 	return index;
 }
 
@@ -192,7 +195,7 @@ static __noinline int send_slowly(struct __sk_buff *skb, struct lane *lane, stru
 	if (lane->due)
 		return hold(skb, lane, index);
 	lane->packet.now = now;
-	return send_to(skb, lane, view, slave, &lane->last_hop[IPEQL_AT(index)], reach);
+	return send_to(skb, lane, view, index, reach);
 }
 
 /* Send any packet; `index`: as chosen for it already, or UNCHOSEN. */

@@ -113,11 +113,15 @@ __noinline int ask_others(struct __sk_buff *skb, struct view *view, __u32 chosen
 	return 1;
 }
 
-/* Send to a next hop that is not the last one, or that the kernel's neighbour code has to find. */
-static __always_inline int send_to(struct __sk_buff *skb, struct lane *lane,
-				   const struct view *view, const struct slave *slave,
-				   struct last_hop *last, enum reach reach)
+/*
+ * Send to a next hop that is not the last one, or that the kernel's neighbour code has to find. Not
+ * inline: its variables are not on the stack while a method chooses.
+ */
+static __noinline int send_to(struct __sk_buff *skb, struct lane *lane, const struct view *view,
+			      __u32 index, enum reach reach)
 {
+	const struct slave *slave = &bundle.table[active_table()].slave[IPEQL_AT(index)];
+	struct last_hop *last = &lane->last_hop[IPEQL_AT(index)];
 	struct hop hop = next_hop(slave, view);
 
 	count_placed(lane, slave);
