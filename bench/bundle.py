@@ -4,11 +4,12 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bench.candidates import Candidate
+from bench.candidates import CLASS, FLOW, SPARE, Candidate
 from bench.configuration import PROBED
 from bench.host import Host
 from bench.peers import PEERS, plain_end
@@ -21,6 +22,9 @@ from ipeql.state import BundleTable, SlaveRow
 
 BUNDLE = "ipeql0"
 MTU = 1500
+EXPEDITED = 46
+"""The DSCP EF (RFC 3246)."""
+
 KNOWN = 0.995
 """Of a link's rate, what is given as its bandwidth: a little low, as docs/methods.md has it."""
 
@@ -77,7 +81,7 @@ def bundle(site: Site, candidate: Candidate, runtime: Path, address: str) -> Ite
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(backend.create(BUNDLE))
-        loop.run_until_complete(backend.configure(BUNDLE, _table(candidate.method, rows)))
+        loop.run_until_complete(backend.configure(BUNDLE, _table(candidate, rows)))
         site.a.ip(f"link set {BUNDLE} up", f"address add {address}/24 dev {BUNDLE}")
         yield
     finally:
@@ -85,13 +89,20 @@ def bundle(site: Site, candidate: Candidate, runtime: Path, address: str) -> Ite
         loop.close()
 
 
-def _table(method: str, rows: tuple[SlaveRow, ...]) -> BundleTable:
+def _table(candidate: Candidate, rows: tuple[SlaveRow, ...]) -> BundleTable:
     """Return the table that a plan makes of a configuration without parameters."""
     parameters: tuple[tuple[str, int], ...] = ()
-    if "queue_limit" in METHODS[method].parameters:
+    if "queue_limit" in METHODS[candidate.method].parameters:
         known = [SlaveParameters(row.bandwidth, row.lag) for row in rows]
         parameters = (("queue_limit", default_queue_limit(known, MTU)),)
-    return BundleTable(method, parameters, slaves=rows)
+    table = BundleTable(candidate.method, parameters, slaves=rows)
+    if candidate.rule == FLOW:
+        return replace(table, stripe_unit="flow")
+    if candidate.rule == SPARE:
+        return replace(table, slaves=(*rows[:-1], replace(rows[-1], use="when-down")))
+    if candidate.rule == CLASS:
+        return replace(table, light_dscps=1 << EXPEDITED)
+    return table
 
 
 def load_module(host: Host, tools: Path) -> None:

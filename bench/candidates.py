@@ -3,23 +3,28 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+FLOW, SPARE, CLASS = RULES = ("flow", "spare", "class")
+"""``stripe-unit: flow``; the last slave ``when-down``; a class for DSCP EF, ``bw_lag_val``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A way to send over ``slaves`` links; ``method`` is IPEQL's word for how they are chosen.
 
-    ``slaves`` 0: as many as the case has.
+    ``slaves`` 0: as many as the case has. ``rule``: one of RULES, that its table has beside.
     """
 
     kind: str
     method: str = ""
     slaves: int = 2
+    rule: str = ""
 
     @property
     def name(self) -> str:
-        """Return e.g. ``plain``, ``bonding/2``, ``bpf/bw_load/8``."""
+        """Return e.g. ``plain``, ``bonding/2``, ``bpf/bw_load/8``, ``bpf/bw_load+flow/2``."""
         number = str(self.slaves) if self.slaves > 1 else ""
-        return "/".join(part for part in (self.kind, self.method, number) if part)
+        method = f"{self.method}+{self.rule}" if self.rule else self.method
+        return "/".join(part for part in (self.kind, method, number) if part)
 
 
 PLAIN = Candidate("plain", slaves=1)

@@ -1,6 +1,6 @@
 """The bundle of the far end, in a process of its own, which is in the far end's namespace.
 
-``python -m bench.far_end KIND METHOD RUNTIME LINK,RATE,DELAY...`` has it until its stdin ends.
+``python -m bench.far_end KIND METHOD RULE RUNTIME LINK,RATE,DELAY...`` has it until its stdin ends.
 """
 
 import subprocess
@@ -25,7 +25,8 @@ def far_bundle(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None
     directory = runtime / "far"
     directory.mkdir(exist_ok=True)
     module = (sys.executable, "-m", "bench.far_end")
-    command = site.b.command(*module, candidate.kind, candidate.method, str(directory), *given)
+    what = (candidate.kind, candidate.method, candidate.rule)
+    command = site.b.command(*module, *what, str(directory), *given)
     with subprocess.Popen(
         command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -38,12 +39,12 @@ def far_bundle(site: Site, candidate: Candidate, runtime: Path) -> Iterator[None
             process.stdin.close()
 
 
-def main(kind: str, method: str, runtime: str, *links: str) -> None:
+def main(kind: str, method: str, rule: str, runtime: str, *links: str) -> None:
     """Have a bundle in this process's namespace until stdin ends."""
     given = [link.split(",") for link in links]
     paths = [LinkPath(int(rate), int(delay)) for _, rate, delay in given]
     site = Site(Host(), None, [name for name, _, _ in given], paths)
-    with bundle(site, Candidate(kind, method, len(links)), Path(runtime), RECEIVER):
+    with bundle(site, Candidate(kind, method, len(links), rule), Path(runtime), RECEIVER):
         print("ready", flush=True)
         sys.stdin.read()
 

@@ -42,6 +42,14 @@ def bonding_arp(site: Site) -> Iterator[None]:
 
 
 @contextmanager
+def bonding_xor(site: Site) -> Iterator[None]:
+    """Have balance-xor by addresses and ports with miimon at both ends."""
+    make = "link add bond0 type bond mode balance-xor xmit_hash_policy layer3+4 miimon 100"
+    with _masters(site, "bond0", make, make):
+        yield
+
+
+@contextmanager
 def team(site: Site) -> Iterator[None]:
     """Have mode roundrobin at both ends, as teamd.conf(5) calls it, without a teamd."""
     make = "link add team0 type team"
@@ -218,6 +226,7 @@ PEERS: dict[str, Callable[[Site], AbstractContextManager[None]]] = {
     "plain": plain,
     "bonding": bonding,
     "bonding-arp": bonding_arp,
+    "bonding-xor": bonding_xor,
     "team": team,
     "teql": teql,
     "ecmp": ecmp,

@@ -1,11 +1,9 @@
 """What the scenarios on the running kernel share: a lab, and IPEQL's daemon in it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from bench.candidates import Candidate
-from bench.report.results import Row
-from ipeql.errors import IpeqlError
 from lab.network.hosts import Lab
 from lab.network.ipeqld import Ipeqld
 
@@ -37,21 +35,6 @@ def bundle(candidate: Candidate) -> Iterator[tuple[Lab, Ipeqld]]:
         lab.plain_receiver()
         with Ipeqld(lab.a, configuration(candidate, lab.names)) as ipeqld:
             yield lab, ipeqld
-
-
-def rows(
-    cases: Sequence[str],
-    candidates: Sequence[Candidate],
-    measure: Callable[[Candidate], Iterator[Row]],
-) -> Iterator[Row]:
-    """Yield what ``measure`` does, and for a candidate that cannot be measured why."""
-    for candidate in candidates:
-        try:
-            yield from measure(candidate)
-        except (OSError, RuntimeError, IpeqlError) as error:
-            reason = str(error).partition("\n")[0]
-            for case in cases:
-                yield Row(case, candidate.name, problem=reason)
 
 
 def plain_address(lab: Lab) -> str:

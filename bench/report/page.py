@@ -33,7 +33,8 @@ the stack, the bundle, the slaves. *tx only*: the slaves are dummy devices, whic
 over veth pairs to another namespace, up to a socket that nobody reads. The clock counts
 instructions, so the figures are exact and alike on any machine; they do not know of cache misses,
 or of processors that wait for each other. In brackets: added to the plain link's; where `eql`
-delivers, through ipip tunnels, to those of one such tunnel (`ipip`).""",
+delivers, through ipip tunnels, to those of one such tunnel (`ipip`). `+flow` has `stripe-unit:
+flow`, `+spare` a second slave with `use: when-down`, `+class` a class whose DSCP no packet has.""",
     "goodput": """\
 One TCP flow (CUBIC, iperf3) to an unmodified Linux receiver; goodput after the first 2 s, as a
 share of the payload that all links together can carry. Each link has its rate and a queue of
@@ -50,6 +51,28 @@ As above over lines, with CUBIC or BBR. *Steady*: 8 s without the first 2; *with
     "flows": """\
 Twenty flows (CUBIC) at once for 8 s over two links without a limit, one of which takes 20 ms longer
 each way: the median of the twenty, and in brackets the slowest and the fastest.""",
+    "whole-flows": """\
+So many TCP flows (CUBIC) at once to an unmodified receiver; goodput of all for 5 s after the first
+3, as a share of the payload that both links together can carry. Each link has its rate (tbf), a
+drop-tail queue of 100 ms and a delay of 5 ms. `+flow` is `stripe-unit: flow`; `bonding-xor` is
+balance-xor with `xmit_hash_policy layer3+4`; `ecmp` a multipath route by ports, whose weights are
+the rates. Three tries of each, since a flow's ports, and so its link, are chance; least and most
+are shown where they differ by a hundredth. *Evenness* is Jain's index of the flows' goodputs: 1
+where all are alike. *Reordered* (RFC 4737) counts those of all packets of a candidate over these
+links that arrived after one that its own flow sent later; the sending order is that of the IPv4
+identification, which Linux counts up with each packet of a connection, sent again or not.""",
+    "voice": """\
+50 packets of 172 bytes a second with DSCP EF, 1000 of them, beside one TCP flow (CUBIC) over two
+links of 20 Mbit/s (tbf) with a drop-tail queue of 100 ms; one takes 5 ms, the other 50. One-way
+delays: their median and 95th percentile. `+class` has a class for EF with the method `bw_lag_val`;
+answers and acknowledgements come back over the first link. `plain` is that link alone. *Ping*: the
+round trip of 20 echo requests before there is anything else. The median of three tries or 20
+pings, and in brackets least and most.""",
+    "loss": """\
+2000 datagrams a second over two links without a limit that lose 5 % of all packets each, at random
+or in bursts of 5.3 packets in the mean (netem's `gemodel`): those of which no copy came. Of 48,000
+at random and 120,000 in bursts. If the links lose independently, 0.25 % are lost on both. `plain`
+is one of the links.""",
     "failover": """\
 UDP at 1000 datagrams a second over two links, of which the first fails: *set down* by the sender,
 *carrier lost* since the far end is set down, *silent* where both ends drop what comes in and the
@@ -197,6 +220,16 @@ def _ratio(row: Row, rows: Rows) -> str:
     return f"{row.value:.2f}, plain {median(row.beside):.2f}, ratio {row.ratio:.3f}"
 
 
+def _hundredths(row: Row, rows: Rows) -> str:
+    return f"{row.value:.2f}"
+
+
+def _share_or_count(row: Row, rows: Rows) -> str:
+    if row.case.endswith("reordered"):
+        return f"{sum(row.values):.0f}"
+    return _share(row, rows)
+
+
 def _plain(row: Row, rows: Rows) -> str:
     return f"{row.value:g}"
 
@@ -206,6 +239,9 @@ CELLS: dict[str, Callable[[Row, Rows], str]] = {
     "goodput": _share,
     "congestion": _share,
     "flows": _tenths,
+    "whole-flows": _share_or_count,
+    "voice": _figures,
+    "loss": _hundredths,
     "failover": _counts,
     "probes": _plain,
     "silence": _counts,

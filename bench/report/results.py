@@ -2,12 +2,13 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.candidates import Candidate
 from ipeql.errors import IpeqlError
 
 FORMAT = 1
@@ -44,6 +45,21 @@ def attempt(case: str, candidate: str, measure: Callable[[], Iterable[float]]) -
         return Row(case, candidate, tuple(measure()))
     except (OSError, RuntimeError, LookupError, IpeqlError) as error:
         return Row(case, candidate, problem=str(error).partition("\n")[0])
+
+
+def rows(
+    cases: Sequence[str],
+    candidates: Sequence[Candidate],
+    measure: Callable[[Candidate], Iterator[Row]],
+) -> Iterator[Row]:
+    """Yield what ``measure`` does, and for a candidate that cannot be measured why."""
+    for candidate in candidates:
+        try:
+            yield from measure(candidate)
+        except (OSError, RuntimeError, LookupError, IpeqlError) as error:
+            reason = str(error).partition("\n")[0]
+            for case in cases:
+                yield Row(case, candidate.name, problem=reason)
 
 
 @dataclass(frozen=True, slots=True)

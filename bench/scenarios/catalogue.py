@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from bench.candidates import PLAIN, Candidate, sweep
+from bench.candidates import CLASS, FLOW, PLAIN, SPARE, Candidate, sweep
 from bench.report.results import Row
 from ipeql.backends.bpf.layout import METHODS as BPF_METHODS
 from ipeql.methods import METHODS
@@ -43,6 +43,7 @@ def _peers(*kinds: str) -> tuple[Candidate, ...]:
 _OURS = ("bpf", "kmod", "tun")
 _TURNS = tuple(Candidate(kind, "round_robin") for kind in _OURS)
 _PROBED = tuple(Candidate(f"{kind}-probe", "round_robin") for kind in _OURS)
+_RULED = (("bw_load", FLOW), ("round_robin", SPARE), ("round_robin", CLASS))
 
 _TABLE = (
     Scenario(
@@ -56,6 +57,11 @@ _TABLE = (
             Candidate("ipip", slaves=1),
             *sweep("bpf", BPF_METHODS, (2, 8, 32)),
             *sweep("kmod", METHODS, (2, 8, 32)),
+            *(
+                Candidate(kind, method, 2, rule)
+                for kind in ("bpf", "kmod")
+                for method, rule in _RULED
+            ),
         ),
     ),
     Scenario(
@@ -84,6 +90,37 @@ _TABLE = (
         "Mbit/s",
         True,
         tuple(Candidate(kind, "bw_lag_eq") for kind in ("bpf", "kmod")),
+    ),
+    Scenario(
+        "whole-flows",
+        "What TCP flows bring that stay on one link each",
+        "share of all links' payload capacity; packets reordered",
+        True,
+        (
+            *_peers("bonding-xor", "ecmp"),
+            *(
+                Candidate(kind, "bw_load", 2, rule)
+                for kind in ("bpf", "kmod")
+                for rule in ("", FLOW)
+            ),
+        ),
+    ),
+    Scenario(
+        "voice",
+        "Voice beside a download over links that lag each other",
+        "ms; share of all links' payload capacity",
+        True,
+        (
+            PLAIN,
+            *(Candidate(kind, "bw_lag_eq", 2, rule) for kind in _OURS for rule in ("", CLASS)),
+        ),
+    ),
+    Scenario(
+        "loss",
+        "What is lost over two links that lose 5 % each",
+        "percent of the datagrams",
+        True,
+        (PLAIN, *(Candidate(kind, "duplicate") for kind in _OURS)),
     ),
     Scenario(
         "failover",

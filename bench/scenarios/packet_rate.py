@@ -6,8 +6,8 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 
 from bench.candidates import Candidate
-from bench.report.results import Row
-from bench.running import bundle, plain_address, rows
+from bench.report.results import Row, rows
+from bench.running import bundle, plain_address
 from bench.site import PORT, RECEIVER
 from lab.network import netns
 from lab.network.hosts import Lab

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.candidates import Candidate
-from bench.report.results import Row
-from bench.running import bundle, configuration, rows
+from bench.report.results import Row, rows
+from bench.running import bundle, configuration
 from lab.network.traffic import UdpStream
 
 CASES = {

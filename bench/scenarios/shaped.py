@@ -12,6 +12,9 @@ MIDDLE = "middle"
 BUCKET = "tbf rate {rate}bit burst 6000 limit 150000"
 """A token bucket, as providers have it: bytes. Four packets pass a link that was idle at once."""
 
+TAIL = "tbf rate {rate}bit burst 6000 latency 100ms"
+"""A token bucket whose queue is as long at any rate."""
+
 LINE = "netem rate {rate}bit limit 100"
 """A line, as a modem or a radio is: every packet takes its time. Packets, 150 kB when full."""
 
@@ -20,9 +23,9 @@ LINE = "netem rate {rate}bit limit 100"
 def shaped(a: Host, b: Host, paths: Sequence[Path], rate: str) -> Iterator[Site]:
     """Join two hosts by links as behind a modem: a rate, a queue of 150 kB, a delay, both ways.
 
-    ``rate`` is BUCKET or LINE, or empty: no limit. It lies in a namespace between the hosts, which
-    see no back-pressure. They segment in software, so that every packet of the wire is striped by
-    itself.
+    ``rate`` is BUCKET, TAIL or LINE, or another queueing discipline, or empty: no limit. It lies in
+    a namespace between the hosts, which see no back-pressure. They segment in software, so that
+    every packet of the wire is striped by itself.
     """
     links = names(len(paths))
     middle = Host(MIDDLE)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bench.candidates import Candidate
 from bench.configuration import configuration
-from bench.report.results import Row
-from bench.running import plain_address, rows, subflows
+from bench.report.results import Row, rows
+from bench.running import plain_address, subflows
 from lab.demo.scenarios import MBIT, MS, SECOND
 from lab.network.hosts import Lab
 from lab.network.ipeqld import Ipeqld

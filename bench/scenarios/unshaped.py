@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.candidates import Candidate
-from bench.report.results import Row
-from bench.running import bundle, plain_address, rows
+from bench.report.results import Row, rows
+from bench.running import bundle, plain_address
 from lab.network.traffic import measure_tcp
 
 CASE = "one TCP flow"

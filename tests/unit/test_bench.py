@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.candidates import PLAIN, Candidate, chosen, sweep
+from bench.candidates import FLOW, PLAIN, RULES, Candidate, chosen, sweep
 from bench.configuration import PROBED
 from bench.peers import PEERS
 from bench.report import relatives
@@ -20,6 +20,8 @@ from bench.report.relatives import side_by_side
 from bench.report.results import Row, Run, from_json, latest, load
 from bench.scenarios import goodput, links
 from bench.scenarios.catalogue import SCENARIOS, Scenario
+from bench.scenarios.whole_flows import Brought
+from bench.traffic import sent_order
 from ipeql.backends.bpf.layout import METHODS as BPF_METHODS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -45,6 +47,7 @@ def test_a_scenario_is_complete(scenario: Scenario) -> None:
 def test_every_candidate_can_be_set_up(scenario: Scenario) -> None:
     for candidate in scenario.candidates:
         assert candidate.kind in PEERS or candidate.method
+        assert candidate.rule in ("", *RULES)
         if candidate.method:
             kind = candidate.kind.removesuffix(PROBED)
             assert kind in BUNDLES
@@ -61,6 +64,9 @@ def test_only_names_kinds_methods_and_single_candidates() -> None:
     assert only("bpf/bw_load,plain") == ["plain", "bpf/bw_load/2", "bpf/bw_load/32"]
     assert only("bonding") == ["bonding/2"]
     assert only("bpf/round_robin/2") == ["bpf/round_robin/2"]
+    ruled = (*candidates, Candidate("bpf", "bw_load", 2, FLOW))
+    assert [one.name for one in chosen(ruled, "bpf/bw_load+flow")] == ["bpf/bw_load+flow/2"]
+    assert chosen(ruled, "bpf/bw_load") == chosen(candidates, "bpf/bw_load")
     with pytest.raises(LookupError, match="no candidate bon;"):
         only("bon")
 
@@ -190,3 +196,15 @@ def test_every_case_of_recorded_links_has_a_name_of_its_own() -> None:
     assert names[0] == "Verizon+T-Mobile, 1 flow, CUBIC"
     assert len(names) == len(set(names))
     assert links.Case((links.STARLINK, links.STARLINK_LATER)).best == 0
+
+
+def test_the_sending_order_goes_on_where_identifications_begin_anew() -> None:
+    assert list(sent_order([65534, 65535, 1, 0, 2])) == [65534, 65535, 65537, 65536, 65538]
+    assert list(sent_order([0, 65535, 1])) == [0, -1, 1]
+    assert list(sent_order([])) == []
+
+
+def test_flows_are_even_where_all_bring_as_much() -> None:
+    assert Brought((3.0, 3.0), 0).evenness == 1
+    assert Brought((3.0, 0.0), 0).evenness == 0.5
+    assert Brought((0.0,), 0).evenness == 0
