@@ -58,6 +58,13 @@ def test_every_slave_that_is_always_in_use_has_to_be_full() -> None:
     assert taken == [0, 2, 0, 2, 0, 1]
 
 
+def test_every_copy_fills_the_queue_of_its_slave() -> None:
+    table = [slave(), slave(), slave("when-full", megabits=80)]
+    scheduler = create("duplicate", table, Rules(overflow_after=3 * MS))
+    assert [scheduler.pick(packet(0)) for _ in range(4)] == [Decision(0, 0, also=(1,))] * 4
+    assert scheduler.pick(packet(0)) == Decision(2, 0, also=(0,))
+
+
 def test_when_full_is_used_while_no_slave_that_is_always_in_use_is_usable() -> None:
     scheduler = create("bw_lag", [slave(), slave("when-full"), slave("when-down")])
     scheduler.set_usable(0b110)
