@@ -102,6 +102,7 @@ def test_a_flow_stays_on_its_slave(lab: Lab, method: str, receiver: str) -> None
     slaves = tuple(row(number, CRAWL) for number in range(1, LINKS + 1))
     parameters = (("queue_limit", 100_000 * MS),) if method == "bw_lag_eq" else ()
     table = BundleTable(method, parameters, slaves=slaves, stripe_unit="flow")
+    configure(lab, BundleTable("round_robin"))  # which ends all virtual queues
     configure(lab, table)
     with ExitStack() as stack:
         ends = [stack.enter_context(flow(lab, receiver, DATAGRAMS)) for _ in range(FLOWS)]
