@@ -119,7 +119,7 @@ def test_bw_lag_eq_drops_what_would_wait_longer_than_queue_limit(limit: int) -> 
     assert scheduler.pick(Arrival(MS, 1000)) == Decision(0, limit + MS, "")
 
 
-def test_bw_lag_eq_sends_a_lightnowledgement_at_once() -> None:
+def test_bw_lag_eq_sends_a_acknowledgement_at_once() -> None:
     table = [SlaveParameters(bandwidth=8 * MBIT, lag=lag * MS, overhead=0) for lag in (50, 5)]
     scheduler = create("bw_lag_eq", table)
     acknowledgement = Arrival(0, 100, light=True)
@@ -133,7 +133,7 @@ def test_bw_lag_eq_sends_a_lightnowledgement_at_once() -> None:
     assert scheduler.pick(acknowledgement) == Decision(0, 0, "")
 
 
-def test_bw_lag_eq_keeps_lightnowledgements_within_queue_limit() -> None:
+def test_bw_lag_eq_keeps_acknowledgements_within_queue_limit() -> None:
     """More of them than their path can carry take another; more than all can carry are dropped."""
     table = [SlaveParameters(bandwidth=8 * MBIT, lag=lag * MS, overhead=0) for lag in (5, 50)]
     scheduler = create("bw_lag_eq", table, queue_limit=MS)

@@ -16,7 +16,7 @@ def flow_of(body: bytes | memoryview) -> bytes:
         whole = not (body[6] & 0x3F or body[7])
         ports = body[begin : begin + 4] if whole and body[9] in _PORTS else b""
         return b"".join((body[9:10], body[12:20], ports))
-    ports = body[40:44] if body[6] in _PORTS else body[1:4]
+    ports = body[40:44] if body[6] in _PORTS else bytes((body[1] & 15, body[2], body[3]))
     return b"".join((body[6:7], body[8:40], ports))
 
 
