@@ -156,6 +156,7 @@ class Striper:
                     return False
                 self.dropped[reason] += segments
                 return True
+            self._send_copies(packet, also)
             slave = self._slaves[index]
             slave.picks += 1
             if release > now or (slave.held and not light and not self._is_of_class(dscp)):
@@ -166,7 +167,6 @@ class Striper:
             except LinkGoneError:
                 self._lost(slave)
             else:
-                self._send_copies(packet, also)
                 return True
 
     def _dscp(self, packet: Packet) -> int:
