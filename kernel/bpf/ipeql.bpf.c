@@ -101,25 +101,20 @@ static __always_inline __u32 choose_by_method(struct lane *lane, __u32 active, _
 	return choose_unlocked(&bundle.state[state_of(active)], &lane->packet, set);
 }
 
-/* Choose one of the slaves of `set` by any method, and by what rules beside it. */
-__noinline __u32 choose_any(struct __sk_buff *skb, struct lane *lane, __u32 set)
+/* Choose one of the slaves of `set` by any method, where the table is ruled. */
+__noinline __u32 choose_ruled(struct __sk_buff *skb, struct lane *lane, __u32 set)
 {
 	__u32 active = active_table(), index;
 	const struct ipeql_parameters *table = &bundle.table[active].parameters;
 	struct ipeql_state *queues = &bundle.state[state_of(active)];
-	__u64 *bucket = 0;
+	__u64 *bucket;
 
 	if (!lane)
 		return IPEQL_NO_SLAVE;
-	if (table->ruled) {
-		bucket = table->flows ? bucket_of(skb) : 0;
-		set = ipeql_rule(table, queues, bucket, set, &lane->packet);
-	} else {
-		set = ipeql_allow(table, set, &lane->packet);
-	}
+	bucket = table->flows ? bucket_of(skb) : 0;
+	set = ipeql_rule(table, queues, bucket, set, &lane->packet);
 	index = choose_by_method(lane, active, set);
-	if (table->ruled)
-		ipeql_note(table, queues, bucket, index, &lane->packet);
+	ipeql_note(table, queues, bucket, index, &lane->packet);
 	return index;
 }
 
@@ -129,9 +124,11 @@ static __always_inline __u32 choose(struct __sk_buff *skb, struct lane *lane, __
 {
 	const struct ipeql_parameters *table = &bundle.table[active].parameters;
 
-	if (table->method != IPEQL_ROUND_ROBIN || table->ruled)
-		return choose_any(skb, lane, set);
-	return set ? ipeql_round_robin(table, &lane->state[state_of(active)], set) : IPEQL_NO_SLAVE;
+	if (table->ruled)
+		return choose_ruled(skb, lane, set);
+	if (table->method == IPEQL_ROUND_ROBIN)
+		return set ? ipeql_round_robin(table, &lane->state[state_of(active)], set) : IPEQL_NO_SLAVE;
+	return choose_by_method(lane, active, ipeql_allow(table, set, &lane->packet));
 }
 
 /* Say whether a decision depends on the time. */
@@ -245,7 +242,10 @@ static __noinline int stripe_any(struct __sk_buff *skb, struct lane *lane, __u32
 	return send(skb, last);
 }
 
-/* Choose by any method but round_robin for an IPv4 packet of one segment; UNCHOSEN: it may be held. */
+/*
+ * Choose by any method but round_robin, where the table is not ruled, for an IPv4 packet of one
+ * segment; UNCHOSEN: it may be held.
+ */
 static __noinline __u32 choose_otherwise(struct __sk_buff *skb, struct lane *lane)
 {
 	__u32 active = active_table();
@@ -258,7 +258,8 @@ static __noinline __u32 choose_otherwise(struct __sk_buff *skb, struct lane *lan
 	lane->packet.expected = lane->packet.light = 0;
 	if (table->parameters.method >= IPEQL_BW_POLL)
 		lane->packet.now = bpf_ktime_get_ns();
-	return choose(skb, lane, active, table->usable);
+	return choose_by_method(lane, active,
+				ipeql_allow(&table->parameters, table->usable, &lane->packet));
 }
 
 /* Have a pointer in a register: clang would compute it anew for each use. */
