@@ -75,7 +75,7 @@ def test_by_the_name_of_old(lab: Lab, daemon: Ipeqld) -> None:
         shown = ipeql_enslave(daemon, "ipeql0")
         assert "  method bw_load count=bytes\n" in shown
         assert "  eth2: active, bandwidth 10Mbit\n" in shown
-    assert "{name: eth2, bandwidth: 10Mbit, up: true}  # transient\n" in daemon.ipeql(
+    assert "{name: eth2, bandwidth: 10Mbit, use: always, up: true}  # transient\n" in daemon.ipeql(
         "show", "ipeql0"
     )
 
