@@ -52,22 +52,23 @@ As above over lines, with CUBIC or BBR. *Steady*: 8 s without the first 2; *with
 Twenty flows (CUBIC) at once for 8 s over two links without a limit, one of which takes 20 ms longer
 each way: the median of the twenty, and in brackets the slowest and the fastest.""",
     "whole-flows": """\
-So many TCP flows (CUBIC) at once to an unmodified receiver; goodput of all for 5 s after the first
-3, as a share of the payload that both links together can carry. Each link has its rate (tbf), a
+So many TCP flows (CUBIC) at once to an unmodified receiver; goodput of all for 3 s after the first
+2, as a share of the payload that both links together can carry. Each link is a line (netem) with a
 drop-tail queue of 100 ms and a delay of 5 ms. `+flow` is `stripe-unit: flow`; `bonding-xor` is
 balance-xor with `xmit_hash_policy layer3+4`; `ecmp` a multipath route by ports, whose weights are
-the rates. Three tries of each, since a flow's ports, and so its link, are chance; least and most
-are shown where they differ by a hundredth. *Evenness* is Jain's index of the flows' goodputs: 1
+the rates. Their flows' links are chance: three tries, of which least and most are shown where they
+differ by a hundredth. The bundle of IPEQL is new each time, but where the flows come *after one*
+that had the bundle alone for 5 s. *Evenness* is Jain's index of the flows' goodputs: 1
 where all are alike. *Reordered* (RFC 4737) counts those of all packets of a candidate over these
 links that arrived after one that its own flow sent later; the sending order is that of the IPv4
 identification, which Linux counts up with each packet of a connection, sent again or not.""",
     "voice": """\
 50 packets of 172 bytes a second with DSCP EF, 1000 of them, beside one TCP flow (CUBIC) over two
-links of 20 Mbit/s (tbf) with a drop-tail queue of 100 ms; one takes 5 ms, the other 50. One-way
+lines (netem) of 20 Mbit/s with a drop-tail queue of 100 ms; one takes 5 ms, the other 50. One-way
 delays: their median and 95th percentile. `+class` has a class for EF with the method `bw_lag_val`;
 answers and acknowledgements come back over the first link. `plain` is that link alone. *Ping*: the
-round trip of 20 echo requests before there is anything else. The median of three tries or 20
-pings, and in brackets least and most.""",
+round trip of 20 echo requests before there is anything else: the median, and in brackets least and
+most.""",
     "loss": """\
 2000 datagrams a second over two links without a limit that lose 5 % of all packets each, at random
 or in bursts of 5.3 packets in the mean (netem's `gemodel`): those of which no copy came. Of 48,000
@@ -220,6 +221,10 @@ def _ratio(row: Row, rows: Rows) -> str:
     return f"{row.value:.2f}, plain {median(row.beside):.2f}, ratio {row.ratio:.3f}"
 
 
+def _voice(row: Row, rows: Rows) -> str:
+    return _figures(row, rows) if len(set(row.values)) > 1 else f"{row.value:.3g}"
+
+
 def _hundredths(row: Row, rows: Rows) -> str:
     return f"{row.value:.2f}"
 
@@ -240,7 +245,7 @@ CELLS: dict[str, Callable[[Row, Rows], str]] = {
     "congestion": _share,
     "flows": _tenths,
     "whole-flows": _share_or_count,
-    "voice": _figures,
+    "voice": _voice,
     "loss": _hundredths,
     "failover": _counts,
     "probes": _plain,

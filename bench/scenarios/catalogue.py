@@ -98,11 +98,7 @@ _TABLE = (
         True,
         (
             *_peers("bonding-xor", "ecmp"),
-            *(
-                Candidate(kind, "bw_load", 2, rule)
-                for kind in ("bpf", "kmod")
-                for rule in ("", FLOW)
-            ),
+            *(Candidate(kind, "bw_load", 2, FLOW) for kind in ("bpf", "kmod")),
         ),
     ),
     Scenario(

@@ -9,11 +9,17 @@ from bench.site import Site, addresses, names
 from lab.demo.scenarios import Path
 
 MIDDLE = "middle"
+FRAME = 1514
+"""Bytes of a full packet on Ethernet."""
+
 BUCKET = "tbf rate {rate}bit burst 6000 limit 150000"
 """A token bucket, as providers have it: bytes. Four packets pass a link that was idle at once."""
 
-TAIL = "tbf rate {rate}bit burst 6000 latency 100ms"
-"""A token bucket whose queue is as long at any rate."""
+TAIL = "netem rate {rate}bit limit {packets}"
+"""A line whose queue is as long at any rate: as many full packets as pass in 100 ms.
+
+After netem a packet is not its sender's any more; TCP sends less than fills a token bucket's queue.
+"""
 
 LINE = "netem rate {rate}bit limit 100"
 """A line, as a modem or a radio is: every packet takes its time. Packets, 150 kB when full."""
@@ -58,7 +64,8 @@ def _both_ways(link: str, path: Path, rate: str) -> Iterator[str]:
     for enters, queue, out, leaves in ((near, inner, outer, far), (far, outer, inner, near)):
         yield from _pass(enters, queue)
         if rate:
-            yield f"qdisc add dev {queue} root {rate.format(rate=path.rate)}"
+            packets = path.rate // (10 * 8 * FRAME)
+            yield f"qdisc add dev {queue} root {rate.format(rate=path.rate, packets=packets)}"
         yield from _pass(out, leaves)
         if path.delay:
             yield f"qdisc add dev {leaves} root netem delay {path.delay // 1000}us limit 10000"
