@@ -401,9 +401,12 @@ static __always_inline __u32 ipeql_copies(const struct ipeql_parameters *table,
 	return table->method == IPEQL_DUPLICATE ? table->copies : 0;
 }
 
-/* A packet of a flow that is kept to a slave is not held; a flow takes the slave that delivers first. */
+/*
+ * Send a packet that is not held over the slave where it arrives first: a light one before what
+ * waits there, or behind it.
+ */
 static __always_inline __u32 ipeql_send_at_once(const struct ipeql_parameters *table,
-						struct ipeql_state *state,
+						struct ipeql_state *state, __u32 behind,
 						struct ipeql_packet *packet)
 {
 	__u32 among = state->paths & packet->among;
@@ -417,32 +420,9 @@ static __always_inline __u32 ipeql_send_at_once(const struct ipeql_parameters *t
 
 		if (!(among >> i & 1) || state->busy[i] > packet->now + table->queue_limit)
 			continue;
-		arrival = ipeql_sent(table, state, i, packet) + table->path[i].lag;
-		if (arrival < packet->least) {
-			packet->least = arrival;
-			packet->best = i;
-		}
-	}
-	if (packet->best != IPEQL_QUEUE_FULL)
-		ipeql_queue(table, state, packet->best, packet);
-	return packet->best;
-}
-
-/* A light packet takes the slave over which it arrives first if it does not wait. */
-static __always_inline __u32 ipeql_send_light(const struct ipeql_parameters *table,
-					       struct ipeql_state *state,
-					       struct ipeql_packet *packet)
-{
-	__u32 among = state->paths & packet->among;
-
-	packet->least = ~0ULL;
-	packet->best = IPEQL_QUEUE_FULL;
-	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
-		__u64 arrival;
-
-		if (!(among >> i & 1) || state->busy[i] > packet->now + table->queue_limit)
-			continue;
-		arrival = packet->now + ipeql_tx(table, i, packet) + table->path[i].lag;
+		arrival = behind ? ipeql_sent(table, state, i, packet) :
+				   packet->now + ipeql_tx(table, i, packet);
+		arrival += table->path[i].lag;
 		if (arrival < packet->least) {
 			packet->least = arrival;
 			packet->best = i;
@@ -464,12 +444,10 @@ static __always_inline __u32 ipeql_bw_lag_eq(const struct ipeql_parameters *tabl
 		if (packet->kept >= IPEQL_MAX_SLAVES)
 			return IPEQL_QUEUE_FULL;
 		ipeql_queue_copies(table, state, packet);
-		return ipeql_send_at_once(table, state, packet);
+		return ipeql_send_at_once(table, state, 1, packet);
 	}
-	if (table->flows)
-		return ipeql_send_at_once(table, state, packet);
-	if (packet->light)
-		return ipeql_send_light(table, state, packet);
+	if (table->flows || packet->light)
+		return ipeql_send_at_once(table, state, table->flows, packet);
 	packet->least = ~0ULL;
 	packet->best = 0;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {
@@ -668,7 +646,7 @@ static __always_inline __u32 ipeql_open(const struct ipeql_parameters *table,
 {
 	__u64 bound;
 
-	packet->kept = packet->among;
+	packet->kept = packet->among; /* in memory, for the reason given above, until it is decided */
 	if (table->method != IPEQL_BW_LAG_EQ)
 		return packet->among;
 	bound = ipeql_bound(table, candidates, packet);

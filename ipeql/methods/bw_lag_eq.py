@@ -1,6 +1,6 @@
 """bw_lag_eq: shares by bandwidth, packets held so that all arrive in sending order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from ipeql.methods.base import (
@@ -102,10 +102,8 @@ class BwLagEq(VirtualQueues):
         now, length, segments, header, _, light, *_ = arrival
         if not self._paths:
             return Decision(None, now, "no_slave")
-        if self._flows:
-            return self._send_at_once(arrival, self._paths)
-        if light:
-            return self._send_light(now, length)
+        if self._flows or light:
+            return self._send_at_once(arrival, self._hold, behind=self._flows is not None)
         busy = self._busy
         size = length + (segments - 1) * header
         if self._late:
@@ -125,27 +123,24 @@ class BwLagEq(VirtualQueues):
         return Decision(best, start + self._hold[best])
 
     def _open(self, now: int) -> list[int]:
-        return [i for i, *_ in self._paths if self._busy[i] - now <= self._queue_limit]
+        return [i for i in self._hold if self._busy[i] - now <= self._queue_limit]
 
     def _charge(self, arrival: Arrival, i: int) -> Decision:
-        kept = [path for path in self._paths if path[0] == i]
-        return self._send_at_once(arrival, kept or self._paths)
+        return self._send_at_once(arrival, [i] if i in self._hold else self._hold, behind=True)
 
-    def _send_at_once(self, arrival: Arrival, paths: Sequence[tuple[int, int, int]]) -> Decision:
-        """Take the slave over which a packet that is not held arrives first, behind its queue."""
-        now = arrival.now
-        size = arrival.length + (arrival.segments - 1) * arrival.header
-        best = earliest = -1
-        for i, nspb, overhead in paths:
-            drained = max(self._busy[i], now)
-            if drained - now > self._queue_limit:
-                continue
-            tx = (size + arrival.segments * overhead) * nspb >> NSPB_SHIFT
-            arrives = drained + tx + (self._slaves[i].lag or 0)
-            if best < 0 or arrives < earliest:
-                best, earliest = i, arrives
-        if best < 0:
+    def _send_at_once(self, arrival: Arrival, slaves: Iterable[int], *, behind: bool) -> Decision:
+        """Take the slave where a packet that is not held arrives first, behind what waits or not."""
+        now, busy = arrival.now, self._busy
+        arrives = {
+            i: (max(busy[i], now) if behind else now)
+            + self._tx(i, arrival)
+            + (self._slaves[i].lag or 0)
+            for i in slaves
+            if busy[i] - now <= self._queue_limit
+        }
+        if not arrives:
             return Decision(None, now, "queue_full")
+        best = min(arrives, key=arrives.__getitem__)
         self._queue(best, arrival)
         return Decision(best, now)
 
@@ -180,18 +175,3 @@ class BwLagEq(VirtualQueues):
         if self._ahead[best]:
             self._paced[best] = start + sending * 2 // 3
         return Decision(best, start + self._hold[best])
-
-    def _send_light(self, now: int, length: int) -> Decision:
-        """Take the slave over which a packet that does not wait arrives first."""
-        best = earliest = sending = -1
-        for i, nspb, overhead in self._paths:
-            if self._busy[i] - now > self._queue_limit:
-                continue
-            tx = (length + overhead) * nspb >> NSPB_SHIFT
-            arrival = now + tx + (self._slaves[i].lag or 0)
-            if best < 0 or arrival < earliest:
-                best, earliest, sending = i, arrival, tx
-        if best < 0:
-            return Decision(None, now, "queue_full")
-        self._busy[best] = max(self._busy[best], now) + sending
-        return Decision(best, now)

@@ -17,7 +17,7 @@ class SlaveRow:
     """One slave in a dataplane's table; everything resolved to numbers.
 
     ``usable``: the verdict of health; a dataplane also leaves out a slave whose link is down.
-    ``use``: one of USES; what it means is docs/methods.md's.
+    ``use``: one of ``ipeql.methods.USES``; what it means is docs/methods.md's.
     """
 
     ifindex: int

@@ -20,9 +20,6 @@ TRANSIENT = "transient"
 """The place of a change that no file has: it ends when it is reverted or the machine restarts."""
 
 
-USES = ("always", "when-full", "when-down")
-"""The values of a slave's ``use``: whenever it is usable, when the others are full, or down."""
-
 OVERFLOW_AFTER = 20 * 10**6
 """The queue, ns, with more than which a slave is full, unless a bundle says otherwise."""
 
@@ -40,9 +37,8 @@ class SlaveSpec:
 
     ``bandwidth`` None: not given, DEVICE: the driver's speed. ``lag`` None: not given, AUTO:
     measured. ``overhead`` None: by link type. ``via``/``via6``: next hop on this slave, None: the
-    destination (or the route's gateway) is on-link. ``use``: one of USES. ``up``: set the link up
-    when enslaving it.
-    ``probe``: what it has otherwise than the bundle's.
+    destination (or the route's gateway) is on-link. ``use``: one of ``ipeql.methods.USES``.
+    ``up``: set the link up when enslaving it. ``probe``: what it has otherwise than the bundle's.
     ``changed`` has the key ``slave`` where a change added the whole entry.
     """
 

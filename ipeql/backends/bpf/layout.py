@@ -24,18 +24,6 @@ METHODS = (
 )
 """In the order of ``enum ipeql_method``."""
 
-METHODS = (
-    "round_robin",
-    "bw_load",
-    "bw_poll",
-    "bw_lag",
-    "bw_lag_val",
-    "auto_bw",
-    "bw_lag_eq",
-    "duplicate",
-)
-"""In the order of ``enum ipeql_method``."""
-
 FLOWS = ("", *UNITS)
 """In the order of ``enum ipeql_flows``."""
 

@@ -38,9 +38,6 @@ STRIPE_UNITS = ("burst", "packet", "flow", "flowlet")
 RECEIVERS = ("bundle", "slave")
 """In the order of ``enum ipeql_receive``."""
 
-USES = ("always", "when-full", "when-down")
-"""In the order of ``enum ipeql_use``."""
-
 SLAVE = "IPEQL_A_BUNDLE_SLAVE"
 
 Attributes = list[tuple[str, Any]]

@@ -11,10 +11,10 @@ from ipeql.backends.kmod.family import (
     RECEIVERS,
     SLAVE,
     STRIPE_UNITS,
-    USES,
     Attributes,
     values,
 )
+from ipeql.methods import USES
 from ipeql.names import shown
 from ipeql.state import BundleStatistics, BundleTable, SlaveRow, SlaveStatistics
 from ipeql.state.path import Adjusted, Adjustments

@@ -35,8 +35,8 @@ from ipeql.config.schema.kinds import (
 )
 from ipeql.config.schema.values import fault
 from ipeql.errors import Code
-from ipeql.methods import MAX_SLAVES
-from ipeql.state import CLASS_METHODS, MOST_CLASSES, STAMP_PORT, USES
+from ipeql.methods import MAX_SLAVES, USES
+from ipeql.state import CLASS_METHODS, MOST_CLASSES, STAMP_PORT
 
 MILLISECOND = 10**6
 MINUTE = 60 * 10**9

@@ -14,8 +14,8 @@ from ipeql.backends.tun.worker import rtnl
 from ipeql.backends.tun.worker.neighbours import group_address
 from ipeql.backends.tun.worker.packet import BODY_AT, Packet, framed, parse
 from ipeql.backends.tun.worker.sender import arp_request
-from ipeql.methods import METHODS
-from ipeql.state import USES, BundleStatistics, BundleTable, SlaveRow, SlaveStatistics
+from ipeql.methods import METHODS, USES
+from ipeql.state import BundleStatistics, BundleTable, SlaveRow, SlaveStatistics
 
 TCPV4, UDP_L4, TCPV6, ECN = 1, 5, 4, 0x80
 """VIRTIO_NET_HDR_GSO_* of include/uapi/linux/virtio_net.h."""

@@ -16,8 +16,8 @@ from ipeql.config.changes.saved import save
 from ipeql.config.rules.bundle import check
 from ipeql.config.schema.model import Change
 from ipeql.errors import Code, ConfigError, IpeqlError, NotFoundError
-from ipeql.methods import METHODS
-from ipeql.state import DEVICE, USES, BundleSpec, DesiredState, SlaveSpec
+from ipeql.methods import METHODS, USES
+from ipeql.state import DEVICE, BundleSpec, DesiredState, SlaveSpec
 
 FILES = """\
 version: 1

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipeql.methods import METHODS
+from ipeql.methods import METHODS, USES
 from ipeql.plan import (
     Action,
     AddAddress,
@@ -32,7 +32,6 @@ from ipeql.state import (
     AUTO,
     DEVICE,
     OVERFLOW_AFTER,
-    USES,
     BundleSpec,
     Capabilities,
     DesiredState,
