@@ -129,7 +129,7 @@ class BwLagEq(VirtualQueues):
         return self._send_at_once(arrival, [i] if i in self._hold else self._hold, behind=True)
 
     def _send_at_once(self, arrival: Arrival, slaves: Iterable[int], *, behind: bool) -> Decision:
-        """Take the slave where a packet that is not held arrives first, behind what waits or not."""
+        """Take the slave where a packet arrives first that is not held; ``behind``: what waits."""
         now, busy = arrival.now, self._busy
         arrives = {
             i: (max(busy[i], now) if behind else now)
