@@ -36,6 +36,8 @@ from tests.netns.two_links import (
 
 pytestmark = pytest.mark.netns
 
+POLL_NS = 500 * 10**6
+
 OLDER = """import sys
 import ipeql
 
@@ -265,6 +267,32 @@ def test_a_table_that_is_refused_changes_nothing(namespace: Namespace, tmp_path:
             with pytest.raises(client.WorkerError):
                 client.request(path, "configure", wrong)
             assert (await backend.observe())[BUNDLE].table == TABLE
+
+    namespace.run(body)
+
+
+def test_time_passes_for_the_method_before_the_packet_that_came_meanwhile(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    """Of two packets a second apart, both take the fastest slave, however late they are read."""
+    namespace.ip(*TWO_LINKS)
+    slow, fast = SlaveRow(11, "eth1", bandwidth=10**7), SlaveRow(12, "eth2", bandwidth=2 * 10**7)
+    table = BundleTable(
+        "bw_poll", (("poll_interval", POLL_NS),), poll_interval=POLL_NS, slaves=(slow, fast)
+    )
+
+    async def body() -> None:
+        backend = TunBackend(tmp_path)
+        async with bundle(backend, namespace, table):
+            with closing(listener("far2")) as sock:
+                await asyncio.to_thread(send, "10.9.0.2", 1)
+                await asyncio.to_thread(received, sock)
+                pid = worker_pid(tmp_path)
+                os.kill(pid, signal.SIGSTOP)
+                await asyncio.to_thread(send, "10.9.0.2", 1)
+                await asyncio.sleep(2 * POLL_NS / 10**9)
+                os.kill(pid, signal.SIGCONT)
+                await asyncio.to_thread(received, sock)
 
     namespace.run(body)
 

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from select import select
@@ -86,6 +86,7 @@ class Worker:
     def run(self) -> None:
         """Serve until stopped; OSError when the device is gone."""
         second = poll = monotonic_ns()
+        ready: Sequence[int] = ()
         while True:
             now = monotonic_ns()
             if now >= second:
@@ -96,13 +97,15 @@ class Worker:
             if table and now >= poll:
                 self._striper.every_poll_interval(now)
                 poll = now + table.poll_interval
+            for descriptor in ready:
+                if handle := self._handlers.get(descriptor):
+                    handle()
             release = self._striper.release(now)
             if self._end and (release is None or now >= self._end):
                 return
             due = min(second, poll if table else second, release or second)
             timeout = max(0, due - monotonic_ns()) / SECOND
-            for ready in select(self._handlers, (), (), timeout)[0]:
-                self._handlers[ready]()
+            ready = select(self._handlers, (), (), timeout)[0]
 
     def _drain(self) -> None:
         """Stripe what the kernel has queued, at most a batch."""
