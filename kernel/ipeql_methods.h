@@ -219,6 +219,11 @@ static __always_inline __u32 ipeql_bw_load(const struct ipeql_parameters *table,
 	__s64 unit = table->count_packets ? 1 : ipeql_bytes(packet);
 	__u32 among = packet->among;
 
+	if (table->flows && table->method == IPEQL_BW_LOAD) {
+		if (packet->kept < IPEQL_MAX_SLAVES)
+			return packet->kept;
+		unit = 1;
+	}
 	packet->least = IPEQL_HIGHEST;
 	packet->best = 0;
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES && i < table->count; i++) {

@@ -10,7 +10,7 @@ HIGHEST = 2**63 - 1
 
 
 class BwLoad(Scheduler):
-    """Smooth weighted round robin, counting bytes or packets.
+    """Smooth weighted round robin, counting bytes, packets, or flows where these are kept.
 
     Source: docs/methods.md, bw_load; the priority list of the 1998 driver.
     """
@@ -66,6 +66,8 @@ class BwLoad(Scheduler):
 
     def _charge(self, arrival: Arrival, i: int) -> Decision:
         self._kept = False
+        if self._counts_flows:
+            return Decision(i, arrival.now)
         unit = self._unit(arrival)
         for each, weight in self._shares:
             self._priority[each] -= weight * unit
@@ -76,6 +78,12 @@ class BwLoad(Scheduler):
         self._kept = False
         return super()._send_copies(arrival, copies)
 
+    @property
+    def _counts_flows(self) -> bool:
+        return self._flows is not None
+
     def _unit(self, arrival: Arrival) -> int:
-        """Return what a packet counts."""
+        """Return what a packet counts; where flows are kept, the first of one is the flow."""
+        if self._counts_flows:
+            return 1
         return arrival.length + (arrival.segments - 1) * arrival.header if self._bytes else 1

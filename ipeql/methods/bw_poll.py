@@ -47,6 +47,11 @@ class BwPoll(BwLoad):
             for slave in self._slaves
         ]
 
+    @property
+    def _counts_flows(self) -> bool:
+        """What flows carry counts here, since it is forgotten."""
+        return False
+
     def tick(self, now: int) -> None:
         """Move each priority towards 0 by what its slave carries in one poll-interval."""
         self._priority = [

@@ -102,8 +102,10 @@ static __always_inline bool is_echo(__u8 protocol, __u8 type)
 /* Say whether it may be light: is_light() costs more. */
 static __always_inline bool may_be_light(const struct ipeql_packet *packet, const struct view *view)
 {
-	return packet->length <= LONGEST_ACK || view->protocol == IPPROTO_ICMP ||
-	       view->protocol == IPPROTO_ICMPV6;
+	if (view->protocol == IPPROTO_ICMP || view->protocol == IPPROTO_ICMPV6)
+		return true;
+	return packet->length <= LONGEST_ACK &&
+	       (view->protocol == IPPROTO_TCP || is_extension(view->protocol));
 }
 
 /* Say whether a packet is an ICMP echo or a TCP segment that carries nothing (docs/methods.md). */

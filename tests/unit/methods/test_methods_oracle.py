@@ -73,6 +73,9 @@ class Oracle:
         full = all(self.busy[i] > int64(now + self.rules.overflow_after) for i in self.always())
         return self.candidates() if full or not self.overflows() else self.always()
 
+    def keeps_flows(self) -> bool:
+        return self.rules.stripe_unit in ("flow", "flowlet")
+
     def always(self) -> list[int]:
         return self.those("always")
 
@@ -112,7 +115,7 @@ class Oracle:
             decision = self.send_copies(now, packet, 1)
         elif self.rules.duplicate_dscps & 2**packet.dscp:
             decision = self.send_copies(now, packet, 2)
-        elif self.rules.stripe_unit in ("flow", "flowlet") and self.name != "duplicate":
+        elif self.keeps_flows() and self.name != "duplicate":
             decision = self.keep(now, packet)
         else:
             decision = self.choose(now, packet)
@@ -155,7 +158,7 @@ class Oracle:
         """Account for a packet that the method has not placed."""
         if self.name in VIRTUAL_QUEUES:
             self.busy[i] = self.finish(i, now, packet)
-        if self.name in ("bw_load", "bw_poll"):
+        if self.name == "bw_poll" or (self.name == "bw_load" and not self.keeps_flows()):
             for j in self.among:
                 self.credit[j] = int64(self.credit[j] - self.weight[j] * self.unit(packet))
             self.credit[i] += int64(self.unit(packet) * sum(self.weight[j] for j in self.among))
@@ -171,6 +174,8 @@ class Oracle:
         return Decision(self.last, now)
 
     def unit(self, packet: Packet) -> int:
+        if self.name == "bw_load" and self.keeps_flows():
+            return 1
         if self.parameters.get("count") == "packets":
             return 1
         return packet.length + (packet.segments - 1) * packet.header

@@ -147,10 +147,20 @@ def test_flows_are_spread_by_the_method() -> None:
     assert [scheduler.pick(packet(0, flow)).slave for flow in flows] == [0, 1, 0, 2, 1, 2, 0]
 
 
-def test_bw_load_counts_the_packets_that_stay_on_their_slave() -> None:
-    scheduler = create("bw_load", [slave(), slave()], Rules("flow"))
+@flows_stay
+def test_bw_load_counts_flows_and_not_what_they_carry(unit: str) -> None:
+    scheduler = create("bw_load", [slave(megabits=24), slave()], Rules(unit))
+    assert {scheduler.pick(packet(0, flow=1)).slave for _ in range(1000)} == {0}
+    taken = [scheduler.pick(packet(0, flow)).slave for flow in range(2, 10)]
+    assert taken == [0, 1, 0, 0, 0, 1, 0, 0]
+
+
+def test_bw_poll_counts_what_flows_carry_and_forgets_it() -> None:
+    scheduler = create("bw_poll", [slave(), slave()], Rules("flow"))
     assert [scheduler.pick(packet(0, flow=1)).slave for _ in range(4)] == [0] * 4
     assert [scheduler.pick(packet(0, flow)).slave for flow in range(2, 7)] == [1, 1, 1, 1, 0]
+    scheduler.tick(SECOND)
+    assert scheduler.pick(packet(SECOND, flow=7)).slave == 0
 
 
 @pytest.mark.parametrize(("unit", "then"), [("flow", 0), ("flowlet", 1)])
