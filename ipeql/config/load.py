@@ -1,8 +1,9 @@
 """From files to the desired state, or to all their mistakes."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,17 +12,25 @@ from pydantic import ValidationError
 from ipeql.config.changes.overlay import Located, overlay
 from ipeql.config.rules.between import bundles_in, check_between
 from ipeql.config.rules.bundle import check
-from ipeql.config.schema.convert import bundle_spec
+from ipeql.config.schema.convert import bundle_spec, read
 from ipeql.config.schema.explain import explain
 from ipeql.config.schema.model import Bundle, File
 from ipeql.config.yaml.files import read_text
 from ipeql.config.yaml.reader import KeyPath, YamlFile
 from ipeql.errors import Code, ConfigError, Problem
 from ipeql.names import shown_path
-from ipeql.state import BundleSpec, DesiredState
+from ipeql.state import BundleSpec, DesiredState, Endpoint
 
 MOST_PROBLEMS = 20
 """More are counted, not shown."""
+
+
+class _Content(NamedTuple):
+    """What is right in one file."""
+
+    bundles: Sequence[BundleSpec] = ()
+    changes: Sequence[Located] = ()
+    metrics: Endpoint | None = None
 
 
 class Found(NamedTuple):
@@ -46,7 +55,7 @@ def load(paths: Iterable[Path]) -> DesiredState:
 def examine(paths: Iterable[Path]) -> Found:
     """Return what ``load`` returns and what it raises; a file with a mistake is left out."""
     problems: list[Problem] = []
-    contents: dict[YamlFile, tuple[list[BundleSpec], list[Located]]] = {}
+    contents: dict[YamlFile, _Content] = {}
     for path in paths:
         try:
             text = read_text(path)
@@ -58,13 +67,15 @@ def examine(paths: Iterable[Path]) -> Found:
     check_between(list(contents))
     bundles: dict[str, BundleSpec] = {}
     changes: list[Located] = []
-    for yaml_file, (defined, changed) in contents.items():
+    metrics: Endpoint | None = None
+    for yaml_file, content in contents.items():
         if yaml_file.problems:
             problems += _in_order(yaml_file)
         else:
-            bundles |= {bundle.name: bundle for bundle in defined}
-            changes += changed
-    files = DesiredState(bundles, complete=not problems)
+            bundles |= {bundle.name: bundle for bundle in content.bundles}
+            changes += content.changes
+            metrics = content.metrics or metrics
+    files = DesiredState(bundles, complete=not problems, metrics=metrics)
     return Found(overlay(files, changes), _first(problems))
 
 
@@ -85,19 +96,23 @@ def _in_order(yaml_file: YamlFile) -> list[Problem]:
     return sorted(yaml_file.problems, key=position)
 
 
-def _content(yaml_file: YamlFile) -> tuple[list[BundleSpec], list[Located]]:
-    """Return the bundles and changes of ``yaml_file``, its problems reported.
+def _content(yaml_file: YamlFile) -> _Content:
+    """Return what ``yaml_file`` defines and changes, its problems reported.
 
     A value with a mistake is left out, so that the rest can still be checked as a whole.
     """
     if yaml_file.data is None:
-        return [], []
+        return _Content()
     changes: list[Located] = []
+    metrics: Endpoint | None = None
     try:
         file = File.model_validate(yaml_file.data)
         bundles: Mapping[str, Bundle] = file.bundles
         for i, change in enumerate(file.changes):
             changes.append(Located(change, yaml_file.mark(("changes", i))))
+        if file.metrics:
+            mark = yaml_file.mark(("metrics", "listen"))
+            metrics = replace(read(file.metrics)["listen"], mark=mark)
     except ValidationError as error:
         errors = error.errors(include_url=False)
         for found in explain(errors):
@@ -112,7 +127,7 @@ def _content(yaml_file: YamlFile) -> tuple[list[BundleSpec], list[Located]]:
             earlier = (path, *((*bundle, *followed) for followed in fault.follows))
             if not any(map(yaml_file.faulty, earlier)):
                 yaml_file.report(path, fault.code, fault.message, fault.advice)
-    return specs, changes
+    return _Content(specs, changes, metrics)
 
 
 def _usable(data: object, wrong: list[KeyPath]) -> dict[str, Bundle]:

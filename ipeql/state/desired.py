@@ -128,14 +128,30 @@ class BundleSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The address and TCP port at which the metrics are served; ``mark``: its position."""
+
+    address: Address
+    port: int
+    mark: Mark | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        """Return it as the file has it."""
+        host = f"[{self.address}]" if self.address.version == 6 else f"{self.address}"
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredState:
     """All bundles by name. ``generation`` counts accepted loads.
 
     ``problems``: the changes of bundles that are without effect, and why. ``complete``: False if a
-    file could not be used; that file may define bundles that are missing here.
+    file could not be used; that file may define bundles that are missing here. ``metrics`` None:
+    nobody serves them.
     """
 
     bundles: Mapping[str, BundleSpec]
     generation: int = 0
     complete: bool = True
     problems: tuple[Problem, ...] = ()
+    metrics: Endpoint | None = None

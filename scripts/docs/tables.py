@@ -61,6 +61,8 @@ def yaml_text(item: object) -> str:
         return f"[{', '.join(map(yaml_text, item))}]"
     if isinstance(item, dict):
         return f"{{{', '.join(f'{key}: {yaml_text(each)}' for key, each in item.items())}}}"
+    if isinstance(item, str) and item.startswith("["):
+        return f'"{item}"'
     return str(item).lower() if isinstance(item, bool) else str(item)
 
 

@@ -16,9 +16,10 @@ def bundles_in(data: object) -> Iterator[tuple[str, dict[str, object]]]:
 
 
 def check_between(files: Sequence[YamlFile]) -> None:
-    """Report bundles that two files define, links in two places, and bundles that are slaves."""
+    """Report what two files define, links in two places, and bundles that are slaves."""
     defined: dict[str, Mark] = {}
     enslaved: dict[object, tuple[str, Mark]] = {}
+    _check_metrics(files)
     names = {name for file in files for name, _ in bundles_in(file.data)}
     for file in files:
         for bundle, keys in bundles_in(file.data):
@@ -33,6 +34,16 @@ def check_between(files: Sequence[YamlFile]) -> None:
             slaves = keys.get("slaves")
             for i, slave in enumerate(slaves if isinstance(slaves, list) else []):
                 _check_slave(file, (bundle, i), slave, names, enslaved)
+
+
+def _check_metrics(files: Sequence[YamlFile]) -> None:
+    given = [file for file in files if isinstance(file.data, dict) and "metrics" in file.data]
+    for file in given[1:]:
+        first = given[0].mark(("metrics",), key=True)
+        advice = f"the first is in {first}; metrics are served at one address"
+        message = "`metrics` is given twice"
+        if not file.faulty(("metrics",)):
+            file.report(("metrics",), Code.DUPLICATE_KEY, message, advice, key=True)
 
 
 def _check_slave(

@@ -1,12 +1,15 @@
 """The addresses and networks of the file: checkers like those of ``values``."""
 
+import re
 from ipaddress import ip_address, ip_interface, ip_network
 
 from ipeql.config.schema.values import Checker, fault, word
-from ipeql.config.yaml.wording import shorten
+from ipeql.config.yaml.wording import shorten, shown
 from ipeql.errors import Code
+from ipeql.state import Address, Endpoint
 
 _EXAMPLES = '10.9.0.1/24 or "fd00:9::1/64"'
+_ENDPOINT = '"[::1]:9817"'
 
 
 def bundle_address(value: object) -> str:
@@ -82,6 +85,49 @@ def far_end(value: object) -> str:
         message = f"{shorten(text)} is not the address of a bundle at the other end"
         raise fault(Code.BAD_VALUE, message, "write an address of its `addresses`")
     return text
+
+
+def endpoint(value: object) -> str:
+    """Accept an address of this host and a TCP port."""
+    what = f"an address and a port, such as {_ENDPOINT}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        message = f"expected {what}, found {shown(value)}"
+        raise fault(Code.WRONG_TYPE, message, _advise_endpoint(f":{value}"))
+    text = word(value, what)
+    if "%" in text:
+        raise fault(Code.BAD_VALUE, f"`{shorten(text)}` has a zone", f"write it like {_ENDPOINT}")
+    try:
+        address, port = split_endpoint(text)
+    except ValueError:
+        message = f"`{shorten(text)}` is not an address and a port"
+        raise fault(Code.BAD_VALUE, message, _advise_endpoint(text)) from None
+    if address.is_multicast or address.is_link_local:
+        message = f"{address} is not an address to listen at"
+        advice = f"write a loopback address, such as {_ENDPOINT}, or another one of this host"
+        raise fault(Code.BAD_VALUE, message, advice)
+    if not 1 <= port <= 65535:
+        raise fault(Code.BAD_VALUE, f"a port of {port} is out of range", "write 1 to 65535")
+    return text
+
+
+def split_endpoint(text: str) -> tuple[Address, int]:
+    """Return address and port of e.g. ``[::1]:9817``; ValueError."""
+    found = re.fullmatch(r"(?:\[([^]]*:[^]]*)\]|([^]:[]*)):([0-9]{1,9})", text, re.ASCII)
+    if not found:
+        raise ValueError(text)
+    return ip_address(found[1] or found[2]), int(found[3])
+
+
+def _advise_endpoint(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not host and colon and port.isdecimal():
+        return f'write "[::]:{port}" for all addresses, or "[::1]:{port}" for this host alone'
+    for address in (text, text.removeprefix("[").removesuffix("]")):
+        try:
+            return f'write "{Endpoint(ip_address(address), 9817)}"'
+        except ValueError:
+            continue
+    return f"write it like {_ENDPOINT}"
 
 
 def next_hop(*versions: int) -> Checker:

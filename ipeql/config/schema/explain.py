@@ -12,6 +12,7 @@ from ipeql.config.schema.model import (
     Class,
     File,
     Match,
+    Metrics,
     Probe,
     Route,
     Settings,
@@ -41,6 +42,7 @@ _EXAMPLES = {
     "slaves": "- {name: eth1, bandwidth: 100Mbit}",
     "match": '{name: "wwan*"}',
     "probe": "{to: 10.9.0.2}",
+    "metrics": '{listen: "[::1]:9817"}',
     "routes": "- {to: 192.168.40.0/24, via: 10.9.0.2}",
     "classes": "- {dscp: [ef, cs5], method: duplicate}",
     "dscp": "[ef, cs5]",
@@ -122,6 +124,8 @@ def _model(path: KeyPath) -> type[BaseModel]:
             return File
         case ("bundles", _):
             return Bundle
+        case ("metrics",):
+            return Metrics
         case (*_, "match"):
             return Match
         case (*_, "probe"):
@@ -150,6 +154,7 @@ _HOMES: dict[type[BaseModel], str] = {
     Match: "under match",
     Probe: "under probe",
     Class: "to a class",
+    Metrics: "under metrics",
 }
 
 
@@ -193,6 +198,7 @@ def _missing_key(path: KeyPath) -> tuple[str, str]:
         "slaves": f"add slaves: with entries such as {_EXAMPLES['slaves']}",
         "bundle": "add bundle: with the name of the bundle to change",
         "to": f"add to: {to}",
+        "listen": 'add listen: with an address and a port, such as "[::1]:9817"',
         "dscp": f"add dscp: with a list such as {_EXAMPLES['dscp']}",
     }
     return f"`{key}` is missing", advice[key]

@@ -9,7 +9,14 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from ipeql.config.schema.addresses import bundle_address, far_end, network, next_hop
+from ipeql.config.schema.addresses import (
+    bundle_address,
+    endpoint,
+    far_end,
+    network,
+    next_hop,
+    split_endpoint,
+)
 from ipeql.config.schema.dscp import MOST, NUMBERS, name_of, number_of
 from ipeql.config.schema.values import (
     VERSION,
@@ -30,7 +37,7 @@ from ipeql.config.schema.values import (
     whole,
 )
 from ipeql.methods import METHODS
-from ipeql.state import AUTO, DEVICE, Measured
+from ipeql.state import AUTO, DEVICE, Endpoint, Measured
 from ipeql.state.path import LEAST_MEASURED, MOST_MEASURED
 from ipeql.units import format_rate, format_time, parse_rate, parse_time
 
@@ -190,6 +197,12 @@ GATEWAY = Kind(next_hop(4, 6), _TEXT, ip_address, str)
 FAR_END = Kind(far_end, _TEXT, ip_address, str, "ADDRESS")
 NEXT_HOP = Kind(next_hop(4), {"type": "string", "format": "ipv4"}, ip_address, str, "ADDRESS")
 NEXT_HOP6 = Kind(next_hop(6), {"type": "string", "format": "ipv6"}, ip_address, str, "ADDRESS")
+LISTEN = Kind(
+    endpoint,
+    {"type": "string", "pattern": r"^(\[[0-9a-fA-F:.]+\]|[0-9.]+):[0-9]{1,5}$"},
+    lambda text: Endpoint(*split_endpoint(text)),
+    str,
+)
 SCHEMA_VERSION = Kind(version, {"const": VERSION})
 SWITCH = Kind(boolean, {"type": "boolean"}, metavar="true|false", option=bool)
 LABEL = Kind(slave_label, _TEXT)

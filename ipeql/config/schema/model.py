@@ -18,6 +18,7 @@ from ipeql.config.schema.kinds import (
     GATEWAY,
     LABEL,
     LINK_NAME,
+    LISTEN,
     MAC,
     METHOD,
     NETWORK,
@@ -118,11 +119,18 @@ class Probe(SlaveProbe):
     )
 
 
-def _no_empty_probe(probe: object) -> object:
-    if probe is None:
-        message, advice = "expected a probe, found nothing", "write {to: 10.9.0.2}"
-        raise fault(Code.WRONG_TYPE, message, advice)
-    return probe
+def _not_empty(what: str, advice: str) -> BeforeValidator:
+    """Return the check that a mapping which may be absent is not there without a value."""
+
+    def check(value: object) -> object:
+        if value is None:
+            raise fault(Code.WRONG_TYPE, f"expected {what}, found nothing", advice)
+        return value
+
+    return BeforeValidator(check)
+
+
+_PROBE_GIVEN = _not_empty("a probe", "write {to: 10.9.0.2}")
 
 
 class Slave(_Keys):
@@ -169,7 +177,7 @@ class Slave(_Keys):
         "when-down: while no other slave is usable, and of several only the first",
     )
     up: Annotated[bool, SWITCH] = Field(True, description="set the link up when it is enslaved")
-    probe: Annotated[SlaveProbe | None, BeforeValidator(_no_empty_probe)] = Field(
+    probe: Annotated[SlaveProbe | None, _PROBE_GIVEN] = Field(
         None,
         description="how the far end is asked over this slave; "
         "a key that is absent is as in the bundle's probe",
@@ -284,7 +292,7 @@ class Settings(_Keys):
         description="bundle: what comes back through the slaves arrives on the bundle; "
         "slave: it arrives on the slave",
     )
-    probe: Annotated[Probe | None, BeforeValidator(_no_empty_probe)] = Field(
+    probe: Annotated[Probe | None, _PROBE_GIVEN] = Field(
         None,
         description="how the far end is asked over every slave; a slave whose path is silent "
         "is not used; absent: only the links' own state counts",
@@ -343,6 +351,19 @@ class Change(_Keys):
         return self
 
 
+class Metrics(_Keys):
+    """Where the daemon serves its metrics, by HTTP at `/metrics`."""
+
+    listen: Annotated[str, LISTEN] = Field(
+        description="address and TCP port; whoever can reach it can read the metrics, "
+        "there is no authentication",
+        examples=["[::1]:9817"],
+    )
+
+
+_METRICS_GIVEN = _not_empty("where metrics are served", 'write {listen: "[::1]:9817"}')
+
+
 class File(_Keys):
     """One configuration file."""
 
@@ -351,3 +372,6 @@ class File(_Keys):
         {}, description="the bundles, by the name of their interface"
     )
     changes: list[Change] = Field([], description="changes of bundles, of this file or others")
+    metrics: Annotated[Metrics | None, _METRICS_GIVEN] = Field(
+        None, description="serve metrics, in one of the files; absent: they are not served"
+    )

@@ -1,8 +1,12 @@
 """The YAML library's errors, in words for the author of the file."""
 
+import re
 from collections.abc import Sequence
 
 import yaml
+
+_ENDPOINT = re.compile(r"(?<![\"'])\[[0-9a-fA-F:.]+\]:[0-9]+")
+"""An IPv6 address and a port without quotes."""
 
 _NO_COLON = ("a key without `: `", "write KEY: VALUE, with a space after the colon")
 
@@ -19,6 +23,9 @@ def describe(error: yaml.YAMLError, lines: Sequence[str]) -> tuple[str, str, int
     character = _character(lines, line, column)
     if character == "\t":
         return "a tab in the indentation", "indent by spaces", line, column
+    if endpoint := _ENDPOINT.search(lines[line] if line < len(lines) else ""):
+        message = f"`{endpoint[0]}` is a list and more to YAML"
+        return message, f'quote it: "{endpoint[0]}"', line, endpoint.start()
     if "flow mapping" in context or "flow sequence" in context:
         bracket = _character(lines, *opened)
         closing = {"{": "}", "[": "]"}.get(bracket, "}")

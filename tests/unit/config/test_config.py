@@ -23,6 +23,7 @@ from ipeql.state import (
     AUTO,
     DEVICE,
     BundleSpec,
+    Endpoint,
     LinkMatch,
     Measured,
     ProbeSpec,
@@ -366,3 +367,19 @@ class TestSchema:
     def test_refuses_what_an_editor_should_underline(self, old: str, new: str) -> None:
         data: Any = yaml.safe_load(FULL.replace(old, new))
         assert not Draft202012Validator(self.schema).is_valid(data)
+
+
+@pytest.mark.parametrize("text", ["[::1]:9817", "127.0.0.1:9817", "[::]:1", "0.0.0.0:65535"])
+def test_metrics_stand_in_any_one_file(text: str, tmp_path: Path) -> None:
+    files = (tmp_path / "a.yaml", tmp_path / "b.yaml", tmp_path / "c.yaml")
+    for file in files:
+        file.write_text("version: 1\n")
+    assert load(files).metrics is None
+    written = {"version": 1, "metrics": {"listen": text}}
+    files[1].write_text(yaml.safe_dump(written))
+    Draft202012Validator(json_schema()).validate(written)
+    found = load(files).metrics
+    host, _, port = text.rpartition(":")
+    assert found == Endpoint(ip_address(host.strip("[]")), int(port))
+    assert str(found) == text
+    assert found.mark and found.mark.file == str(files[1])
