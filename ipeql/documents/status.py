@@ -52,7 +52,8 @@ def describe(
     ``statistics`` is by bundle name. A problem is shown with the bundle it names, or at the top
     where it names none, such as a refused reload. ``daemon``: one is running.
     ``changed_files``: those of the configuration that have changed since they were read.
-    ``waiting``: bundles that no pass has come to yet. Pure.
+    ``waiting``: bundles that no pass has come to yet. ``counted`` of a slave: its counters are
+    known; they are 0 where they are not. Pure.
     """
     problems = (*problems, *desired.problems)
     present = members(desired, observed.links, observed.prepared)
@@ -178,6 +179,7 @@ def _slaves(
         for row in wanted.values()
         if row.usable and row.ifindex in carried and not _is_suspended(observed, spec, row)
     ]
+    serves = {row.ifindex for row in serving}
     counters = {slave.ifindex: slave for slave in statistics.slaves}
     total = sum(slave.bytes for slave in statistics.slaves)
     shown = []
@@ -191,12 +193,12 @@ def _slaves(
             report = observed.paths.get((spec.name, link.ifindex))
             if state == PATH_DOWN and (probe := spec.probe_of(entry)):
                 reason = f"{reason} (asked: {probe.to})"
-            elif row in serving:
+            elif row and row.ifindex in serves:
                 reason = _rests(row, serving)
             shown.append(
                 _slave(entry, row, counted, share)
                 | _path(spec, entry, report)
-                | {"state": state, "reason": reason}
+                | {"state": state, "reason": reason, "counted": link.ifindex in counters}
             )
         if not links:
             state, reason = _missing(entry, observed)
@@ -218,8 +220,7 @@ def _rests(row: SlaveRow, serving: Sequence[SlaveRow]) -> str:
     """Return why one of the slaves that can serve is not used by its ``use``, or ""."""
     if row.use == "when-full" and any(other.use == "always" for other in serving):
         return "rests until the others are full"
-    first = min(serving, key=lambda other: other.use == "when-down")
-    if row.use == "when-down" and row is not first:
+    if row.use == "when-down" and row is not min(serving, key=lambda each: each.use == row.use):
         return "rests: others are usable"
     return ""
 
@@ -270,6 +271,7 @@ def _slave(
         "reason": "",
         "ifindex": counted.ifindex,
         "transient": _transient(entry.changed),
+        "counted": False,
         "use": entry.use,
         "bandwidth_bps": row.bandwidth if row else given,
         "bandwidth_measured": False,
