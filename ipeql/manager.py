@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ipeql import __version__
 from ipeql.api.control import runtime_directory
+from ipeql.api.metrics import MetricsServer
 from ipeql.backends.base import Backend
 from ipeql.backends.make import make
 from ipeql.backends.sampling import keep_sampling
@@ -35,7 +37,7 @@ from ipeql.probe.channel.client import ProbeClient
 from ipeql.probe.channel.tasks import tasks
 from ipeql.reconcile import TURN_S, PassResult, Reconciler
 from ipeql.service import journal, notify
-from ipeql.state import BundleStatistics, DesiredState
+from ipeql.state import BundleStatistics, DesiredState, ObservedState
 from ipeql.telling import Telling
 
 RESYNC_S = 10.0
@@ -64,6 +66,9 @@ class BundleManager:
         self._reconciler = Reconciler(
             self._backends, snapshot, runtime, notify.working, lambda: self._probes.paths
         )
+        self._metrics = MetricsServer(self._measured, self.wake)
+        self._passed = DesiredState({}), ObservedState()
+        self._loaded_at = 0.0
         self._refused: tuple[Problem, ...] = ()
         self._problems: tuple[Problem, ...] = ()
         self._waiting: frozenset[str] = frozenset()
@@ -146,6 +151,7 @@ class BundleManager:
     async def close(self, *, destroy: bool) -> None:
         """Let go of the bundles; ``destroy``: remove them first."""
         try:
+            await self._metrics.close()
             if destroy:
                 await self._reconciler.destroy_all()
         finally:
@@ -154,7 +160,18 @@ class BundleManager:
 
     async def describe(self) -> dict[str, Any]:
         """Return the status document."""
-        observed = await self._reconciler.observe(self._desired)
+        return await self._document(self._desired, await self._reconciler.observe(self._desired))
+
+    async def _measured(self) -> dict[str, Any]:
+        """Return the status document of the last pass, with the counters and paths of now.
+
+        The kernel's links are not read for it, so neither does a pass wait for those who measure
+        nor they for a pass.
+        """
+        desired, observed = self._passed
+        return await self._document(desired, replace(observed, paths=self._probes.paths))
+
+    async def _document(self, desired: DesiredState, observed: ObservedState) -> dict[str, Any]:
         statistics: dict[str, BundleStatistics] = {}
         unclear: list[Problem] = []
         for name, bundle in observed.bundles.items():
@@ -164,9 +181,10 @@ class BundleManager:
                 unclear += (each for each in error.problems if each.code is Code.INTERNAL)
             except Exception as error:
                 unclear.append(internal(error, "reading the counters", name))
-        problems = (*self._refused, *self._problems, *self._probes.problems, *unclear)
-        status = describe(
-            self._desired,
+        problems = (*self._refused, *self._problems, *self._beside, *unclear)
+        status = await asyncio.to_thread(
+            describe,
+            desired,
             observed,
             statistics,
             problems,
@@ -174,7 +192,17 @@ class BundleManager:
             changed_files=self._layers.changed_files(),
             waiting=self._waiting,
         )
-        return status | {"directories": [str(each) for each in self._layers.directories]}
+        return status | {
+            "directories": [str(each) for each in self._layers.directories],
+            "version": __version__,
+            "last_reload_s": self._loaded_at,
+            "last_reload_successful": not self._refused,
+        }
+
+    @property
+    def _beside(self) -> tuple[Problem, ...]:
+        """Return the problems of what runs beside the passes."""
+        return (*self._probes.problems, *self._metrics.problems)
 
     async def plan(self) -> dict[str, Any]:
         """Return what a reload would do, from the files as they are now."""
@@ -240,6 +268,7 @@ class BundleManager:
 
         It may return the problems of files that it left out.
         """
+        self._loaded_at = time.time()
         try:
             self._refused = tuple(read() or ())
         except ConfigError as error:
@@ -272,13 +301,15 @@ class BundleManager:
             desired = self._desired
             result = await self._reconciler.run(desired, TURN_S)
             self._problems = result.problems
-            problems = (*self._refused, *self._problems, *self._probes.problems)
+            self._passed = desired, result.observed
+            self._metrics.listen(desired.metrics)
+            problems = (*self._refused, *self._problems, *self._beside)
             self._waiting = frozenset(result.left) - result.observed.bundles.keys()
             status = describe(desired, result.observed, {}, problems, daemon=True)
             status["bundles"] = [
                 bundle for bundle in status["bundles"] if bundle["name"] not in self._waiting
             ]
-            told = replace(result, problems=(*result.problems, *self._probes.problems))
+            told = replace(result, problems=(*result.problems, *self._beside))
             self.telling.passed(desired, told, status)
             self._probes.assign(tasks(desired, result.observed), again=bool(result.actions))
             actions += result.actions

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from ipeql.api.manager import Manager
-from ipeql.api.places import EACH, Places
-from ipeql.api.sockets import Listener, lock
+from ipeql.api.places import EACH, Places, User
+from ipeql.api.sockets import Listener, lock, uid, unix_socket
 from ipeql.errors import Code, IpeqlError, NotPermittedError, Problem
 
 _log = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class ControlServer:
     def __init__(self, manager: Manager, path: Path | None = None) -> None:
         self._manager = manager
         self._path = path or socket_path()
+        self._sockets = {self._path: 0o666, root_only(self._path): 0o600}
 
     async def __aenter__(self) -> Self:
         """Take the lock, bind the sockets and begin to serve."""
@@ -62,9 +63,9 @@ class ControlServer:
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._lock = lock(self._path.with_name(self._path.name + ".lock"))
-            self._listeners = (
-                Listener(self._path, 0o666, places, refusal),
-                Listener(root_only(self._path), 0o600, places, refusal),
+            self._listeners = tuple(
+                Listener(unix_socket(path, mode), str(path), uid, places=places, refusal=refusal)
+                for path, mode in self._sockets.items()
             )
         except OSError as error:
             raise NotPermittedError(
@@ -82,12 +83,14 @@ class ControlServer:
         """Stop serving, close every connection, remove the sockets."""
         for listener in self._listeners:
             await listener.close()
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
         self._lock.close()
 
     async def _serve(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, uid: int
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, user: User
     ) -> None:
-        await _Client(self._manager, reader, writer, uid).run()
+        await _Client(self._manager, reader, writer, user).run()
 
 
 class _Client:
@@ -98,9 +101,9 @@ class _Client:
         manager: Manager,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        uid: int,
+        user: User,
     ) -> None:
-        self.uid = uid
+        self.user = user
         self._manager = manager
         self._reader = reader
         self._writer = writer
@@ -123,7 +126,7 @@ class _Client:
         reply: Mapping[str, object] | None = None
         try:
             method, parameters = _parse(line)
-            if method in _CHANGING and self.uid != 0:
+            if method in _CHANGING and self.user != 0:
                 raise NotPermittedError(
                     Problem(Code.NOT_PERMITTED, f"{method} needs root", "run the command as root")
                 )

@@ -9,22 +9,26 @@ TOTAL = 256
 """Places of all users together, except root."""
 
 
+User = int | str
+"""A uid, or the address of another host."""
+
+
 class Places:
     """Count the places of each user. uid 0 is never refused."""
 
     def __init__(self) -> None:
-        self._taken: Counter[int] = Counter()
+        self._taken: Counter[User] = Counter()
 
-    def take(self, uid: int) -> bool:
+    def take(self, user: User) -> bool:
         """Take a place for a user if there is one; ``free`` must follow."""
-        full = self._taken[uid] >= EACH or self._taken.total() - self._taken[0] >= TOTAL
-        if full and uid != 0:
+        full = self._taken[user] >= EACH or self._taken.total() - self._taken[0] >= TOTAL
+        if full and user != 0:
             return False
-        self._taken[uid] += 1
+        self._taken[user] += 1
         return True
 
-    def free(self, uid: int) -> None:
+    def free(self, user: User) -> None:
         """Give a place back."""
-        self._taken[uid] -= 1
-        if not self._taken[uid]:
-            del self._taken[uid]
+        self._taken[user] -= 1
+        if not self._taken[user]:
+            del self._taken[user]

@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TextIO
 
-from ipeql.api.places import Places
+from ipeql.api.places import Places, User
 from ipeql.errors import Code, IpeqlError, Problem
+from ipeql.state import Address
 
 _ACCEPTED_AT_ONCE = 16
 """Connections accepted before the rest of the daemon runs again."""
@@ -24,28 +25,36 @@ _PEERCRED = struct.Struct("3i")
 
 _log = logging.getLogger(__name__)
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, int], Awaitable[None]]
-"""Talk to one client, whose uid is given. It may raise ConnectionError and TimeoutError."""
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, User], Awaitable[None]]
+"""Talk to one client, whose user is given. It may raise ConnectionError and TimeoutError."""
 
 
 class Listener:
-    """A unix stream socket at ``path`` with permissions ``mode``, served until ``close``.
+    """A listening stream socket called ``name``, served until ``close``.
 
-    A connection whose user has no place is sent ``refusal`` and closed. It needs neither a task nor
-    a buffer, so many of them do not disturb other users.
+    ``user`` says whose a connection is. One whose user has no place is sent ``refusal`` and closed.
+    It needs neither a task nor a buffer, so many of them do not disturb other users. ``refused`` is
+    called then.
     """
 
-    def __init__(self, path: Path, mode: int, places: Places, refusal: bytes) -> None:
-        self._path = path
+    def __init__(
+        self,
+        listening: socket.socket,
+        name: str,
+        user: Callable[[socket.socket], User],
+        *,
+        places: Places,
+        refusal: bytes,
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._socket = listening
+        self._name = name
+        self._user = user
         self._places = places
         self._refusal = refusal
+        self._refused = refused
         self._clients: set[asyncio.Task[None]] = set()
         self._stuck = False
-        path.unlink(missing_ok=True)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self._socket.bind(str(path))
-        path.chmod(mode)
-        self._socket.listen(socket.SOMAXCONN)
 
     def serve(self, serve: Serve, limit: int) -> None:
         """Begin to accept; a client's line may have ``limit`` bytes."""
@@ -53,14 +62,17 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._accept)
 
-    async def close(self) -> None:
-        """Stop, close every connection, remove the socket."""
+    def stop(self) -> None:
+        """Accept nobody any more; who is being served stays."""
         self._loop.remove_reader(self._socket)
         self._socket.close()
+
+    async def close(self) -> None:
+        """Stop, and close every connection."""
+        self.stop()
         for client in self._clients:
             client.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
-        self._path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
@@ -72,18 +84,19 @@ class Listener:
                 self._pause(error)
                 return
             self._stuck = False
-            uid = _uid(connection)
-            if self._places.take(uid):
-                client = self._loop.create_task(self._talk(connection, uid))
+            user = self._user(connection)
+            if self._places.take(user):
+                client = self._loop.create_task(self._talk(connection, user))
                 self._clients.add(client)
                 client.add_done_callback(self._clients.discard)
             else:
+                self._refused()
                 with connection, contextlib.suppress(OSError):
                     connection.send(self._refusal, socket.MSG_DONTWAIT)
 
     def _pause(self, error: OSError) -> None:
         if not self._stuck:
-            _log.error("no connection can be accepted on %s: %s", self._path, error.strerror)
+            _log.error("no connection can be accepted on %s: %s", self._name, error.strerror)
         self._stuck = True
         self._loop.remove_reader(self._socket)
         self._loop.call_later(_PAUSE_S, self._resume)
@@ -92,20 +105,57 @@ class Listener:
         if self._socket.fileno() >= 0:
             self._loop.add_reader(self._socket, self._accept)
 
-    async def _talk(self, connection: socket.socket, uid: int) -> None:
+    async def _talk(self, connection: socket.socket, user: User) -> None:
         try:
-            reader, writer = await asyncio.open_unix_connection(sock=connection, limit=self._limit)
+            reader, writer = await asyncio.open_connection(sock=connection, limit=self._limit)
             try:
-                await self._serve(reader, writer, uid)
+                await self._serve(reader, writer, user)
             finally:
                 writer.transport.abort()
         except (ConnectionError, TimeoutError):
             pass  # the client vanished, sends nothing, or does not read
         finally:
-            self._places.free(uid)
+            self._places.free(user)
 
 
-def _uid(connection: socket.socket) -> int:
+def unix_socket(path: Path, mode: int) -> socket.socket:
+    """Return a listening unix stream socket at ``path``, with permissions ``mode``. OSError."""
+    path.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    listening.bind(str(path))
+    path.chmod(mode)
+    listening.listen(socket.SOMAXCONN)
+    return listening
+
+
+def tcp_socket(address: Address, port: int) -> socket.socket:
+    """Return a listening TCP socket. OSError.
+
+    At ``::`` it takes IPv4 too. It may be bound while connections of an earlier one are closing.
+    """
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address.version == 6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listening.bind((str(address), port))
+        listening.listen(socket.SOMAXCONN)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def peer(connection: socket.socket) -> str:
+    """Return the address of the other host; empty where the connection is gone already."""
+    try:
+        return str(connection.getpeername()[0])
+    except OSError:
+        return ""
+
+
+def uid(connection: socket.socket) -> int:
     """Return the uid of the client, as the kernel reports it: unix(7), SO_PEERCRED."""
     found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size)
     return int(_PEERCRED.unpack(found)[1])
