@@ -159,7 +159,11 @@ class BundleManager:
                 await backend.close()
 
     async def describe(self) -> dict[str, Any]:
-        """Return the status document."""
+        """Return the status document.
+
+        ``version`` is the daemon's. ``last_reload_s``: when files were read last, in s since 1970;
+        ``last_reload_successful``: all of them were accepted.
+        """
         return await self._document(self._desired, await self._reconciler.observe(self._desired))
 
     async def _measured(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ipeql.cli.changing.revert import revert
 from ipeql.cli.changing.set import set_
 from ipeql.cli.output import report_fault
 from ipeql.cli.reading.check import check
+from ipeql.cli.reading.metrics import metrics
 from ipeql.cli.reading.monitor import monitor
 from ipeql.cli.reading.paths import paths
 from ipeql.cli.reading.ping import ping
@@ -51,7 +52,20 @@ def ipeql() -> None:
     """
 
 
-_READING = (status, paths, record, ping, check, plan, show, monitor, schema, wait_online, version)
+_READING = (
+    status,
+    paths,
+    record,
+    ping,
+    check,
+    plan,
+    show,
+    monitor,
+    metrics,
+    schema,
+    wait_online,
+    version,
+)
 _CHANGING = (apply, reload, enslave, free, set_, revert)
 
 for verb in (*_READING, *_CHANGING):

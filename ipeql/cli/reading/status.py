@@ -34,12 +34,12 @@ def status(settings: Settings, bundle: str | None, watch: bool) -> None:
     \b
     Example: ipeql status ipeql0 --watch
     """
-    shown = _document(settings, bundle, aloud=True)
+    shown = document(settings, bundle, aloud=True)
     if watch:
         from ipeql.cli.reading.watch import watch as keep_showing
 
         keep_showing(
-            lambda: _document(settings, bundle), shown, _drawn, _print, as_json=settings.json
+            lambda: document(settings, bundle), shown, _drawn, _print, as_json=settings.json
         )
         return
     if settings.json:
@@ -50,8 +50,11 @@ def status(settings: Settings, bundle: str | None, watch: bool) -> None:
         sys.exit(ExitCode.DOWN)
 
 
-def _document(settings: Settings, bundle: str | None, aloud: bool = False) -> dict[str, Any]:
-    """Return the status document, of ``bundle`` alone where one is named."""
+def document(settings: Settings, bundle: str | None, aloud: bool = False) -> dict[str, Any]:
+    """Return the status document, of ``bundle`` alone where one is named.
+
+    Without the daemon it is read from the kernel; ``aloud``: that is said.
+    """
     from ipeql.cli import client
 
     try:

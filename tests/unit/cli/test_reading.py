@@ -194,6 +194,17 @@ ANSWERED = {"name": "eth1", "ifindex": 2, "to": "10.9.0.2", "rung": "stamp", "re
 SILENT = {"name": "eth2", "ifindex": 3, "to": "10.9.0.2", "rung": "none", "round_trip_ns": None}
 
 
+def test_metrics_are_those_of_the_daemon(daemon: Daemon) -> None:
+    done = run("metrics")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'ipeql_slave_sent_bytes_total{bundle="ipeql0",slave="eth1"} 1200000\n' in done.stdout
+    assert "ipeql_daemon_running 1.0\n" in done.stdout
+    assert "# EOF" not in done.stdout  # the textfile collector reads the older format
+    refused = run("metrics", "--json")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "ipeql status --json" in refused.stderr
+
+
 def test_ping_says_what_became_of_each_probe(daemon: Daemon) -> None:
     silent = SILENT | {"reason": "no answer within 1 s"}
     daemon.pinged = [ANSWERED | {"round_trip_ns": 10_400_000}, silent]
