@@ -104,6 +104,8 @@ class MetricsServer:
 
     async def close(self) -> None:
         """Stop serving and close every connection."""
+        for _, made in self._made.values():
+            made.cancel()
         if self._listener:
             await self._listener.close()
             self._listener = None
