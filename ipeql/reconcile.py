@@ -15,6 +15,7 @@ from ipeql.apply import Applier, SavedSlaves
 from ipeql.backends.base import Backend
 from ipeql.errors import ApplyError, Code, Problem
 from ipeql.health import SOURCES, Health, Judgement, Seen
+from ipeql.observe import look
 from ipeql.observe.kernel import Snapshot
 from ipeql.plan import Action, Plan, members, plan
 from ipeql.state import Capabilities, DesiredState, ObservedBundle, ObservedState, PathReport
@@ -166,6 +167,7 @@ class Reconciler:
 
     async def _observe(self, desired: DesiredState) -> tuple[ObservedState, Judgement]:
         links, routes = await self._snapshot()
+        links, policy = await look(links, desired.uplinks)
         bundles: dict[str, ObservedBundle] = {}
         for backend in self._backends.values():
             bundles |= await backend.observe()
@@ -185,6 +187,7 @@ class Reconciler:
             loosened=self._saved.loosened(),
             paths=paths,
             verdicts=judgement.verdicts,
+            policy=policy,
         )
         return observed, judgement
 
@@ -220,9 +223,10 @@ class Reconciler:
 
 def _not_in_sync(bundle: str, actions: list[Action]) -> Problem:
     left = "; ".join(str(action) for action in actions)
+    subject = f"{bundle}: " if bundle else "policy routing: "
     return Problem(
         Code.NOT_IN_SYNC,
-        f"{bundle}: does not stay as configured; left to do: {left}",
+        f"{subject}does not stay as configured; left to do: {left}",
         "look for another program that changes it back; IPEQL tries again",
         bundle=bundle,
     )

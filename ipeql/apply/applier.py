@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pyroute2 import AsyncIPRoute
 
-from ipeql.apply import device, slaves
+from ipeql.apply import device, slaves, uplink
 from ipeql.apply.refusal import UNDO_FAILED_HELP, explain
 from ipeql.apply.slaves import SavedSlaves
 from ipeql.backends import owned
@@ -16,6 +16,7 @@ from ipeql.plan import (
     Action,
     AddAddress,
     AddRoute,
+    AddRule,
     ConfigureBundle,
     CreateBundle,
     DestroyBundle,
@@ -24,12 +25,16 @@ from ipeql.plan import (
     ReleaseSlave,
     RemoveAddress,
     RemoveRoute,
+    RemoveRule,
+    RemoveTableRoute,
     RenameDevice,
     ReplaceRoute,
     RestoreFilter,
     SetCarrier,
     SetFilter,
+    SetMark,
     SetMtu,
+    SetTableRoute,
     SetTrainLimit,
     SetUp,
     undo,
@@ -131,5 +136,20 @@ class Applier:
                 await device.replace_route(kernel, action.bundle, action.after)
             case RemoveRoute():
                 await device.remove_route(kernel, action.bundle, action.route)
+            case _:
+                await self._steer(kernel, action)
+
+    async def _steer(self, kernel: AsyncIPRoute, action: Action) -> None:
+        match action:
+            case SetMark():
+                await uplink.set_mark(action)
+            case AddRule():
+                await uplink.add_rule(kernel, action.rule)
+            case RemoveRule():
+                await uplink.remove_rule(kernel, action.rule)
+            case SetTableRoute():
+                await uplink.set_route(kernel, action.after)
+            case RemoveTableRoute():
+                await uplink.remove_route(kernel, action.route)
             case _:
                 raise NotImplementedError(type(action))

@@ -5,8 +5,6 @@ Asking for a state that is already there is no error.
 
 import errno
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST
@@ -16,19 +14,11 @@ from pyroute2.netlink.rtnl import RTM_SETLINK
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from ipeql.apply import ipv4
+from ipeql.apply.already import so_already
 from ipeql.backends import owned, upper
 from ipeql.state import PROTOCOL, Interface, RouteSpec
 
 _RT_SCOPE_LINK = 253
-
-
-@contextmanager
-def _so_already(*codes: int) -> Iterator[None]:
-    try:
-        yield
-    except NetlinkError as error:
-        if error.code not in codes:
-            raise
 
 
 async def _own(kernel: AsyncIPRoute, bundle: str) -> int:
@@ -72,7 +62,7 @@ async def set_carrier(kernel: AsyncIPRoute, bundle: str, carrier: bool) -> None:
 
 async def add_address(kernel: AsyncIPRoute, bundle: str, address: Interface) -> None:
     """Add an address, marked as ours."""
-    with _so_already(errno.EEXIST):
+    with so_already(errno.EEXIST):
         await kernel.addr("add", **await _address(kernel, bundle, address), proto=PROTOCOL)
 
 
@@ -85,7 +75,7 @@ async def remove_address(kernel: AsyncIPRoute, bundle: str, address: Interface) 
     wanted = await _address(kernel, bundle, address)
     if address.version == 4:
         ipv4.change(int(wanted["index"]), ipv4.Setting.PROMOTE_SECONDARIES, 1)
-    with _so_already(errno.EADDRNOTAVAIL):
+    with so_already(errno.EADDRNOTAVAIL):
         await kernel.addr("del", **wanted)
 
 
@@ -107,7 +97,7 @@ async def replace_route(kernel: AsyncIPRoute, bundle: str, route: RouteSpec) -> 
 
 async def remove_route(kernel: AsyncIPRoute, bundle: str, route: RouteSpec) -> None:
     """Remove a route of ours; the kernel compares the protocol too, so never a foreign one."""
-    with _so_already(errno.ESRCH):
+    with so_already(errno.ESRCH):
         await kernel.route("del", **await _route(kernel, bundle, route))
 
 

@@ -39,6 +39,7 @@ def explain(action: Action, error: Exception) -> tuple[Problem, ...]:
     if number in (errno.EPERM, errno.EACCES) and not remedy:
         remedy = "run as root, or give the service CAP_NET_ADMIN and CAP_NET_RAW"
     reason = os.strerror(number) if number else str(error)
-    message = f"{action.bundle}: cannot apply '{action}': {reason}"
+    subject = f"{action.bundle}: " if action.bundle else ""
+    message = f"{subject}cannot apply '{action}': {reason}"
     code = Code.FILTER_REFUSED if isinstance(action, SetFilter) else Code.APPLY_FAILED
     return (Problem(code, message, remedy, bundle=action.bundle),)

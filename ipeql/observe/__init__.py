@@ -4,6 +4,7 @@ Both speak of the network namespace of the calling thread.
 """
 
 from ipeql.observe.kernel import snapshot
+from ipeql.observe.uplink import look
 from ipeql.observe.watcher import Watcher
 
-__all__ = ["Watcher", "snapshot"]
+__all__ = ["Watcher", "look", "snapshot"]

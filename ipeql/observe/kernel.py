@@ -5,23 +5,23 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from struct import Struct
 
 from pyroute2 import AsyncIPRoute
-from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE
+from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from ipeql.errors import Code, IpeqlError, Problem
 from ipeql.names import shown
-from ipeql.observe import ethtool
+from ipeql.observe import ethtool, tunnel
 from ipeql.observe.dump import Message, attributes, dump, repeated
-from ipeql.observe.tunnel import far_end, leaves_by
-from ipeql.state import MAX_TRAIN, PROTOCOL, Address, Interface, Link, Network, ObservedRoute
+from ipeql.observe.route import MAIN, UNICAST, routes
+from ipeql.state import MAX_TRAIN, PROTOCOL, Interface, Link, Network, ObservedRoute
 
 # include/uapi/linux/if_link.h, if.h, ip.h, if_addr.h, rtnetlink.h
 _IFINFOMSG = Struct("=BxHiII")  # family, type, index, flags, change mask
@@ -31,13 +31,9 @@ _IFLA_PROP_LIST, _IFLA_ALT_IFNAME, _IFLA_PERM_ADDRESS = 52, 53, 54
 _IFLA_LINKINFO, _IFLA_INFO_KIND = 18, 1
 _IFLA_INET_CONF = 1
 _DEVCONF_RP_FILTER, _DEVCONF_ARP_IGNORE = 8, 19  # count from 1
-_IFF_UP, _IFF_NOARP, _IFF_LOWER_UP = 0x1, 0x80, 0x10000
+_IFF_UP, _IFF_POINTOPOINT, _IFF_NOARP, _IFF_LOWER_UP = 0x1, 0x10, 0x80, 0x10000
 _IFADDRMSG = Struct("=BBBBI")  # family, prefix length, flags, scope, index
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_PROTO = 1, 2, 11
-_RTMSG = Struct("=8BI")  # family, dst, src length, tos, table, protocol, scope, type, flags
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_VIA = 1, 4, 5, 6, 18
-_RT_TABLE_MAIN = 254
-_RTN_UNICAST = 1
 _U32 = Struct("=I")
 
 _STRICT, _LOOSE = 1, 2  # Documentation/networking/ip-sysctl.rst, rp_filter
@@ -58,11 +54,18 @@ async def snapshot() -> Snapshot:
     A route's metric is the kernel's: None for IPv4's 0; IPv6 makes 1024 of none given. Raises
     IpeqlError if the kernel gives no answer.
     """
+    async with reading() as kernel:
+        links, own = await _links(kernel), await _routes(kernel)
+        links = await _with_routed(kernel, links)
+        return await _with_ways(kernel, links, own), own
+
+
+@asynccontextmanager
+async def reading() -> AsyncIterator[AsyncIPRoute]:
+    """Yield a socket to dump from; IpeqlError if the kernel gives no answer in time."""
     try:
         async with asyncio.timeout(_TIMEOUT), AsyncIPRoute(strict_check=True) as kernel:
-            links, routes = await _links(kernel), await _routes(kernel)
-            links = await _with_routed(kernel, links)
-            return await _with_ways(kernel, links, routes), routes
+            yield kernel
     except OSError as error:
         reason = error.strerror or f"no consistent answer in {_TIMEOUT} s"
         problem = Problem(
@@ -83,6 +86,7 @@ async def _links(kernel: AsyncIPRoute) -> dict[int, Link]:
             _, arphrd, ifindex, flags, _ = _IFINFOMSG.unpack(message.fixed)
             name = _bytes(message.attributes, _IFLA_IFNAME)
             present = addresses.get(ifindex, {})
+            kind, info = _kind(message), message.attributes.get(_IFLA_LINKINFO, b"")
             links[ifindex] = Link(
                 ifindex=ifindex,
                 name=shown(name),
@@ -93,7 +97,7 @@ async def _links(kernel: AsyncIPRoute) -> dict[int, Link]:
                 arphrd=arphrd,
                 mac=message.attributes.get(_IFLA_ADDRESS, b"").hex(":"),
                 card=message.attributes.get(_IFLA_PERM_ADDRESS, b"").hex(":"),
-                kind=_kind(message),
+                kind=kind,
                 driver=ethtool.driver(sock, name),
                 speed=ethtool.speed(sock, name),
                 alias=shown(_bytes(message.attributes, _IFLA_IFALIAS)),
@@ -106,23 +110,26 @@ async def _links(kernel: AsyncIPRoute) -> dict[int, Link]:
                 arp_ignore=max(all_arp_ignore, _ipv4_setting(message, _DEVCONF_ARP_IGNORE) or 0),
                 master=_number(message, _IFLA_MASTER) or 0,
                 lower=_lower(message),
-                far_end=far_end(_kind(message), message.attributes.get(_IFLA_LINKINFO, b"")),
+                far_end=tunnel.far_end(kind, info),
+                bound=tunnel.bound_to(kind, info),
+                mark=tunnel.mark(kind, info),
+                point_to_point=bool(flags & _IFF_POINTOPOINT),
             )
     return links
 
 
 async def _with_ways(
-    kernel: AsyncIPRoute, links: dict[int, Link], routes: Iterable[ObservedRoute]
+    kernel: AsyncIPRoute, links: dict[int, Link], own: Iterable[ObservedRoute]
 ) -> dict[int, Link]:
     """Return the links; of a tunnel, with the link that its own packets leave by.
 
     The kernel is asked only where a bundle's device may be that link.
     """
-    ours = [route.to for route in routes] + [
+    ours = [route.to for route in own] + [
         address.network for link in links.values() if link.owner for address in link.addresses
     ]
     return {
-        ifindex: replace(link, leaves_by=await leaves_by(kernel, link.far_end))
+        ifindex: replace(link, leaves_by=await tunnel.leaves_by(kernel, link.far_end, link.mark))
         if link.far_end and any(link.far_end in network for network in ours)
         else link
         for ifindex, link in links.items()
@@ -138,24 +145,15 @@ async def _with_routed(kernel: AsyncIPRoute, links: dict[int, Link]) -> dict[int
     wanted = devices if len(devices) <= _ASKED_ONE_BY_ONE else [0]
     found: dict[int, set[Network]] = {}
     for asked in wanted:
-        request = rtmsg()
-        request["family"] = socket.AF_UNSPEC
-        if asked:
-            request["attrs"] = [("RTA_OIF", asked)]
-        for message in await dump(kernel, RTM_GETROUTE, request, _RTMSG.size):
-            family, length, _, _, table, _, _, kind, _ = _RTMSG.unpack(message.fixed)
-            ifindex = _number(message, _RTA_OIF) or 0
-            if (table, kind) == (_RT_TABLE_MAIN, _RTN_UNICAST) and ifindex in devices:
-                found.setdefault(ifindex, set()).add(_destination(message, family, length))
+        async for route in routes(kernel, ifindex=asked):
+            if (route.table, route.kind) == (MAIN, UNICAST):
+                for hop in route.hops:
+                    if hop.ifindex in devices:
+                        found.setdefault(hop.ifindex, set()).add(route.to)
     return links | {
         ifindex: replace(links[ifindex], routed=frozenset(networks))
         for ifindex, networks in found.items()
     }
-
-
-def _destination(message: Message, family: int, length: int) -> Network:
-    default = bytes(4 if family == socket.AF_INET else 16)
-    return ipaddress.ip_network((message.attributes.get(_RTA_DST, default), length))
 
 
 async def _addresses(kernel: AsyncIPRoute) -> dict[int, dict[Interface, bool]]:
@@ -183,31 +181,15 @@ def _is_ours(message: Message, address: Interface) -> bool:
 
 
 async def _routes(kernel: AsyncIPRoute) -> frozenset[ObservedRoute]:
-    request = rtmsg()
-    request["family"] = socket.AF_UNSPEC  # pyroute2's default is AF_INET
-    request["proto"] = PROTOCOL
-    found: set[ObservedRoute] = set()
-    for message in await dump(kernel, RTM_GETROUTE, request, _RTMSG.size):
-        family, length, _, _, table, protocol, _, kind, _ = _RTMSG.unpack(message.fixed)
-        ifindex = _number(message, _RTA_OIF)
-        if (table, protocol, kind) != (_RT_TABLE_MAIN, PROTOCOL, _RTN_UNICAST) or not ifindex:
-            continue
-        found.add(
-            ObservedRoute(
-                to=_destination(message, family, length),
-                via=_gateway(message),
-                ifindex=ifindex,
-                metric=_number(message, _RTA_PRIORITY),
-            )
-        )
-    return frozenset(found)
-
-
-def _gateway(message: Message) -> Address | None:
-    gateway = message.attributes.get(_RTA_GATEWAY)
-    if gateway is None and (via := message.attributes.get(_RTA_VIA)):
-        gateway = via[2:]  # struct rtvia: an IPv4 route over an IPv6 neighbour
-    return ipaddress.ip_address(gateway) if gateway else None
+    return frozenset(
+        [
+            ObservedRoute(route.to, hop.via, hop.ifindex, route.metric)
+            async for route in routes(kernel, protocol=PROTOCOL)
+            if (route.table, route.protocol, route.kind) == (MAIN, PROTOCOL, UNICAST)
+            for hop in route.hops
+            if hop.ifindex
+        ]
+    )
 
 
 def _everywhere(setting: str) -> int:

@@ -1,9 +1,11 @@
-"""The link by which a tunnel's own packets leave: the kernel's route to its far end.
+"""The link by which a tunnel's own packets leave: what binds them, and the route to its far end.
 
-The links of WireGuard and OpenVPN do not show their far ends, so they are not checked.
+WireGuard's are in ``wireguard``. The links of OpenVPN do not show their far ends, so they are not
+checked.
 """
 
 import ipaddress
+import sys
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -20,6 +22,36 @@ _REMOTE = {
     **dict.fromkeys(("ipip", "sit", "ip6tnl"), (3,)),
     **dict.fromkeys(("vti", "vti6"), (5,)),
 }
+_LINK = {
+    "vxlan": 3,  # IFLA_VXLAN_LINK
+    # IFLA_GRE_LINK, IFLA_IPTUN_LINK and IFLA_VTI_LINK
+    **dict.fromkeys(("gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ipip", "sit"), 1),
+    **dict.fromkeys(("ip6tnl", "vti", "vti6"), 1),
+}
+_MARK = {
+    # IFLA_GRE_FWMARK, IFLA_IPTUN_FWMARK and IFLA_VTI_FWMARK
+    **dict.fromkeys(("gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ipip", "sit"), 20),
+    "ip6tnl": 20,
+    **dict.fromkeys(("vti", "vti6"), 6),
+}
+
+
+def bound_to(kind: str, link_info: bytes) -> int | None:
+    """Return the ifindex of the link that a tunnel's own packets have to leave by; 0: of none.
+
+    None: links of this kind have no such setting.
+    """
+    return _number(link_info, _LINK[kind]) if kind in _LINK else None
+
+
+def mark(kind: str, link_info: bytes) -> int | None:
+    """Return the firewall mark of a tunnel's own packets; None: it has none."""
+    return (_number(link_info, _MARK[kind]) or None) if kind in _MARK else None
+
+
+def _number(link_info: bytes, kind: int) -> int:
+    data = attributes(attributes(link_info).get(_INFO_DATA, b""))
+    return int.from_bytes(data.get(kind, b""), sys.byteorder)
 
 
 def far_end(kind: str, link_info: bytes) -> Address | None:
@@ -32,13 +64,14 @@ def far_end(kind: str, link_info: bytes) -> Address | None:
     return None
 
 
-async def leaves_by(kernel: AsyncIPRoute, far_end: Address) -> int:
+async def leaves_by(kernel: AsyncIPRoute, far_end: Address, mark: int | None = None) -> int:
     """Return the ifindex of the link over which the kernel reaches ``far_end``; 0 where it cannot.
 
-    Rules on marks are not considered.
+    ``mark``: the firewall mark of the tunnel's own packets.
     """
+    marked = {"mark": mark} if mark else {}
     try:
-        (route,) = await kernel.route("get", dst=str(far_end))
+        (route,) = await kernel.route("get", dst=str(far_end), **marked)
     except NetlinkError:
         return 0
     return int(route.get("oif") or 0)

@@ -1,7 +1,9 @@
-"""Events of changed links, addresses, our routes and rp_filter. A dump reads the new state.
+"""Events of changed links, addresses, rules, default and our routes, and rp_filter.
+
+A dump reads the new state.
 
 An event only means "observe again". So events are not decoded, and a lost event does no harm. A
-socket filter in the kernel drops the routes of others, as FRR's zebra drops its own
+socket filter in the kernel drops the other routes of others, as FRR's zebra drops its own
 (zebra/kernel_netlink.c, netlink_install_filter): changes of a full routing table do not wake us.
 """
 
@@ -18,6 +20,7 @@ from pyroute2.netlink.rtnl import (
     RTM_NEWROUTE,
     RTMGRP_IPV4_IFADDR,
     RTMGRP_IPV4_ROUTE,
+    RTMGRP_IPV4_RULE,
     RTMGRP_IPV6_IFADDR,
     RTMGRP_IPV6_ROUTE,
     RTMGRP_LINK,
@@ -28,12 +31,15 @@ from ipeql.state import PROTOCOL
 _log = logging.getLogger(__name__)
 
 _RTMGRP_IPV4_NETCONF = 1 << 23  # include/uapi/linux/rtnetlink.h: RTNLGRP_IPV4_NETCONF is 24
+_RTMGRP_IPV6_RULE = 1 << 18  # RTNLGRP_IPV6_RULE is 19
 _GROUPS = (
     RTMGRP_LINK
     | RTMGRP_IPV4_IFADDR
     | RTMGRP_IPV6_IFADDR
     | RTMGRP_IPV4_ROUTE
     | RTMGRP_IPV6_ROUTE
+    | RTMGRP_IPV4_RULE
+    | _RTMGRP_IPV6_RULE
     | _RTMGRP_IPV4_NETCONF
 )
 _SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h; the Python module has neither
@@ -133,18 +139,20 @@ def _subscribed(receive_buffer: int) -> socket.socket:
 
 
 def _attach_filter(sock: socket.socket) -> None:
-    """Let the kernel drop route messages that do not carry our protocol number.
+    """Let the kernel drop messages of routes that are neither ours nor default routes.
 
     Classic BPF (Documentation/networking/filter.rst): loads are big-endian, netlink is not.
     """
     load_half, load_byte, equal, give = 0x28, 0x30, 0x15, 0x06
-    message_type, rtm_protocol = 4, 16 + 5
+    message_type, rtm_dst_len, rtm_protocol = 4, 16 + 1, 16 + 5
     program = b"".join(
         struct.pack("=HBBI", *instruction)
         for instruction in (
             (load_half, 0, 0, message_type),
             (equal, 1, 0, socket.htons(RTM_NEWROUTE)),
-            (equal, 0, 2, socket.htons(RTM_DELROUTE)),
+            (equal, 0, 4, socket.htons(RTM_DELROUTE)),
+            (load_byte, 0, 0, rtm_dst_len),
+            (equal, 2, 0, 0),
             (load_byte, 0, 0, rtm_protocol),
             (equal, 0, 1, PROTOCOL),
             (give, 0, 0, 0xFFFFFFFF),

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import ClassVar
 
 from ipeql.plan.table import describe_change
-from ipeql.state import MAX_TRAIN, BundleTable, Interface, Receiver, RouteSpec
+from ipeql.state import (
+    MAX_TRAIN,
+    BundleTable,
+    Interface,
+    Receiver,
+    RouteSpec,
+    Rule,
+    TableRoute,
+)
 
 
 def _plain(value: object) -> object:
@@ -20,7 +28,7 @@ def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value) if item.repr}
     return str(value)
 
 
@@ -293,3 +301,81 @@ class RemoveRoute(Action):
 
     def __str__(self) -> str:
         return f"- {_describe_route(self.route)} on {self.bundle}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMark(Action):
+    """Set the firewall mark of a WireGuard link's own packets; 0: none."""
+
+    ifindex: int
+    name: str
+    before: int
+    after: int
+
+    def __str__(self) -> str:
+        change = f"{_mark(self.before)} -> {_mark(self.after)}"
+        return f"~ slave {self.name} of {self.bundle}: mark {change}"
+
+
+def _mark(mark: int) -> str:
+    return f"{mark:#x}" if mark else "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddRule(Action):
+    """Let the packets of a tunnel look into the table of its uplink."""
+
+    rule: Rule
+
+    def __str__(self) -> str:
+        return f"+ {_describe_rule(self.rule)} for {self.bundle}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRule(Action):
+    """Remove a rule of ours, of which no bundle has need."""
+
+    rule: Rule
+
+    def __str__(self) -> str:
+        return f"- {_describe_rule(self.rule)}"
+
+
+def _describe_rule(rule: Rule) -> str:
+    return f"IPv{rule.version} rule {rule}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTableRoute(Action):
+    """Add a route to the table of an uplink, or put it in the place of ``before``.
+
+    ``dev``: the name of the uplink.
+    """
+
+    before: TableRoute | None
+    after: TableRoute
+    dev: str
+
+    def __str__(self) -> str:
+        sign = "~" if self.before else "+"
+        return f"{sign} {_describe_table_route(self.after, self.dev)} for {self.bundle}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveTableRoute(Action):
+    """Remove a route of ours from a table of ours."""
+
+    route: TableRoute
+
+    def __str__(self) -> str:
+        return f"- {_describe_table_route(self.route, f'ifindex {self.route.ifindex}')}"
+
+
+def _describe_table_route(route: TableRoute, dev: str) -> str:
+    to = route.to if route.to.prefixlen else f"IPv{route.to.version} default"
+    where = f"table {route.table:#x}: "
+    if not route.ifindex:
+        return f"{where}{to} unreachable"
+    via = f" via {route.via}" if route.via else ""
+    src = f" src {route.src}" if route.src else ""
+    return f"{where}{to}{via} dev {dev}{src}"

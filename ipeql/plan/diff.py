@@ -22,6 +22,7 @@ from ipeql.plan.members import Enslaved, Member, comes_back, enslave, members
 from ipeql.plan.receiving import receiver
 from ipeql.plan.traffic import hindrances, loose_rp_filter
 from ipeql.plan.trains import train_limit
+from ipeql.plan.uplink import Steered, leftovers, steer, steering_actions
 from ipeql.state import AUTO, BundleSpec, Capabilities, DesiredState, Link, ObservedState
 
 
@@ -55,6 +56,7 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
     for bundle in sorted(unwanted):
         actions += _remove(bundle, observed, ours.get(bundle))
     present = members(desired, observed.links, observed.prepared)
+    steered = steer(desired, present, observed)
     for bundle, spec in desired.bundles.items():
         link, named = ours.get(bundle), names.get(bundle)
         running = observed.bundles.get(spec.name)
@@ -72,11 +74,14 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
             enslaved = enslave(spec, present[bundle], observed, able)
             if link and not named:
                 actions.append(RenameDevice(bundle=bundle, before=link.name))
+            actions += steering_actions(bundle, steered[bundle], observed)
             actions += _bundle(spec, able, link, enslaved, observed)
-            problems += enslaved.problems
+            problems += (*enslaved.problems, *steered[bundle].problems)
             everything = observed.links.values()
             receives = enslaved.table.receive == "bundle"
             problems += hindrances(spec, link, enslaved.slaves, everything, receives)
+    if desired.complete:
+        actions += leftovers(steered, observed.policy)
     return Plan(tuple(actions), tuple(problems))
 
 
@@ -90,6 +95,7 @@ def _remove(bundle: str, observed: ObservedState, link: Link | None) -> Iterator
     parts = any(other.part_of == bundle for other in observed.links.values())
     if link or parts or bundle in observed.bundles:
         yield _destroy(bundle, observed, link)
+    yield from steering_actions(bundle, Steered(), observed)
     yield from _release(bundle, (), observed)
 
 
@@ -114,16 +120,18 @@ def _bundle(
     if before != table:
         yield ConfigureBundle(bundle=spec.name, backend=backend, before=before, after=table)
     mtus = [slave.link.mtu for slave in slaves] + ([] if spec.mtu == AUTO else [spec.mtu])
-    routes = tuple(with_metric(route) for route in spec.routes)
+    # Without carrier the routes of a loop would go, and the loop with them: it would flap.
+    carrier = any(row.usable for row in table.slaves) or any(
+        comes_back(slave.link, link) for slave in slaves
+    )
+    routes = tuple(with_metric(route) for route in spec.routes if carrier or route.to.prefixlen)
     wanted = Device(
         mtu=min(mtus, default=None),
         train_limit=train_limit(table),
         up=True,
         addresses=spec.addresses,
         routes=routes,
-        carrier=any(row.usable for row in table.slaves)
-        # Without carrier the routes of a loop would go, and the loop with them: it would flap.
-        or any(comes_back(slave.link, link) for slave in slaves),
+        carrier=carrier,
     )
     yield from device_actions(spec.name, wanted, observe_device(link, observed))
     if running and link and able.receiver:

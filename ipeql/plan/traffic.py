@@ -109,14 +109,12 @@ def _subnet_shadowed(spec: BundleSpec, device: Link | None, slave: Member) -> It
 
 def _comes_back(spec: BundleSpec, device: Link | None, slave: Member) -> Iterator[Found]:
     link = slave.link
-    if not comes_back(link, device):
+    if device is None or not comes_back(link, device):
         return
     to = f" to {link.far_end}" if link.far_end else ""
-    remedy = (
-        f"add a route to {link.far_end} over the link that carries the tunnel"
-        if link.far_end
-        else f"free {link.name} from the bundle"
-    )
+    remedy = f"give the slave 'over:' with the link that carries {link.name}, such as 'over: eth0'"
+    if link.lower == device.ifindex:
+        remedy = f"free {link.name} from the bundle"
     yield (
         Code.COMES_BACK,
         f"loop: the packets that {link.name} sends{to} come back into the bundle",
@@ -173,6 +171,8 @@ CODES = frozenset(
         Code.NEXT_HOP_MISSING,
         Code.IS_PORT,
         Code.FILTER_REFUSED,
+        Code.NOT_OVER,
+        Code.UPLINK_FILTER,
     }
 )
 """The problems that make a bundle degraded."""

@@ -2,11 +2,14 @@
 
 from ipeql.plan.actions import (
     Action,
+    AddRule,
     ConfigureBundle,
     CreateBundle,
     DestroyBundle,
     PrepareSlave,
     ReleaseSlave,
+    RemoveRule,
+    SetMark,
 )
 
 
@@ -27,5 +30,9 @@ def undo(action: Action) -> tuple[Action, ...]:
             return (ConfigureBundle(bundle=bundle, backend=backend, before=after, after=before),)
         case PrepareSlave(ifindex=ifindex, name=name):
             return (ReleaseSlave(bundle=bundle, ifindex=ifindex, name=name),)
+        case SetMark(ifindex=ifindex, name=name, before=before, after=after):
+            return (SetMark(bundle=bundle, ifindex=ifindex, name=name, before=after, after=before),)
+        case AddRule(rule=rule):
+            return (RemoveRule(bundle=bundle, rule=rule),)
         case _:
             return ()

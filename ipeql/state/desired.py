@@ -38,6 +38,7 @@ class SlaveSpec:
     ``bandwidth`` None: not given, DEVICE: the driver's speed. ``lag`` None: not given, AUTO:
     measured. ``overhead`` None: by link type. ``via``/``via6``: next hop on this slave, None: the
     destination (or the route's gateway) is on-link. ``use``: one of ``ipeql.methods.USES``.
+    ``over``: the link by which the packets of a slave that is a tunnel leave; empty: by the routes.
     ``up``: set the link up when enslaving it. ``probe``: what it has otherwise than the bundle's.
     ``changed`` has the key ``slave`` where a change added the whole entry.
     """
@@ -50,6 +51,7 @@ class SlaveSpec:
     via: IPv4Address | None = None
     via6: IPv6Address | None = None
     use: str = "always"
+    over: str = ""
     up: bool = True
     probe: ProbeKeys | None = None
     mark: Mark | None = field(default=None, compare=False)
@@ -69,11 +71,12 @@ class SlaveSpec:
 
 @dataclass(frozen=True, slots=True)
 class RouteSpec:
-    """A route through the bundle; ``via`` None: on-link."""
+    """A route through the bundle; ``via`` None: on-link. ``number``: of its entry in the file."""
 
     to: Network
     via: Address | None = None
     metric: int | None = None
+    number: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +158,9 @@ class DesiredState:
     complete: bool = True
     problems: tuple[Problem, ...] = ()
     metrics: Endpoint | None = None
+
+    @property
+    def uplinks(self) -> frozenset[str]:
+        """Return the names of the links that tunnels are to leave by."""
+        slaves = (slave for spec in self.bundles.values() for slave in spec.slaves)
+        return frozenset(slave.over for slave in slaves if slave.over)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from ipeql.state.uplink import Gateway
 from ipeql.state.values import Address, Interface, Network
 
 MARK_PREFIX = "ipeql.bundle."
@@ -72,6 +73,10 @@ class Link:
     ``routed``: of a bundle's device, the networks that routes of anybody in the main table lead to.
     ``far_end`` and ``leaves_by``: the far end of a tunnel, and the ifindex of the link by which the
     tunnel's own packets leave; 0 if it is not known, or cannot be a bundle's device.
+    ``bound`` and ``mark``: what keeps a tunnel's own packets on their way: the ifindex of the link
+    they have to leave by, 0 for none; and their firewall mark, 0 for none. None: it has no such
+    setting, or it cannot be read or, for a mark of 0, set. ``point_to_point``: it leads to one
+    host. ``gateways``: of an uplink, at most one for each IP version.
     """
 
     ifindex: int
@@ -98,6 +103,10 @@ class Link:
     lower: int = 0
     far_end: Address | None = None
     leaves_by: int = 0
+    bound: int | None = None
+    mark: int | None = None
+    point_to_point: bool = False
+    gateways: frozenset[Gateway] = frozenset()
     routed: frozenset[Network] = frozenset()
 
     @property

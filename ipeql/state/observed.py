@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ipeql.state.dataplane import BundleTable, Capabilities, Receiver
 from ipeql.state.link import Link
 from ipeql.state.path import PathReport
+from ipeql.state.uplink import Policy
 from ipeql.state.values import Address, Network
 
 
@@ -27,7 +28,7 @@ class ObservedBundle:
 
 @dataclass(frozen=True, slots=True)
 class ObservedRoute:
-    """A route that carries our protocol number."""
+    """A route of the main table that carries our protocol number."""
 
     to: Network
     via: Address | None
@@ -55,6 +56,7 @@ class ObservedState:
     ``loosened``: those of them whose reverse path filter was changed.
     ``verdicts``: by (bundle, ifindex); a slave without one is usable when up with carrier.
     ``paths``: what is known of the paths of slaves that have a probe, by (bundle, ifindex).
+    ``policy``: how the packets of tunnels are kept on their uplinks.
     """
 
     links: Mapping[int, Link] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class ObservedState:
     loosened: frozenset[tuple[str, int]] = frozenset()
     verdicts: Mapping[tuple[str, int], Verdict] = field(default_factory=dict)
     paths: Mapping[tuple[str, int], PathReport] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
 
     def link(self, name: str) -> Link | None:
         """Return the link called ``name``, if there is one."""

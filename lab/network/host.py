@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
@@ -36,12 +36,14 @@ SYSCTLS = {
 class Host:
     """One host, a network namespace of its own with ``lo`` up.
 
-    ``name`` is for people; ``netns`` is the namespace under /run/netns.
+    ``name`` is for people; ``netns`` is the namespace under /run/netns. ``entry``: the beginning of
+    a command that runs all others, e.g. one that changes what they see of the file system.
     """
 
     def __init__(self, name: str, namespace: str) -> None:
         self.name = name
         self.netns = namespace
+        self.entry: tuple[str, ...] = ()
         self._processes: list[subprocess.Popen[str]] = []
 
     def create(self, sysctls: dict[str, str]) -> None:
@@ -93,18 +95,25 @@ class Host:
         stderr: int | None = None,
     ) -> subprocess.Popen[str]:
         """Start a command inside, files as Popen takes them. It is killed with the host."""
-        entry = ["nsenter", f"--net={netns.RUN / self.netns}", "--", *command]
         process = subprocess.Popen(
-            entry, text=True, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
+            self._inside(command),
+            text=True,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
         )
         self._processes.append(process)
         return process
 
     def run(self, *command: str, timeout: float = COMMAND_TIMEOUT_S) -> str:
         """Return the stdout of a command run inside; CalledProcessError when it fails."""
-        entry = ["nsenter", f"--net={netns.RUN / self.netns}", "--", *command]
+        entry = self._inside(command)
         done = subprocess.run(entry, timeout=timeout, check=True, text=True, stdout=subprocess.PIPE)
         return done.stdout
+
+    def _inside(self, command: Sequence[str]) -> list[str]:
+        return ["nsenter", f"--net={netns.RUN / self.netns}", "--", *self.entry, *command]
 
     def sysctl(self, key: str, value: str) -> None:
         """Write ``value`` to /proc/sys/``key``; only keys of ``net/`` are the host's own."""

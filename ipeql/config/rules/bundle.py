@@ -110,6 +110,13 @@ def _slaves(spec: BundleSpec) -> Iterator[Fault]:
         advice = f"write a number from 1 to {len(spec.slaves)}"
         yield Fault(("min-slaves",), Code.BAD_VALUE, message, advice)
 
+    for i, slave in enumerate(spec.slaves):
+        if slave.over and slave.over in (spec.name, slave.name):
+            what = "the bundle" if slave.over == spec.name else "the slave"
+            message = f"{slave.label} cannot go over {slave.over}, which is {what} itself"
+            advice = "name the link that carries the tunnel, such as over: eth0"
+            yield Fault(("slaves", i, "over"), Code.BAD_VALUE, message, advice)
+
 
 def _mtu(spec: BundleSpec) -> Iterator[Fault]:
     ipv6 = any(item.version == 6 for item in (*spec.addresses, *(r.to for r in spec.routes)))
@@ -134,7 +141,8 @@ def _routes(spec: BundleSpec) -> Iterator[Fault]:
     reached |= {route.to for route in spec.routes if route.via is None}
     lengths = {(network.version, network.prefixlen) for network in reached}
     seen: set[tuple[Network, int | None]] = set()
-    for i, route in enumerate(spec.routes):
+    for route in spec.routes:
+        i = route.number
         if (route.to, route.metric) in seen:
             message = f"a second route to {route.to} with the same metric"
             advice = "remove it, or give it another metric"

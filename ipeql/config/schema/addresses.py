@@ -38,6 +38,11 @@ def bundle_address(value: object) -> str:
     return text
 
 
+def destination(value: object) -> str:
+    """Accept a network without host bits, or ``default``."""
+    return "default" if value == "default" else network(value)
+
+
 def network(value: object) -> str:
     """Accept a network without host bits."""
     text = word(value, "a network, such as 192.168.40.0/24")

@@ -1,16 +1,17 @@
 """Between the file's keys and spellings and the state's numbers and addresses."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
 from pydantic import BaseModel
 
-from ipeql.config.schema.kinds import ADDRESS, DSCP, kinds
+from ipeql.config.schema.kinds import ADDRESS, DEFAULT, DSCP, kinds
 from ipeql.config.schema.model import Bundle, Class, Match, Probe, Settings, Slave, SlaveProbe
 from ipeql.config.yaml.reader import KeyPath, YamlFile
 from ipeql.errors import Mark
 from ipeql.state import (
+    DEFAULTS,
     BundleSpec,
     LinkMatch,
     Parameters,
@@ -82,10 +83,25 @@ def bundle_spec(file: YamlFile, path: KeyPath, bundle: Bundle) -> BundleSpec:
         ),
         parameters=parameters(bundle),
         addresses=tuple(ADDRESS.read(address) for address in bundle.addresses),
-        routes=tuple(RouteSpec(**read(route)) for route in bundle.routes),
+        routes=tuple(_routes(bundle)),
         mark=file.mark(path, key=True),
         **read(bundle, Bundle.model_fields.keys() - METHOD_KEYS),
     )
+
+
+def _routes(bundle: Bundle) -> Iterator[RouteSpec]:
+    """Yield the routes; ``default`` is one of each family that it is meant for."""
+    addresses = [ADDRESS.read(address) for address in bundle.addresses]
+    versions = {address.version for address in addresses} or DEFAULTS.keys()
+    for number, route in enumerate(bundle.routes):
+        values = read(route)
+        networks = [values.pop("to")]
+        if networks == [DEFAULT]:
+            via = values.get("via")
+            meant = {via.version} if via else versions
+            networks = [DEFAULTS[version] for version in sorted(meant)]
+        for to in networks:
+            yield RouteSpec(to=to, number=number, **values)
 
 
 def parameters(settings: Settings) -> Parameters:

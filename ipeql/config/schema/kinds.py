@@ -11,6 +11,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from ipeql.config.schema.addresses import (
     bundle_address,
+    destination,
     endpoint,
     far_end,
     network,
@@ -40,6 +41,9 @@ from ipeql.methods import METHODS
 from ipeql.state import AUTO, DEVICE, Endpoint, Measured
 from ipeql.state.path import LEAST_MEASURED, MOST_MEASURED
 from ipeql.units import format_rate, format_time, parse_rate, parse_time
+
+DEFAULT = "default"
+"""As a destination: all addresses of one family, or of both."""
 
 _MAC = r"^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$"
 RATE_PATTERN = r"^[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]?[bB][iI][tT])$"
@@ -127,6 +131,10 @@ def _prefixes_written(value: Any) -> Any:
     return value if isinstance(value, bool) else [str(prefix) for prefix in value]
 
 
+def _destination_read(value: str) -> Any:
+    return DEFAULT if value == DEFAULT else ip_network(value)
+
+
 def _rate_written(rate: int) -> str:
     return format_rate(rate) if rate else "none"
 
@@ -192,7 +200,7 @@ PATTERN = Kind(pattern, _TEXT)
 MAC = Kind(mac, {"type": "string", "pattern": _MAC})
 DRIVER = Kind(driver, _TEXT)
 ADDRESS = Kind(bundle_address, _TEXT, ip_interface, str)
-NETWORK = Kind(network, _TEXT, ip_network, str)
+DESTINATION = Kind(destination, _TEXT, _destination_read, str)
 GATEWAY = Kind(next_hop(4, 6), _TEXT, ip_address, str)
 FAR_END = Kind(far_end, _TEXT, ip_address, str, "ADDRESS")
 NEXT_HOP = Kind(next_hop(4), {"type": "string", "format": "ipv4"}, ip_address, str, "ADDRESS")

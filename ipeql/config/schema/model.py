@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from ipeql.config.schema.kinds import (
     ADDRESS,
     BANDWIDTH,
+    DESTINATION,
     DRIVER,
     DSCP,
     FAR_END,
@@ -21,7 +22,6 @@ from ipeql.config.schema.kinds import (
     LISTEN,
     MAC,
     METHOD,
-    NETWORK,
     NEXT_HOP,
     NEXT_HOP6,
     PATH,
@@ -176,6 +176,12 @@ class Slave(_Keys):
         "when-full: while every usable slave with `always` is full, or there is none; "
         "when-down: while no other slave is usable, and of several only the first",
     )
+    over: Annotated[str | None, LINK_NAME] = Field(
+        None,
+        description="of a tunnel: the link by which its own packets leave, and by no other; "
+        "absent: as the routes say",
+        examples=["wwan0"],
+    )
     up: Annotated[bool, SWITCH] = Field(True, description="set the link up when it is enslaved")
     probe: Annotated[SlaveProbe | None, _PROBE_GIVEN] = Field(
         None,
@@ -204,8 +210,10 @@ class Slave(_Keys):
 class Route(_Keys):
     """A route through the bundle."""
 
-    to: Annotated[str, NETWORK] = Field(
-        description="destination network", examples=["192.168.40.0/24"]
+    to: Annotated[str, DESTINATION] = Field(
+        description="destination network; default: every address, of the family of `via` "
+        "or of the families of `addresses`",
+        examples=["192.168.40.0/24"],
     )
     via: Annotated[str | None, GATEWAY] = Field(
         None, description="gateway at the other end; absent: on-link", examples=["10.9.0.2"]

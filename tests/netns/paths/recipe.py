@@ -22,6 +22,9 @@ TITLE = "### Two uplinks, by WireGuard tunnels\n"
 SERVER, GATEWAY = "203.0.113.1/24", "203.0.113.254/24"
 TIMEOUT_S = 120
 
+_APART = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /run && exec "$@"')
+"""Runs a command with a directory for /run; the directory is to follow."""
+
 FILTERS = """\
 table inet outage {
     set silent { type ifname; }
@@ -42,12 +45,13 @@ table ip nat {
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """A link of home, and the ``number`` of the recipe's mark and table.
+    """An uplink of home, its ``device`` there, and the ``number`` of its port and network.
 
-    ``tunnel`` and ``end`` are its devices at home and between home and the server.
+    ``tunnel`` and ``end`` are the devices of its tunnel, and between home and the server.
     """
 
     name: str
+    device: str
     number: int
 
     @property
@@ -63,7 +67,7 @@ class Uplink:
         return f"192.168.{self.number}"
 
 
-FIBRE, LTE = Uplink("fibre", 51), Uplink("lte", 52)
+FIBRE, LTE = Uplink("fibre", "eth1", 51), Uplink("lte", "wwan0", 52)
 UPLINKS = (FIBRE, LTE)
 
 
@@ -82,6 +86,7 @@ class Recipe:
         keys = {name: _keys() for name in ("HOME", "SERVER")}
         for host, text in zip((lab.a, lab.b), tunnels, strict=True):
             (directory / host.name / "run").mkdir(parents=True)
+            host.entry = (*_APART, str(directory / host.name / "run"))
             for uplink in UPLINKS:
                 written = text.replace(str(FIBRE.number), str(uplink.number))
                 for name, (private, public) in keys.items():
@@ -92,22 +97,18 @@ class Recipe:
         self.home = bundle
         swapped = {"10.9.0.1": "10.9.0.2", "10.9.0.2": "10.9.0.1", "fd00:9::1": "fd00:9::2"}
         self.server = re.sub("|".join(swapped), lambda found: swapped[found[0]], self.home)
+        self.server = re.sub(r", over: \w+", "", self.server)
 
     def _file(self, host: Host, uplink: Uplink) -> Path:
         return self._directory / host.name / f"{uplink.tunnel}.conf"
 
     def wg_quick(self, command: str, host: Host, uplink: Uplink) -> None:
         """Bring a tunnel ``up`` or ``down`` at one end."""
-        self._run(host, f"wg-quick {command} {self._file(host, uplink)}")
+        _run(host, f"wg-quick {command} {self._file(host, uplink)}")
 
     def endpoint(self, uplink: Uplink) -> str:
         """Return where the server sends the packets of a tunnel."""
-        return self._run(self._lab.b, f"wg show {uplink.tunnel} endpoints").split()[1]
-
-    def _run(self, host: Host, command: str) -> str:
-        run = str(self._directory / host.name / "run")
-        apart = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /run && exec "$@"', run)
-        return host.run(*apart, *command.split(), timeout=TIMEOUT_S)
+        return _run(self._lab.b, f"wg show {uplink.tunnel} endpoints").split()[1]
 
     @contextmanager
     def down(self, host: Host, uplink: Uplink) -> Iterator[None]:
@@ -133,7 +134,7 @@ def _keys() -> tuple[str, str]:
 def connect(lab: Lab) -> None:
     """Join home to the server by both uplinks."""
     for uplink in UPLINKS:
-        _pair(lab, lab.a, uplink.name, uplink.end)
+        _pair(lab, lab.a, uplink.device, uplink.end)
         lab.middle.add_address(uplink.end, ip_interface(f"{uplink.network}.1/24"))
         plug_in(lab, uplink)
     _pair(lab, lab.b, "eth0", "server")
@@ -162,18 +163,17 @@ def _pair(lab: Lab, host: Host, device: str, end: str) -> None:
 def plug_in(lab: Lab, uplink: Uplink) -> None:
     """Do what a cable and a network manager do: carrier, address, routes."""
     lab.middle.set_up(uplink.end)
-    lab.a.wait_running(uplink.name)
-    lab.a.add_address(uplink.name, ip_interface(f"{uplink.network}.2/24"))
-    for table in ("main", str(uplink.number)):
-        route = f"default via {uplink.network}.1 dev {uplink.name}"
-        _run(lab.a, f"ip route add {route} table {table} metric {uplink.number}")
+    lab.a.wait_running(uplink.device)
+    lab.a.add_address(uplink.device, ip_interface(f"{uplink.network}.2/24"))
+    route = f"default via {uplink.network}.1 dev {uplink.device} metric {uplink.number}"
+    _run(lab.a, f"ip route add {route}")
 
 
 @contextmanager
 def pulled(lab: Lab, uplink: Uplink) -> Iterator[None]:
     """Have the uplink's cable pulled in the context; the network manager removes its address."""
     lab.middle.set_up(uplink.end, up=False)
-    _run(lab.a, f"ip address flush dev {uplink.name}")
+    _run(lab.a, f"ip address flush dev {uplink.device}")
     try:
         yield
     finally:

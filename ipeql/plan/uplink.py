@@ -1,0 +1,256 @@
+"""How the packets of tunnels leave by their uplinks: the rules and tables for ``over``.
+
+What one uplink's table has is a function of the uplink as it is observed: the subnets of its
+addresses, its default route, and last that everything else is unreachable, so that no packet ever
+leaves by another link.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv6Address, ip_network
+
+from ipeql.errors import Code, Problem
+from ipeql.plan.actions import (
+    Action,
+    AddRule,
+    RemoveRule,
+    RemoveTableRoute,
+    SetMark,
+    SetTableRoute,
+)
+from ipeql.plan.members import Member
+from ipeql.state import (
+    DEFAULTS,
+    FIRST_MARK,
+    LAST_MARK,
+    RULE_PRIORITY,
+    BundleSpec,
+    DesiredState,
+    Link,
+    ObservedState,
+    Policy,
+    Rule,
+    TableRoute,
+    is_our_mark,
+)
+
+_UNMARKED = Rule(0, 0)
+"""The packets of a tunnel that has no mark yet."""
+
+
+@dataclass(slots=True)
+class Steered:
+    """What one bundle's tunnels take: rules, routes of their tables, marks, and the problems.
+
+    ``marks``: the firewall mark that each WireGuard link is to have, by ifindex.
+    """
+
+    rules: list[Rule] = field(default_factory=list)
+    routes: list[TableRoute] = field(default_factory=list)
+    marks: dict[int, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def steer(
+    desired: DesiredState, present: Mapping[str, list[Member]], observed: ObservedState
+) -> dict[str, Steered]:
+    """Return what the tunnels of each bundle take; ``present``: the slaves of the bundles.
+
+    A tunnel keeps the table that it has, and a mark that is given or ours. Another one takes the
+    first free number of ours, which is that of its table and, where it needs one, its mark.
+    """
+    found = {bundle: Steered() for bundle in desired.bundles}
+    steered = [
+        (desired.bundles[bundle], member)
+        for bundle, slaves in present.items()
+        for member in slaves
+        if member.spec.over
+    ]
+    uplinks = {member.spec.over: observed.link(member.spec.over) for _, member in steered}
+    numbers = _Numbers(observed)
+    owners: dict[int, Member] = {}
+    waiting: list[tuple[Steered, Member, Rule]] = []
+    for spec, member in steered:
+        its, uplink = found[spec.name], uplinks[member.spec.over]
+        its.problems += _hindrances(spec, member, uplink, observed.policy)
+        selector = _selector(member, uplink)
+        if selector is None:
+            continue
+        owner = owners.setdefault(selector.mark, member) if selector.mark else member
+        if owner.spec.over != member.spec.over:
+            if not (is_our_mark(selector.mark) and _is_settable(member.link)):
+                its.problems.append(_mark_taken(spec, member, owner))
+                continue
+            selector = _UNMARKED
+        if number := numbers.claim(selector):
+            _take(its, member, selector, number, uplink)
+        else:
+            waiting.append((its, member, selector))
+    for its, member, selector in waiting:
+        if number := numbers.claim(selector) or numbers.first_free(selector):
+            _take(its, member, selector, number, uplinks[member.spec.over])
+    return found
+
+
+def _take(its: Steered, member: Member, selector: Rule, number: int, uplink: Link | None) -> None:
+    versions = [4, 6]
+    if selector.to:
+        versions = [selector.to.version]
+    else:
+        selector = replace(selector, mark=selector.mark or number)
+        its.marks[member.link.ifindex] = selector.mark
+    its.rules.extend(replace(selector, version=each, table=number) for each in versions)
+    its.routes.extend(table(number, uplink))
+
+
+def _is_settable(link: Link) -> bool:
+    """Say whether the mark of a link can be set: WireGuard's can."""
+    return link.mark is not None and link.bound is None
+
+
+class _Numbers:
+    """The numbers of our tables and marks: which are in use, and by which packets."""
+
+    def __init__(self, observed: ObservedState) -> None:
+        rules = sorted(observed.policy.rules, key=str)
+        self._tables = {replace(rule, version=0, table=0): rule.table for rule in rules}
+        self._foreign = [(mark, mask) for _, mark, mask in observed.policy.foreign]
+        self._marks = {link.mark for link in observed.links.values() if link.mark}
+        self._owners: dict[int, Rule] = {}
+
+    def claim(self, selector: Rule) -> int:
+        """Return the number that these packets have already; 0: none, or it is in use."""
+        mark = selector.mark
+        number = self._tables.get(selector) or (mark if is_our_mark(mark) else 0)
+        owner = self._owners.setdefault(number, selector) if number else selector
+        return number if owner == selector else 0
+
+    def first_free(self, selector: Rule) -> int:
+        """Give these packets the first number that nobody uses; 0: there is none."""
+        for number in range(FIRST_MARK, LAST_MARK + 1):
+            looked_for = any(not (number ^ mark) & mask for mark, mask in self._foreign)
+            if number not in self._owners and number not in self._marks and not looked_for:
+                self._owners[number] = selector
+                if selector != _UNMARKED:
+                    self._tables[selector] = number
+                return number
+        return 0
+
+
+def _selector(member: Member, uplink: Link | None) -> Rule | None:
+    """Return by what a tunnel's own packets are known: a rule without version and table.
+
+    None: they cannot be told from others.
+    """
+    link = member.link
+    if link.mark is not None:
+        return replace(_UNMARKED, mark=link.mark)
+    if uplink and link.bound == uplink.ifindex and link.far_end:
+        return replace(_UNMARKED, to=ip_network(link.far_end), oif=uplink.name)
+    return None
+
+
+def table(number: int, uplink: Link | None) -> Iterator[TableRoute]:
+    """Yield the routes of table ``number`` for an uplink, which may be absent."""
+    for version, default in DEFAULTS.items():
+        yield TableRoute(number, default)
+        if uplink is None or not uplink.up:
+            continue
+        own = [each for each in uplink.addresses if each.version == version]
+        known = [each for each in own if not _is_link_local(each.ip)]
+        for network in sorted({each.network for each in known}, key=str):
+            if network.prefixlen < network.max_prefixlen:
+                yield TableRoute(number, network, uplink.ifindex)
+        gateway = next((each for each in uplink.gateways if each.version == version), None)
+        if gateway:
+            yield TableRoute(number, default, uplink.ifindex, gateway.via, gateway.src)
+        elif uplink.point_to_point and known:
+            yield TableRoute(number, default, uplink.ifindex)
+
+
+def _is_link_local(address: object) -> bool:
+    return isinstance(address, IPv6Address) and address.is_link_local
+
+
+def steering_actions(bundle: str, wanted: Steered, observed: ObservedState) -> Iterator[Action]:
+    """Yield the actions for one bundle: no packet goes astray in between."""
+    names = {link.ifindex: link.name for link in observed.links.values()}
+    present = {route.place: route for route in observed.policy.routes}
+    for route in dict.fromkeys(wanted.routes):
+        earlier = present.get(route.place)
+        if earlier != route:
+            dev = names.get(route.ifindex, "")
+            yield SetTableRoute(bundle=bundle, before=earlier, after=route, dev=dev)
+    for rule in dict.fromkeys(wanted.rules):
+        if rule not in observed.policy.rules:
+            yield AddRule(bundle=bundle, rule=rule)
+    slaves = {ifindex for owner, ifindex in observed.prepared if owner == bundle}
+    for ifindex in sorted(slaves | wanted.marks.keys()):
+        link = observed.links.get(ifindex)
+        if link is None or not _is_settable(link):
+            continue
+        before = link.mark or 0
+        after = wanted.marks.get(ifindex, 0 if is_our_mark(before) else before)
+        if after != before:
+            name = link.name
+            yield SetMark(bundle=bundle, ifindex=ifindex, name=name, before=before, after=after)
+
+
+def leftovers(wanted: Mapping[str, Steered], policy: Policy) -> Iterator[Action]:
+    """Yield the removal of what no bundle takes any more: rules first."""
+    rules = {rule for each in wanted.values() for rule in each.rules}
+    places = {route.place for each in wanted.values() for route in each.routes}
+    for rule in sorted(policy.rules - rules, key=str):
+        yield RemoveRule(bundle="", rule=rule)
+    for route in sorted(policy.routes, key=str):
+        if route.place not in places:
+            yield RemoveTableRoute(bundle="", route=route)
+
+
+def _hindrances(
+    spec: BundleSpec, member: Member, uplink: Link | None, policy: Policy
+) -> Iterator[Problem]:
+    slave, link = member
+    mark = slave.mark or spec.mark
+
+    def problem(code: Code, text: str, remedy: str) -> Problem:
+        return Problem(code, f"{spec.name}: {text}", remedy, mark, spec.name)
+
+    not_over = f"{link.name} does not go over {slave.over}"
+    if link.mark is None and link.bound is None:
+        yield problem(
+            Code.NOT_OVER,
+            f"{not_over}: it is no tunnel that can be told its way",
+            "'over' is for WireGuard, IPIP, SIT, GRE, VTI and VXLAN; remove it",
+        )
+    elif link.mark is None and (link.bound != uplink.ifindex if uplink else not link.bound):
+        yield problem(
+            Code.NOT_OVER,
+            f"{not_over}: it is {'bound to another link' if link.bound else 'not bound to it'}",
+            f"ip link set {link.name} type {link.kind} dev {slave.over}",
+        )
+    for priority, marked, mask in sorted(policy.foreign):
+        if link.mark and priority <= RULE_PRIORITY and not (link.mark ^ marked) & mask:
+            yield problem(
+                Code.NOT_OVER,
+                f"{not_over}: a rule of others for its mark {link.mark:#x} comes first",
+                f"ip rule del priority {priority} fwmark {marked:#x}",
+            )
+    if uplink and uplink.strict_rp_filter and any(each.version == 4 for each in uplink.addresses):
+        yield problem(
+            Code.UPLINK_FILTER,
+            f"{uplink.name} drops what comes back to {link.name}, because its rp_filter is strict",
+            f"sysctl -w net.ipv4.conf.{uplink.name}.rp_filter=2",
+        )
+
+
+def _mark_taken(spec: BundleSpec, member: Member, owner: Member) -> Problem:
+    slave, link = member
+    return Problem(
+        Code.NOT_OVER,
+        f"{spec.name}: {link.name} does not go over {slave.over}: it has the mark {link.mark:#x} "
+        f"of {owner.link.name}, which goes over {owner.spec.over}",
+        f"give it another FwMark, or none: wg set {link.name} fwmark 0",
+        slave.mark or spec.mark,
+        spec.name,
+    )
