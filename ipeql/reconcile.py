@@ -17,8 +17,16 @@ from ipeql.errors import ApplyError, Code, Problem
 from ipeql.health import SOURCES, Health, Judgement, Seen
 from ipeql.observe import look
 from ipeql.observe.kernel import Snapshot
-from ipeql.plan import Action, Plan, members, plan
-from ipeql.state import Capabilities, DesiredState, ObservedBundle, ObservedState, PathReport
+from ipeql.plan import Action, Member, Plan, members, plan
+from ipeql.state import (
+    Capabilities,
+    DesiredState,
+    Link,
+    ObservedBundle,
+    ObservedState,
+    PathReport,
+    named,
+)
 
 PAUSES_S = (0.0, 0.02, 0.1, 0.5)
 """The pause before each observation of a pass; the last observation only verifies. Some changes are
@@ -172,12 +180,9 @@ class Reconciler:
         for backend in self._backends.values():
             bundles |= await backend.observe()
         prepared = self._saved.prepared(links)
-        slaves = {
-            bundle: [member.link for member in found]
-            for bundle, found in members(desired, links, prepared).items()
-        }
         paths = dict(self._paths())
-        judgement = self._health.judge(time.monotonic_ns(), Seen(slaves, paths))
+        seen = _seen(members(desired, links, prepared), links, paths)
+        judgement = self._health.judge(time.monotonic_ns(), seen)
         observed = ObservedState(
             links=links,
             routes=routes,
@@ -219,6 +224,21 @@ class Reconciler:
         delay = min(2 * earlier.delay, LAST_RETRY) if earlier else FIRST_RETRY
         until = time.monotonic_ns() + delay
         self._failures[bundle] = _Failure(actions, problems, delay, until)
+
+
+def _seen(
+    present: Mapping[str, list[Member]],
+    links: Mapping[int, Link],
+    paths: Mapping[tuple[str, int], PathReport],
+) -> Seen:
+    slaves = {bundle: [member.link for member in found] for bundle, found in present.items()}
+    uplinks = {
+        (bundle, member.link.ifindex): (over, named(links, over))
+        for bundle, found in present.items()
+        for member in found
+        if (over := member.spec.over)
+    }
+    return Seen(slaves, paths, uplinks)
 
 
 def _not_in_sync(bundle: str, actions: list[Action]) -> Problem:

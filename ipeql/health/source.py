@@ -18,11 +18,13 @@ Slave = tuple[str, int]
 class Seen:
     """What the sources judge. ``slaves``: the links that each bundle has now, in its order.
 
-    ``paths``: what probes have shown last of the slaves that have one.
+    ``paths``: what probes have shown last of the slaves that have one. ``uplinks``: of the slaves
+    that have ``over``, its name and the link; None: there is no such link.
     """
 
     slaves: Mapping[str, Sequence[Link]]
     paths: Mapping[Slave, PathReport] = field(default_factory=dict)
+    uplinks: Mapping[Slave, tuple[str, Link | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from ipeql.observe import tunnel, wireguard
 from ipeql.observe.dump import Message, dump
 from ipeql.observe.kernel import reading
 from ipeql.observe.route import MAIN, UNICAST, UNREACHABLE, Route, routes
-from ipeql.state import PROTOCOL, Gateway, Link, Policy, Rule, TableRoute, is_our_mark
+from ipeql.state import PROTOCOL, ForeignRule, Gateway, Link, Policy, Rule, TableRoute, is_our_mark
 
 # include/uapi/linux/fib_rules.h
 _HEADER = Struct("=8BI")  # family, dst length, src length, tos, table, two reserved, action, flags
@@ -68,20 +68,20 @@ async def _tunnels(kernel: AsyncIPRoute, links: Mapping[int, Link], loops: bool)
 
 async def _rules(kernel: AsyncIPRoute) -> Policy:
     ours: set[Rule] = set()
-    foreign: set[tuple[int, int, int]] = set()
+    foreign: set[ForeignRule] = set()
     families = (socket.AF_INET, socket.AF_INET6) if _IPV6.exists() else (socket.AF_INET,)
     for family in families:
         request = fibmsg()
         request["family"] = family
         for message in await dump(kernel, RTM_GETRULE, request, _HEADER.size):
             given = message.attributes
+            version = 4 if family == socket.AF_INET else 6
             is_ours = given.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
             if is_ours and is_our_mark(_number(message, _FRA_TABLE)):
-                ours.add(_rule(message, 4 if family == socket.AF_INET else 6))
+                ours.add(_rule(message, version))
             elif _FRA_FWMASK in given and not _HEADER.unpack(message.fixed)[-1] & _INVERT:
                 kinds = (_FRA_PRIORITY, _FRA_FWMARK, _FRA_FWMASK)
-                priority, mark, mask = (_number(message, kind) for kind in kinds)
-                foreign.add((priority, mark, mask))
+                foreign.add(ForeignRule(version, *(_number(message, kind) for kind in kinds)))
     return Policy(frozenset(ours), foreign=frozenset(foreign))
 
 

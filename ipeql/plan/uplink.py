@@ -114,7 +114,7 @@ class _Numbers:
     def __init__(self, observed: ObservedState) -> None:
         rules = sorted(observed.policy.rules, key=str)
         self._tables = {replace(rule, version=0, table=0): rule.table for rule in rules}
-        self._foreign = [(mark, mask) for _, mark, mask in observed.policy.foreign]
+        self._foreign = [rule for rule in observed.policy.foreign if not rule.fits(0)]
         self._marks = {link.mark for link in observed.links.values() if link.mark}
         self._owners: dict[int, Rule] = {}
 
@@ -128,8 +128,8 @@ class _Numbers:
     def first_free(self, selector: Rule) -> int:
         """Give these packets the first number that nobody uses; 0: there is none."""
         for number in range(FIRST_MARK, LAST_MARK + 1):
-            looked_for = any(not (number ^ mark) & mask for mark, mask in self._foreign)
-            if number not in self._owners and number not in self._marks and not looked_for:
+            used = number in self._owners or number in self._marks
+            if not used and not any(rule.fits(number) for rule in self._foreign):
                 self._owners[number] = selector
                 if selector != _UNMARKED:
                     self._tables[selector] = number
@@ -229,12 +229,12 @@ def _hindrances(
             f"{not_over}: it is {'bound to another link' if link.bound else 'not bound to it'}",
             f"ip link set {link.name} type {link.kind} dev {slave.over}",
         )
-    for priority, marked, mask in sorted(policy.foreign):
-        if link.mark and priority <= RULE_PRIORITY and not (link.mark ^ marked) & mask:
+    for rule in sorted(policy.foreign):
+        if link.mark and rule.priority <= RULE_PRIORITY and rule.fits(link.mark):
             yield problem(
                 Code.NOT_OVER,
                 f"{not_over}: a rule of others for its mark {link.mark:#x} comes first",
-                f"ip rule del priority {priority} fwmark {marked:#x}",
+                f"ip -{rule.version} rule del {rule}",
             )
     if uplink and uplink.strict_rp_filter and any(each.version == 4 for each in uplink.addresses):
         yield problem(

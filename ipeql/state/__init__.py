@@ -39,6 +39,7 @@ from ipeql.state.link import (
     LinkMatch,
     mark_of,
     mark_of_part,
+    named,
     owner_of,
 )
 from ipeql.state.observed import (
@@ -64,6 +65,7 @@ from ipeql.state.uplink import (
     FIRST_MARK,
     LAST_MARK,
     RULE_PRIORITY,
+    ForeignRule,
     Gateway,
     Policy,
     Rule,
@@ -108,6 +110,7 @@ __all__ = [
     "Changed",
     "DesiredState",
     "Endpoint",
+    "ForeignRule",
     "Gateway",
     "Interface",
     "Learning",
@@ -138,5 +141,6 @@ __all__ = [
     "is_our_mark",
     "mark_of",
     "mark_of_part",
+    "named",
     "owner_of",
 ]

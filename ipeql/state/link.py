@@ -4,7 +4,7 @@ Units: rates bit/s, sizes bytes.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -130,6 +130,12 @@ class Link:
     def overhead(self) -> int:
         """Return the bytes Linux shapers count on this link beyond the IP packet."""
         return ETHERNET_HEADER if self.arphrd == ARPHRD_ETHER else 0
+
+
+def named(links: Mapping[int, Link], name: str) -> Link | None:
+    """Return the link called ``name``, if there is one; a name goes before another's altname."""
+    called = [link for link in links.values() if link.is_called(name)]
+    return min(called, key=lambda link: link.name != name, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ipeql.state.dataplane import BundleTable, Capabilities, Receiver
-from ipeql.state.link import Link
+from ipeql.state.link import Link, named
 from ipeql.state.path import PathReport
 from ipeql.state.uplink import Policy
 from ipeql.state.values import Address, Network
@@ -71,7 +71,7 @@ class ObservedState:
 
     def link(self, name: str) -> Link | None:
         """Return the link called ``name``, if there is one."""
-        return next((link for link in self.links.values() if link.is_called(name)), None)
+        return named(self.links, name)
 
     def device(self, bundle: str) -> Link | None:
         """Return the device of ``bundle``, whatever its name is now."""

@@ -25,7 +25,7 @@ and wg-quick's (below 32766)."""
 DEFAULTS = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 
 _METRIC = 1
-_LAST_METRIC = 2**32 - 1
+_LAST_METRIC = _ALL = 2**32 - 1
 
 
 def is_our_mark(number: int) -> bool:
@@ -84,13 +84,28 @@ class TableRoute:
         return self.table, self.to, self.metric
 
 
+class ForeignRule(NamedTuple):
+    """A rule of others that looks at the firewall mark."""
+
+    version: int
+    priority: int
+    mark: int
+    mask: int
+
+    def fits(self, mark: int) -> bool:
+        """Say whether packets with a mark are meant."""
+        return not (self.mark ^ mark) & self.mask
+
+    def __str__(self) -> str:
+        """Return the rule as ip-rule(8) writes it."""
+        mask = "" if self.mask == _ALL else f"/{self.mask:#x}"
+        return f"priority {self.priority} fwmark {self.mark:#x}{mask}"
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The policy routing that is there: our rules and tables.
-
-    ``foreign``: priority, mark and mask of the rules of others that look for a mark.
-    """
+    """The policy routing that is there: our rules and tables, and the rules of others for marks."""
 
     rules: frozenset[Rule] = frozenset()
     routes: frozenset[TableRoute] = frozenset()
-    foreign: frozenset[tuple[int, int, int]] = frozenset()
+    foreign: frozenset[ForeignRule] = frozenset()

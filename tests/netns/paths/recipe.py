@@ -134,9 +134,7 @@ def _keys() -> tuple[str, str]:
 def connect(lab: Lab) -> None:
     """Join home to the server by both uplinks."""
     for uplink in UPLINKS:
-        _pair(lab, lab.a, uplink.device, uplink.end)
-        lab.middle.add_address(uplink.end, ip_interface(f"{uplink.network}.1/24"))
-        plug_in(lab, uplink)
+        attach(lab, uplink)
     _pair(lab, lab.b, "eth0", "server")
     lab.middle.add_address("server", ip_interface(GATEWAY))
     lab.b.add_address("eth0", ip_interface(SERVER))
@@ -158,6 +156,13 @@ def _pair(lab: Lab, host: Host, device: str, end: str) -> None:
     lab.middle.set_up(end)
     host.set_up(device)
     host.wait_running(device)
+
+
+def attach(lab: Lab, uplink: Uplink) -> None:
+    """Make an uplink that is not there, or not any more."""
+    _pair(lab, lab.a, uplink.device, uplink.end)
+    lab.middle.add_address(uplink.end, ip_interface(f"{uplink.network}.1/24"))
+    plug_in(lab, uplink)
 
 
 def plug_in(lab: Lab, uplink: Uplink) -> None:
