@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pyroute2 import AsyncIPRoute
 
-from ipeql.apply import device, slaves, uplink
+from ipeql.apply import device, slaves, tunnel, uplink
 from ipeql.apply.refusal import UNDO_FAILED_HELP, explain
 from ipeql.apply.slaves import SavedSlaves
 from ipeql.backends import owned
@@ -17,6 +17,7 @@ from ipeql.plan import (
     AddAddress,
     AddRoute,
     AddRule,
+    BindTunnel,
     ConfigureBundle,
     CreateBundle,
     DestroyBundle,
@@ -143,6 +144,8 @@ class Applier:
         match action:
             case SetMark():
                 await uplink.set_mark(action)
+            case BindTunnel():
+                await tunnel.bind(kernel, action)
             case AddRule():
                 await uplink.add_rule(kernel, action.rule)
             case RemoveRule():

@@ -9,10 +9,7 @@ import socket
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
-from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST
 from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.generic.wireguard import WG_CMD_SET_DEVICE, AsyncWireGuard, wgmsg
-from pyroute2.netlink.nlsocket import NetlinkRequest
 
 from ipeql.apply.already import so_already
 from ipeql.observe import wireguard
@@ -54,32 +51,13 @@ async def set_mark(action: SetMark) -> None:
         if wireguard.path(action.name).is_socket():
             await wireguard.converse(action.name, "set=1", f"fwmark={action.after}")
         else:
-            await _set_by_netlink(action)
+            async with wireguard.Family() as kernel:
+                await kernel.set_mark(action.ifindex, action.after)
     except NetlinkError as error:
         if error.code not in _GONE:
             raise
     except (FileNotFoundError, ConnectionRefusedError):
         pass
-
-
-async def _set_by_netlink(action: SetMark) -> None:
-    message = wgmsg()
-    message["cmd"] = WG_CMD_SET_DEVICE
-    message["version"] = 1
-    message["attrs"] = [
-        ("WGDEVICE_A_IFINDEX", action.ifindex),
-        ("WGDEVICE_A_FWMARK", action.after),
-    ]
-    kernel = AsyncWireGuard()
-    try:
-        await kernel.setup_endpoint()
-        flags = NLM_F_REQUEST | NLM_F_ACK
-        request = NetlinkRequest(kernel, message, msg_type=kernel.prid, msg_flags=flags)
-        await request.send()
-        async for _ in request.response():
-            pass
-    finally:
-        await kernel.close()
 
 
 def _family(version: int) -> int:

@@ -54,35 +54,28 @@ async def look(links: Mapping[int, Link], uplinks: Collection[str]) -> Looked:
 async def _tunnels(kernel: AsyncIPRoute, links: Mapping[int, Link], loops: bool) -> dict[int, Link]:
     """Return the WireGuard links with marks and far ends; if ``loops``, with where they leave."""
     found: dict[int, Link] = {}
-    async with wireguard.Reader() as reader:
-        for ifindex, link in links.items():
-            if wireguard.is_one(link) and (device := await reader.read(link)):
-                by = 0
-                if loops and device.far_end:
-                    by = await tunnel.leaves_by(kernel, device.far_end, device.mark)
-                found[ifindex] = replace(
-                    link, mark=device.mark, far_end=device.far_end, leaves_by=by
-                )
+    for ifindex, (mark, far_end) in (await wireguard.read(links.values())).items():
+        by = await tunnel.leaves_by(kernel, far_end, mark) if loops and far_end else 0
+        found[ifindex] = replace(links[ifindex], mark=mark, far_end=far_end, leaves_by=by)
     return found
 
 
 async def _rules(kernel: AsyncIPRoute) -> Policy:
     ours: set[Rule] = set()
     foreign: set[ForeignRule] = set()
-    families = (socket.AF_INET, socket.AF_INET6) if _IPV6.exists() else (socket.AF_INET,)
-    for family in families:
+    families = {4: socket.AF_INET} | ({6: socket.AF_INET6} if _IPV6.exists() else {})
+    for version, family in families.items():
         request = fibmsg()
         request["family"] = family
         for message in await dump(kernel, RTM_GETRULE, request, _HEADER.size):
             given = message.attributes
-            version = 4 if family == socket.AF_INET else 6
             is_ours = given.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
             if is_ours and is_our_mark(_number(message, _FRA_TABLE)):
                 ours.add(_rule(message, version))
             elif _FRA_FWMASK in given and not _HEADER.unpack(message.fixed)[-1] & _INVERT:
                 kinds = (_FRA_PRIORITY, _FRA_FWMARK, _FRA_FWMASK)
                 foreign.add(ForeignRule(version, *(_number(message, kind) for kind in kinds)))
-    return Policy(frozenset(ours), foreign=frozenset(foreign))
+    return Policy(frozenset(ours), foreign=frozenset(foreign), versions=frozenset(families))
 
 
 def _rule(message: Message, version: int) -> Rule:

@@ -10,13 +10,21 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
+from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST
 from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.generic.wireguard import AsyncWireGuard, wgmsg
+from pyroute2.netlink.generic import AsyncGenericNetlinkSocket
+from pyroute2.netlink.generic.wireguard import (
+    WG_CMD_GET_DEVICE,
+    WG_CMD_SET_DEVICE,
+    WG_GENL_NAME,
+    WG_GENL_VERSION,
+    wgmsg,
+)
 
 from ipeql.observe.dump import attributes, dump, repeated
 from ipeql.state import Address, Link
@@ -28,7 +36,6 @@ _SOCKETS = Path("/var/run/wireguard")
 _TIMEOUT_S = 1.0
 _MOST_SAID = 1 << 20
 
-_GET_DEVICE = 0
 _FWMARK, _PEERS, _ENDPOINT = 7, 8, 4
 _GENL_HEADER = 4
 _PORT = 2
@@ -51,48 +58,63 @@ def path(name: str) -> Path:
     return _SOCKETS / f"{name}.sock"
 
 
-class Reader:
-    """Reads WireGuard links; an async context manager."""
+class Family(AsyncGenericNetlinkSocket):  # type: ignore[misc]
+    """The kernel's WireGuard, an async context manager; NetlinkError where it is not there."""
 
-    def __init__(self) -> None:
-        self._kernel: AsyncWireGuard | None = None
+    module_err_level = "debug"
 
     async def __aenter__(self) -> Self:
+        """Find the family."""
+        await self.setup_endpoint()
+        try:
+            await self.bind(WG_GENL_NAME, wgmsg)
+        except BaseException:
+            self.close()
+            raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._kernel:
-            await self._kernel.close()
-
-    async def read(self, link: Link) -> Device | None:
-        """Return what is known of a link; None where it cannot be asked, or has gone meanwhile."""
-        try:
-            if link.kind == KIND:
-                return await self._by_netlink(link.ifindex)
-            return _said(await converse(link.name, "get=1"))
-        except (NetlinkError, OSError, ValueError):
-            return None
-
-    async def _by_netlink(self, ifindex: int) -> Device:
-        if not self._kernel:
-            self._kernel = AsyncWireGuard()
-            await self._kernel.setup_endpoint()
+    async def read(self, ifindex: int) -> Device:
+        """Return what is known of a link; NetlinkError where it is none."""
         request = wgmsg()
-        request["cmd"] = _GET_DEVICE
+        request["cmd"], request["version"] = WG_CMD_GET_DEVICE, WG_GENL_VERSION
         request["attrs"] = [("WGDEVICE_A_IFINDEX", ifindex)]
         mark, ends = 0, []
-        for message in await dump(self._kernel, self._kernel.prid, request, _GENL_HEADER):
+        for message in await dump(self, self.prid, request, _GENL_HEADER):
             given = message.attributes
             mark = int.from_bytes(given.get(_FWMARK, b""), sys.byteorder)
             ends += [
                 attributes(peer).get(_ENDPOINT, b"") for peer in repeated(given.get(_PEERS, b""), 0)
             ]
         return Device(mark, _address(ends[0]) if len(ends) == 1 else None)
+
+    async def set_mark(self, ifindex: int, mark: int) -> None:
+        """Set the mark of a link; NetlinkError where it is none."""
+        message = wgmsg()
+        message["cmd"], message["version"] = WG_CMD_SET_DEVICE, WG_GENL_VERSION
+        message["attrs"] = [("WGDEVICE_A_IFINDEX", ifindex), ("WGDEVICE_A_FWMARK", mark)]
+        async for _ in await self.nlm_request(message, self.prid, NLM_F_REQUEST | NLM_F_ACK):
+            pass
+
+
+async def read(links: Iterable[Link]) -> dict[int, Device]:
+    """Return what is known of WireGuard links, by ifindex.
+
+    Those are left out that cannot be asked, or have gone meanwhile.
+    """
+    found: dict[int, Device] = {}
+    ours = [link for link in links if is_one(link)]
+    with suppress(NetlinkError):
+        if any(link.kind == KIND for link in ours):
+            async with Family() as kernel:
+                for link in ours:
+                    if link.kind == KIND:
+                        with suppress(NetlinkError):
+                            found[link.ifindex] = await kernel.read(link.ifindex)
+    for link in ours:
+        if link.kind != KIND:
+            with suppress(OSError, ValueError):
+                found[link.ifindex] = _said(await converse(link.name, "get=1"))
+    return found
 
 
 def _address(packed: bytes) -> Address | None:

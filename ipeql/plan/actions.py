@@ -317,6 +317,23 @@ class SetMark(Action):
         return f"~ slave {self.name} of {self.bundle}: mark {change}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindTunnel(Action):
+    """Bind a tunnel to its uplink, which is another link now; ``before``: an ifindex that is gone.
+
+    ``uplink``: its name.
+    """
+
+    ifindex: int
+    name: str
+    uplink: str
+    before: int
+    after: int
+
+    def __str__(self) -> str:
+        return f"~ slave {self.name} of {self.bundle}: bind to {self.uplink}, which is back"
+
+
 def _mark(mark: int) -> str:
     return f"{mark:#x}" if mark else "none"
 
@@ -363,12 +380,13 @@ class SetTableRoute(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveTableRoute(Action):
-    """Remove a route of ours from a table of ours."""
+    """Remove a route of ours from a table of ours; ``dev``: the name of its link."""
 
     route: TableRoute
+    dev: str
 
     def __str__(self) -> str:
-        return f"- {_describe_table_route(self.route, f'ifindex {self.route.ifindex}')}"
+        return f"- {_describe_table_route(self.route, self.dev)}"
 
 
 def _describe_table_route(route: TableRoute, dev: str) -> str:

@@ -22,7 +22,7 @@ from ipeql.plan.members import Enslaved, Member, comes_back, enslave, members
 from ipeql.plan.receiving import receiver
 from ipeql.plan.traffic import hindrances, loose_rp_filter
 from ipeql.plan.trains import train_limit
-from ipeql.plan.uplink import Steered, leftovers, steer, steering_actions
+from ipeql.plan.uplink import Steered, leftovers, restoring_actions, steer, steering_actions
 from ipeql.state import AUTO, BundleSpec, Capabilities, DesiredState, Link, ObservedState
 
 
@@ -76,12 +76,13 @@ def plan(desired: DesiredState, observed: ObservedState) -> Plan:
                 actions.append(RenameDevice(bundle=bundle, before=link.name))
             actions += steering_actions(bundle, steered[bundle], observed)
             actions += _bundle(spec, able, link, enslaved, observed)
+            actions += restoring_actions(bundle, steered[bundle], observed)
             problems += (*enslaved.problems, *steered[bundle].problems)
             everything = observed.links.values()
             receives = enslaved.table.receive == "bundle"
             problems += hindrances(spec, link, enslaved.slaves, everything, receives)
     if desired.complete:
-        actions += leftovers(steered, observed.policy)
+        actions += leftovers(steered, observed)
     return Plan(tuple(actions), tuple(problems))
 
 
@@ -95,7 +96,7 @@ def _remove(bundle: str, observed: ObservedState, link: Link | None) -> Iterator
     parts = any(other.part_of == bundle for other in observed.links.values())
     if link or parts or bundle in observed.bundles:
         yield _destroy(bundle, observed, link)
-    yield from steering_actions(bundle, Steered(), observed)
+    yield from restoring_actions(bundle, Steered(), observed)
     yield from _release(bundle, (), observed)
 
 

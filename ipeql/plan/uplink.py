@@ -5,7 +5,7 @@ addresses, its default route, and last that everything else is unreachable, so t
 leaves by another link.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, ip_network
 
@@ -13,6 +13,7 @@ from ipeql.errors import Code, Problem
 from ipeql.plan.actions import (
     Action,
     AddRule,
+    BindTunnel,
     RemoveRule,
     RemoveTableRoute,
     SetMark,
@@ -42,13 +43,32 @@ _UNMARKED = Rule(0, 0)
 class Steered:
     """What one bundle's tunnels take: rules, routes of their tables, marks, and the problems.
 
-    ``marks``: the firewall mark that each WireGuard link is to have, by ifindex.
+    ``marks``: the firewall mark that each slave is to have, by ifindex; 0: none of ours.
+    ``bound``: the ifindex of the link that a tunnel is to be bound to.
     """
 
     rules: list[Rule] = field(default_factory=list)
     routes: list[TableRoute] = field(default_factory=list)
     marks: dict[int, int] = field(default_factory=dict)
+    bound: dict[int, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+
+    def take(
+        self,
+        tunnel: Member,
+        selector: Rule,
+        number: int,
+        uplink: Link | None,
+        versions: Collection[int],
+    ) -> None:
+        """Give a tunnel table ``number``; its packets are those of ``selector``."""
+        if selector.to:
+            versions = [selector.to.version]
+        else:
+            selector = replace(selector, mark=selector.mark or number)
+            self.marks[tunnel.link.ifindex] = selector.mark
+        self.rules.extend(replace(selector, version=each, table=number) for each in versions)
+        self.routes.extend(table(number, uplink, versions))
 
 
 def steer(
@@ -66,12 +86,17 @@ def steer(
         for member in slaves
         if member.spec.over
     ]
+    for bundle, slaves in present.items():
+        found[bundle].marks |= {link.ifindex: 0 for _, link in slaves}
     uplinks = {member.spec.over: observed.link(member.spec.over) for _, member in steered}
-    numbers = _Numbers(observed)
+    numbers, versions = _Numbers(observed), sorted(observed.policy.versions)
     owners: dict[int, Member] = {}
     waiting: list[tuple[Steered, Member, Rule]] = []
-    for spec, member in steered:
-        its, uplink = found[spec.name], uplinks[member.spec.over]
+    for spec, slave in steered:
+        its, uplink = found[spec.name], uplinks[slave.spec.over]
+        member = _bound_again(slave, uplink, observed.links)
+        if member.link.bound and member is not slave:
+            its.bound[member.link.ifindex] = member.link.bound
         its.problems += _hindrances(spec, member, uplink, observed.policy)
         selector = _selector(member, uplink)
         if selector is None:
@@ -83,24 +108,23 @@ def steer(
                 continue
             selector = _UNMARKED
         if number := numbers.claim(selector):
-            _take(its, member, selector, number, uplink)
+            its.take(member, selector, number, uplink, versions)
         else:
             waiting.append((its, member, selector))
     for its, member, selector in waiting:
         if number := numbers.claim(selector) or numbers.first_free(selector):
-            _take(its, member, selector, number, uplinks[member.spec.over])
+            its.take(member, selector, number, uplinks[member.spec.over], versions)
+        else:
+            its.problems.append(_none_free(member))
     return found
 
 
-def _take(its: Steered, member: Member, selector: Rule, number: int, uplink: Link | None) -> None:
-    versions = [4, 6]
-    if selector.to:
-        versions = [selector.to.version]
-    else:
-        selector = replace(selector, mark=selector.mark or number)
-        its.marks[member.link.ifindex] = selector.mark
-    its.rules.extend(replace(selector, version=each, table=number) for each in versions)
-    its.routes.extend(table(number, uplink))
+def _bound_again(member: Member, uplink: Link | None, links: Mapping[int, Link]) -> Member:
+    """Return a tunnel as it will be once it is bound to its uplink, if its own link is gone."""
+    slave, link = member
+    if uplink is None or not link.bound or link.bound in links:
+        return member
+    return Member(slave, replace(link, bound=uplink.ifindex))
 
 
 def _is_settable(link: Link) -> bool:
@@ -112,7 +136,7 @@ class _Numbers:
     """The numbers of our tables and marks: which are in use, and by which packets."""
 
     def __init__(self, observed: ObservedState) -> None:
-        rules = sorted(observed.policy.rules, key=str)
+        rules = sorted(observed.policy.rules, key=repr)
         self._tables = {replace(rule, version=0, table=0): rule.table for rule in rules}
         self._foreign = [rule for rule in observed.policy.foreign if not rule.fits(0)]
         self._marks = {link.mark for link in observed.links.values() if link.mark}
@@ -150,9 +174,10 @@ def _selector(member: Member, uplink: Link | None) -> Rule | None:
     return None
 
 
-def table(number: int, uplink: Link | None) -> Iterator[TableRoute]:
+def table(number: int, uplink: Link | None, versions: Collection[int]) -> Iterator[TableRoute]:
     """Yield the routes of table ``number`` for an uplink, which may be absent."""
-    for version, default in DEFAULTS.items():
+    for version in versions:
+        default = DEFAULTS[version]
         yield TableRoute(number, default)
         if uplink is None or not uplink.up:
             continue
@@ -174,37 +199,56 @@ def _is_link_local(address: object) -> bool:
 
 def steering_actions(bundle: str, wanted: Steered, observed: ObservedState) -> Iterator[Action]:
     """Yield the actions for one bundle: no packet goes astray in between."""
-    names = {link.ifindex: link.name for link in observed.links.values()}
+    for ifindex, after in wanted.bound.items():
+        link, uplink = observed.links[ifindex], observed.links[after].name
+        name, before = link.name, link.bound or 0
+        yield BindTunnel(
+            bundle=bundle, ifindex=ifindex, name=name, uplink=uplink, before=before, after=after
+        )
     present = {route.place: route for route in observed.policy.routes}
     for route in dict.fromkeys(wanted.routes):
-        earlier = present.get(route.place)
-        if earlier != route:
-            dev = names.get(route.ifindex, "")
-            yield SetTableRoute(bundle=bundle, before=earlier, after=route, dev=dev)
+        there = present.get(route.place)
+        if there != route:
+            dev = _name(route, observed)
+            yield SetTableRoute(bundle=bundle, before=there, after=route, dev=dev)
     for rule in dict.fromkeys(wanted.rules):
         if rule not in observed.policy.rules:
             yield AddRule(bundle=bundle, rule=rule)
-    slaves = {ifindex for owner, ifindex in observed.prepared if owner == bundle}
-    for ifindex in sorted(slaves | wanted.marks.keys()):
+    for ifindex, mark in wanted.marks.items():
+        if mark:
+            yield from _mark(bundle, observed.links[ifindex], mark)
+
+
+def restoring_actions(bundle: str, wanted: Steered, observed: ObservedState) -> Iterator[Action]:
+    """Yield the actions that take our marks from the slaves that a bundle had or has."""
+    earlier = {ifindex for owner, ifindex in observed.prepared if owner == bundle}
+    for ifindex in sorted(earlier | wanted.marks.keys()):
         link = observed.links.get(ifindex)
-        if link is None or not _is_settable(link):
-            continue
-        before = link.mark or 0
-        after = wanted.marks.get(ifindex, 0 if is_our_mark(before) else before)
-        if after != before:
-            name = link.name
-            yield SetMark(bundle=bundle, ifindex=ifindex, name=name, before=before, after=after)
+        if link and is_our_mark(link.mark or 0) and not wanted.marks.get(ifindex):
+            yield from _mark(bundle, link, 0)
 
 
-def leftovers(wanted: Mapping[str, Steered], policy: Policy) -> Iterator[Action]:
+def _mark(bundle: str, link: Link, mark: int) -> Iterator[Action]:
+    before = link.mark or 0
+    if _is_settable(link) and mark != before:
+        ifindex, name = link.ifindex, link.name
+        yield SetMark(bundle=bundle, ifindex=ifindex, name=name, before=before, after=mark)
+
+
+def leftovers(wanted: Mapping[str, Steered], observed: ObservedState) -> Iterator[Action]:
     """Yield the removal of what no bundle takes any more: rules first."""
     rules = {rule for each in wanted.values() for rule in each.rules}
     places = {route.place for each in wanted.values() for route in each.routes}
-    for rule in sorted(policy.rules - rules, key=str):
+    for rule in sorted(observed.policy.rules - rules, key=repr):
         yield RemoveRule(bundle="", rule=rule)
-    for route in sorted(policy.routes, key=str):
+    for route in sorted(observed.policy.routes, key=repr):
         if route.place not in places:
-            yield RemoveTableRoute(bundle="", route=route)
+            yield RemoveTableRoute(bundle="", route=route, dev=_name(route, observed))
+
+
+def _name(route: TableRoute, observed: ObservedState) -> str:
+    link = observed.links.get(route.ifindex)
+    return link.name if link else ""
 
 
 def _hindrances(
@@ -242,6 +286,16 @@ def _hindrances(
             f"{uplink.name} drops what comes back to {link.name}, because its rp_filter is strict",
             f"sysctl -w net.ipv4.conf.{uplink.name}.rp_filter=2",
         )
+
+
+def _none_free(member: Member) -> Problem:
+    slave, link = member
+    return Problem(
+        Code.NOT_OVER,
+        f"{link.name} does not go over {slave.over}: other rules use all our marks",
+        f"give {link.name} a mark, or remove rules for those from {FIRST_MARK:#x} on",
+        slave.mark,
+    )
 
 
 def _mark_taken(spec: BundleSpec, member: Member, owner: Member) -> Problem:

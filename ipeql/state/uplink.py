@@ -104,8 +104,12 @@ class ForeignRule(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The policy routing that is there: our rules and tables, and the rules of others for marks."""
+    """The policy routing that is there: our rules and tables, and the rules of others for marks.
+
+    ``versions``: the IP versions that the kernel has.
+    """
 
     rules: frozenset[Rule] = frozenset()
     routes: frozenset[TableRoute] = frozenset()
     foreign: frozenset[ForeignRule] = frozenset()
+    versions: frozenset[int] = frozenset({4, 6})

@@ -9,8 +9,16 @@ from typing import Protocol
 
 import pytest
 
-from ipeql.observe import Watcher, snapshot
-from ipeql.state import ARPHRD_ETHER, Link, ObservedRoute
+from ipeql.observe import Watcher, look, snapshot
+from ipeql.state import (
+    ARPHRD_ETHER,
+    FIRST_MARK,
+    ForeignRule,
+    Gateway,
+    Link,
+    ObservedRoute,
+    Rule,
+)
 
 pytestmark = pytest.mark.netns
 
@@ -116,6 +124,74 @@ def test_admin_state_and_carrier(namespace: Namespace) -> None:
                 await settle(watcher)
                 namespace.ip(command)
                 await eventually(watcher, "a0", is_in(*state))
+
+    namespace.run(body)
+
+
+def test_the_gateways_of_an_uplink_and_rules(namespace: Namespace) -> None:
+    async def gateways() -> set[Gateway]:
+        links, _ = await snapshot()
+        found, _ = await look(links, {"a0"})
+        return set(next(link for link in found.values() if link.name == "a0").gateways)
+
+    async def body() -> None:
+        namespace.ip(
+            PAIR,
+            "link set a0 up",
+            "link set b0 up",
+            "address add 10.0.0.2/24 dev a0",
+            "link add c0 type veth peer name d0",
+            "link set c0 up",
+            "link set d0 up",
+            "address add 10.1.0.2/24 dev c0",
+        )
+        assert await gateways() == set()
+        namespace.ip("route add default via 10.0.0.3 dev a0 table 77")
+        assert await gateways() == {Gateway(4, ip_address("10.0.0.3"))}
+        namespace.ip(
+            "route add default via 10.0.0.1 dev a0 metric 9 src 10.0.0.2",
+            "route add default via 10.0.0.4 dev a0 metric 10",
+            "route add unreachable default metric 5",
+        )
+        here = Gateway(4, ip_address("10.0.0.1"), ip_address("10.0.0.2"))
+        assert await gateways() == {here}
+        both = "nexthop via 10.1.0.1 dev c0 nexthop via 10.0.0.5 dev a0"
+        namespace.ip(f"route add default metric 2 {both}")
+        assert await gateways() == {Gateway(4, ip_address("10.0.0.5"))}
+        namespace.ip(
+            "rule add from fd00::/8 pref 7 fwmark 0x10/0xf0 lookup 77",
+            "rule add not fwmark 5 lookup 77",
+            "rule add pref 98 fwmark 0x98000001 lookup 0x98000001 protocol 98",
+            "route add 10.0.0.0/24 dev a0 metric 1 table 0x98000001 protocol 98",
+        )
+        _, policy = await look({}, ())
+        assert policy.rules == {Rule(4, FIRST_MARK, FIRST_MARK)}
+        assert policy.foreign == {ForeignRule(6, 7, 0x10, 0xF0)}
+        (route,) = policy.routes
+        assert (route.table, route.to, route.metric) == (FIRST_MARK, ip_network("10.0.0.0/24"), 1)
+
+    namespace.run(body)
+
+
+@pytest.mark.parametrize(
+    ("command", "wakes"),
+    [
+        ("route add default dev a0 table 77", True),
+        ("route add ::/0 dev a0 metric 9", True),
+        ("route add 10.9.9.0/24 dev a0", False),
+        ("rule add fwmark 5 lookup 77", True),
+        ("rule add from fd00::/8 fwmark 5 lookup 77", True),
+    ],
+)
+def test_default_routes_and_rules_of_others_wake(
+    namespace: Namespace, command: str, wakes: bool
+) -> None:
+    async def body() -> None:
+        namespace.ip(PAIR, *NO_LINK_LOCAL, "link set a0 up", "link set b0 up")
+        async with Watcher() as watcher:
+            await settle(watcher)
+            namespace.ip(command)
+            assert await quiet(watcher) != wakes
 
     namespace.run(body)
 

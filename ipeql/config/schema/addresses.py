@@ -40,7 +40,11 @@ def bundle_address(value: object) -> str:
 
 def destination(value: object) -> str:
     """Accept a network without host bits, or ``default``."""
-    return "default" if value == "default" else network(value)
+    if isinstance(value, str) and value.lower() in ("default", "any", "all"):
+        if value == "default":
+            return value
+        raise fault(Code.BAD_VALUE, f"`{value}` is not a network", "write default")
+    return network(value)
 
 
 def network(value: object) -> str:

@@ -30,6 +30,7 @@ _SYNONYMS = {
     "interface": "name", "device": "name", "dev": "name", "ifname": "name",
     "rate": "bandwidth", "speed": "bandwidth", "bps": "bandwidth",
     "delay": "lag", "latency": "lag", "rtt": "lag",
+    "uplink": "over", "underlay": "over", "parent": "over",
     "gateway": "via", "nexthop": "via", "next-hop": "via", "gateway6": "via6",
     "destination": "to", "dst": "to", "network": "to", "priority": "metric",
     "ip": "addresses", "address": "addresses", "min-links": "min-slaves",

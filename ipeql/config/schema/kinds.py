@@ -34,6 +34,7 @@ from ipeql.config.schema.values import (
     pattern,
     slave_label,
     time,
+    uplink,
     version,
     whole,
 )
@@ -177,6 +178,7 @@ _TEXT = {"type": "string", "minLength": 1}
 _NAME = {"type": "string", "pattern": r"^[^\s/:%*?\[]{1,15}$"}
 
 LINK_NAME = Kind(link_name, _NAME)
+UPLINK = Kind(uplink, _NAME, metavar="LINK")
 _RATE = {"type": "string", "pattern": RATE_PATTERN}
 BANDWIDTH = Kind(
     bandwidth,

@@ -29,6 +29,7 @@ from ipeql.config.schema.kinds import (
     SCHEMA_VERSION,
     SWITCH,
     SWITCH_OR_NETWORKS,
+    UPLINK,
     choice,
     duration,
     number,
@@ -176,7 +177,7 @@ class Slave(_Keys):
         "when-full: while every usable slave with `always` is full, or there is none; "
         "when-down: while no other slave is usable, and of several only the first",
     )
-    over: Annotated[str | None, LINK_NAME] = Field(
+    over: Annotated[str | None, UPLINK] = Field(
         None,
         description="of a tunnel: the link by which its own packets leave, and by no other; "
         "absent: as the routes say",

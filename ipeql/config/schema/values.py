@@ -84,6 +84,14 @@ def link_name(value: object) -> str:
     return name
 
 
+def uplink(value: object) -> str:
+    """Accept the name of the one link that a tunnel leaves by."""
+    if isinstance(value, str) and any(character in value for character in "*?["):
+        message = f"`{shorten(value)}` is a pattern, and a tunnel leaves by one link"
+        raise fault(Code.BAD_VALUE, message, "write its name, or an alternative name of it")
+    return link_name(value)
+
+
 def pattern(value: object) -> str:
     """Accept a shell glob for interface names."""
     glob = label(value, "a pattern for interface names, such as wwan*")

@@ -223,15 +223,18 @@ def test_what_others_remove_is_put_back(lab: Lab, home: Ipeqld) -> None:
     wait_for(lambda: rules() == before)
 
 
+def default_routes(lab: Lab) -> int:
+    families = ("-4", "-6")
+    return sum("ipeql0" in ip(lab, f"{family} route show default") for family in families)
+
+
 def test_a_default_route_needs_the_carrier(lab: Lab, home: Ipeqld) -> None:
     for uplink in UPLINKS:
         ip(lab, f"link set {uplink.tunnel} down")
-    for family in ("-4", "-6"):
-        wait_for(lambda family=family: "ipeql0" not in ip(lab, f"{family} route show default"))
+    wait_for(lambda: default_routes(lab) == 0)
     for uplink in UPLINKS:
         ip(lab, f"link set {uplink.tunnel} up")
-    for family in ("-4", "-6"):
-        wait_for(lambda family=family: "ipeql0" in ip(lab, f"{family} route show default"))
+    wait_for(lambda: default_routes(lab) == 2)
     both_by_their_own(lab)
 
 

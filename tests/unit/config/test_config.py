@@ -74,6 +74,29 @@ def bundle(name: str = "ipeql0", method: str = "round_robin", more: str = "") ->
     return f"version: 1\nbundles:\n  {name}: {{method: {method}, slaves: [{slave}]{more}}}\n"
 
 
+@pytest.mark.parametrize(
+    ("addresses", "routes", "expected"),
+    [
+        ("10.9.0.1/24", "{to: default}", ["0.0.0.0/0"]),
+        ("10.9.0.1/24, 'fd00:9::1/64'", "{to: default, metric: 50}", ["0.0.0.0/0", "::/0"]),
+        ("10.9.0.1/24, 'fd00:9::1/64'", "{to: default, via: 'fd00:9::2'}", ["::/0"]),
+        ("", "{to: default}", ["0.0.0.0/0", "::/0"]),
+        ("10.9.0.1/24", "{to: '::/0'}, {to: default}", ["::/0", "0.0.0.0/0"]),
+    ],
+)
+def test_a_default_route_is_of_the_families_that_it_can_be_of(
+    tmp_path: Path, addresses: str, routes: str, expected: list[str]
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(
+        "version: 1\nbundles:\n  ipeql0:\n    method: round_robin\n    slaves: [{name: eth1}]\n"
+        f"    addresses: [{addresses}]\n    routes: [{routes}]\n"
+    )
+    found = load([file]).bundles["ipeql0"].routes
+    assert [str(route.to) for route in found] == expected
+    assert {route.metric for route in found} == {50 if "metric" in routes else None}
+
+
 def test_every_key_reaches_the_state(tmp_path: Path) -> None:
     path = write(tmp_path / "a.yaml", FULL)
 
