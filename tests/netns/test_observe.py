@@ -159,11 +159,11 @@ def test_the_gateways_of_an_uplink_and_rules(namespace: Namespace) -> None:
         namespace.ip(f"route add default metric 2 {both}")
         assert await gateways() == {Gateway(4, ip_address("10.0.0.5"))}
         namespace.ip(
-            "rule add from fd00::/8 pref 7 fwmark 0x10/0xf0 lookup 77",
             "rule add not fwmark 5 lookup 77",
             "rule add pref 98 fwmark 0x98000001 lookup 0x98000001 protocol 98",
             "route add 10.0.0.0/24 dev a0 metric 1 table 0x98000001 protocol 98",
         )
+        namespace.run_program(*"ip -6 rule add pref 7 fwmark 0x10/0xf0 lookup 77".split())
         _, policy = await look({}, ())
         assert policy.rules == {Rule(4, FIRST_MARK, FIRST_MARK)}
         assert policy.foreign == {ForeignRule(6, 7, 0x10, 0xF0)}
@@ -180,7 +180,7 @@ def test_the_gateways_of_an_uplink_and_rules(namespace: Namespace) -> None:
         ("route add ::/0 dev a0 metric 9", True),
         ("route add 10.9.9.0/24 dev a0", False),
         ("rule add fwmark 5 lookup 77", True),
-        ("rule add from fd00::/8 fwmark 5 lookup 77", True),
+        ("-6 rule add fwmark 5 lookup 77", True),
     ],
 )
 def test_default_routes_and_rules_of_others_wake(
@@ -190,7 +190,7 @@ def test_default_routes_and_rules_of_others_wake(
         namespace.ip(PAIR, *NO_LINK_LOCAL, "link set a0 up", "link set b0 up")
         async with Watcher() as watcher:
             await settle(watcher)
-            namespace.ip(command)
+            namespace.run_program("ip", *command.split())
             assert await quiet(watcher) != wakes
 
     namespace.run(body)

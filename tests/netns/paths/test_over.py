@@ -235,6 +235,7 @@ def test_a_default_route_needs_the_carrier(lab: Lab, home: Ipeqld) -> None:
     for uplink in UPLINKS:
         ip(lab, f"link set {uplink.tunnel} up")
     wait_for(lambda: default_routes(lab) == 2)
+    wait_for(lambda: all(each["state"] == "active" for each in slaves(home)))
     both_by_their_own(lab)
 
 
