@@ -128,12 +128,13 @@ async def _with_ways(
     ours = [route.to for route in own] + [
         address.network for link in links.values() if link.owner for address in link.addresses
     ]
-    return {
-        ifindex: replace(link, leaves_by=await tunnel.leaves_by(kernel, link.far_end, link.mark))
-        if link.far_end and any(link.far_end in network for network in ours)
-        else link
-        for ifindex, link in links.items()
-    }
+    found = dict(links)
+    for ifindex, link in links.items():
+        by = link.bound or 0
+        if link.far_end and not by and any(link.far_end in network for network in ours):
+            by = await tunnel.leaves_by(kernel, link.far_end, link.mark)
+        found[ifindex] = replace(link, leaves_by=by) if by else link
+    return found
 
 
 async def _with_routed(kernel: AsyncIPRoute, links: dict[int, Link]) -> dict[int, Link]:

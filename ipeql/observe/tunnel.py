@@ -28,6 +28,7 @@ _LINK = {
     **dict.fromkeys(("gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ipip", "sit"), 1),
     **dict.fromkeys(("ip6tnl", "vti", "vti6"), 1),
 }
+_VXLAN_LEARNING = 7  # IFLA_VXLAN_LEARNING
 _MARK = {
     # IFLA_GRE_FWMARK, IFLA_IPTUN_FWMARK and IFLA_VTI_FWMARK
     **dict.fromkeys(("gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ipip", "sit"), 20),
@@ -39,8 +40,11 @@ _MARK = {
 def bound_to(kind: str, link_info: bytes) -> int | None:
     """Return the ifindex of the link that a tunnel's own packets have to leave by; 0: of none.
 
-    None: links of this kind have no such setting.
+    None: links of this kind have no such setting. VXLAN sends to addresses that it has learned
+    without regard to its link (vxlan_snoop() of drivers/net/vxlan).
     """
+    if kind == "vxlan" and _number(link_info, _VXLAN_LEARNING):
+        return 0
     return _number(link_info, _LINK[kind]) if kind in _LINK else None
 
 

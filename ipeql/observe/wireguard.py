@@ -50,7 +50,10 @@ class Device(NamedTuple):
 
 def is_one(link: Link) -> bool:
     """Say whether a link is WireGuard's."""
-    return link.kind == KIND or (link.kind == "tun" and path(link.name).is_socket())
+    try:
+        return link.kind == KIND or (link.kind == "tun" and path(link.name).is_socket())
+    except PermissionError:
+        return False
 
 
 def path(name: str) -> Path:

@@ -113,7 +113,11 @@ def _comes_back(spec: BundleSpec, device: Link | None, slave: Member) -> Iterato
         return
     to = f" to {link.far_end}" if link.far_end else ""
     remedy = f"give the slave 'over:' with the link that carries {link.name}, such as 'over: eth0'"
-    if link.lower == device.ifindex:
+    if slave.spec.over:
+        remedy = (
+            f"'over: {slave.spec.over}' has no effect; see what else is said of {link.name}"
+        )
+    elif link.lower == device.ifindex:
         remedy = f"free {link.name} from the bundle"
     yield (
         Code.COMES_BACK,

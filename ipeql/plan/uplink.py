@@ -91,7 +91,7 @@ def steer(
     uplinks = {member.spec.over: observed.link(member.spec.over) for _, member in steered}
     numbers, versions = _Numbers(observed), sorted(observed.policy.versions)
     owners: dict[int, Member] = {}
-    waiting: list[tuple[Steered, Member, Rule]] = []
+    waiting: list[tuple[BundleSpec, Member, Rule]] = []
     for spec, slave in steered:
         its, uplink = found[spec.name], uplinks[slave.spec.over]
         member = _bound_again(slave, uplink, observed.links)
@@ -104,18 +104,23 @@ def steer(
         owner = owners.setdefault(selector.mark, member) if selector.mark else member
         if owner.spec.over != member.spec.over:
             if not (is_our_mark(selector.mark) and _is_settable(member.link)):
-                its.problems.append(_mark_taken(spec, member, owner))
+                why = f"it has the mark of {owner.link.name}, which goes over {owner.spec.over}"
+                remedy = f"another FwMark, or none: wg set {member.link.name} fwmark 0"
+                its.problems.append(_not_over(spec, member, why, remedy))
                 continue
             selector = _UNMARKED
         if number := numbers.claim(selector):
             its.take(member, selector, number, uplink, versions)
         else:
-            waiting.append((its, member, selector))
-    for its, member, selector in waiting:
+            waiting.append((spec, member, selector))
+    for spec, member, selector in waiting:
+        its = found[spec.name]
         if number := numbers.claim(selector) or numbers.first_free(selector):
             its.take(member, selector, number, uplinks[member.spec.over], versions)
         else:
-            its.problems.append(_none_free(member))
+            why = "rules of others look for all of our marks"
+            remedy = f"give {member.link.name} a mark that no rule looks for"
+            its.problems.append(_not_over(spec, member, why, remedy))
     return found
 
 
@@ -151,9 +156,9 @@ class _Numbers:
 
     def first_free(self, selector: Rule) -> int:
         """Give these packets the first number that nobody uses; 0: there is none."""
+        used = {*self._owners, *self._marks, *self._tables.values()}
         for number in range(FIRST_MARK, LAST_MARK + 1):
-            used = number in self._owners or number in self._marks
-            if not used and not any(rule.fits(number) for rule in self._foreign):
+            if number not in used and not any(rule.fits(number) for rule in self._foreign):
                 self._owners[number] = selector
                 if selector != _UNMARKED:
                     self._tables[selector] = number
@@ -255,56 +260,31 @@ def _hindrances(
     spec: BundleSpec, member: Member, uplink: Link | None, policy: Policy
 ) -> Iterator[Problem]:
     slave, link = member
-    mark = slave.mark or spec.mark
-
-    def problem(code: Code, text: str, remedy: str) -> Problem:
-        return Problem(code, f"{spec.name}: {text}", remedy, mark, spec.name)
-
-    not_over = f"{link.name} does not go over {slave.over}"
     if link.mark is None and link.bound is None:
-        yield problem(
-            Code.NOT_OVER,
-            f"{not_over}: it is no tunnel that can be told its way",
-            "'over' is for WireGuard, IPIP, SIT, GRE, VTI and VXLAN; remove it",
-        )
+        remedy = "'over' is for WireGuard, IPIP, SIT, GRE, VTI and VXLAN; remove it"
+        yield _not_over(spec, member, "it is no tunnel that can be told its way", remedy)
     elif link.mark is None and (link.bound != uplink.ifindex if uplink else not link.bound):
-        yield problem(
-            Code.NOT_OVER,
-            f"{not_over}: it is {'bound to another link' if link.bound else 'not bound to it'}",
-            f"ip link set {link.name} type {link.kind} dev {slave.over}",
-        )
+        why = f"it is {'bound to another link' if link.bound else 'not bound to it'}"
+        remedy = f"ip link set {link.name} type {link.kind} dev {slave.over}"
+        if link.kind == "vxlan":  # the kernel would keep the address that it sends to as it is
+            remedy = f"make {link.name} anew, with 'nolearning dev {slave.over}'"
+        yield _not_over(spec, member, why, remedy)
     for rule in sorted(policy.foreign):
         if link.mark and rule.priority <= RULE_PRIORITY and rule.fits(link.mark):
-            yield problem(
-                Code.NOT_OVER,
-                f"{not_over}: a rule of others for its mark {link.mark:#x} comes first",
-                f"ip -{rule.version} rule del {rule}",
-            )
+            why = f"a rule of others for its mark {link.mark:#x} comes first"
+            yield _not_over(spec, member, why, f"ip -{rule.version} rule del {rule}")
     if uplink and uplink.strict_rp_filter and any(each.version == 4 for each in uplink.addresses):
-        yield problem(
+        yield Problem(
             Code.UPLINK_FILTER,
-            f"{uplink.name} drops what comes back to {link.name}, because its rp_filter is strict",
+            f"{spec.name}: {uplink.name} drops what comes back to {link.name}, "
+            "because its rp_filter is strict",
             f"sysctl -w net.ipv4.conf.{uplink.name}.rp_filter=2",
+            slave.mark or spec.mark,
+            spec.name,
         )
 
 
-def _none_free(member: Member) -> Problem:
+def _not_over(spec: BundleSpec, member: Member, why: str, remedy: str) -> Problem:
     slave, link = member
-    return Problem(
-        Code.NOT_OVER,
-        f"{link.name} does not go over {slave.over}: other rules use all our marks",
-        f"give {link.name} a mark, or remove rules for those from {FIRST_MARK:#x} on",
-        slave.mark,
-    )
-
-
-def _mark_taken(spec: BundleSpec, member: Member, owner: Member) -> Problem:
-    slave, link = member
-    return Problem(
-        Code.NOT_OVER,
-        f"{spec.name}: {link.name} does not go over {slave.over}: it has the mark {link.mark:#x} "
-        f"of {owner.link.name}, which goes over {owner.spec.over}",
-        f"give it another FwMark, or none: wg set {link.name} fwmark 0",
-        slave.mark or spec.mark,
-        spec.name,
-    )
+    text = f"{spec.name}: {link.name} does not go over {slave.over}: {why}"
+    return Problem(Code.NOT_OVER, text, remedy, slave.mark or spec.mark, spec.name)

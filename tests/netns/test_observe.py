@@ -163,7 +163,8 @@ def test_the_gateways_of_an_uplink_and_rules(namespace: Namespace) -> None:
             "rule add pref 98 fwmark 0x98000001 lookup 0x98000001 protocol 98",
             "route add 10.0.0.0/24 dev a0 metric 1 table 0x98000001 protocol 98",
         )
-        namespace.run_program(*"ip -6 rule add pref 7 fwmark 0x10/0xf0 lookup 77".split())
+        rule = ("pref", "7", "fwmark", "0x10/0xf0", "lookup", "77")
+        namespace.run_program("ip", "-6", "rule", "add", *rule)
         _, policy = await look({}, ())
         assert policy.rules == {Rule(4, FIRST_MARK, FIRST_MARK)}
         assert policy.foreign == {ForeignRule(6, 7, 0x10, 0xF0)}

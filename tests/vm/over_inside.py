@@ -43,19 +43,20 @@ def ip(host: Host, command: str) -> str:
 
 
 def gateway(lab: Lab, number: int) -> None:
-    ip(lab.a, f"route add default via 10.77.{number}.2 dev eth{number} metric {number}")
+    ip(lab.a, f"route add default via 10.77.{number}.2 dev eth{number} metric 1{number}")
 
 
 def home(*slaves: str) -> str:
     entries = [f"{{name: {name}, over: eth{number}}}" for number, name in enumerate(slaves, 1)]
-    routes = "routes: [{to: default, metric: 1}]"
+    more = ("routes: [{to: default, metric: 1}]", "receive: slave")
     addresses = "addresses: [10.9.0.1/24]"
-    return configuration(bundle(entries, "round_robin", routes, addresses=addresses))
+    return configuration(bundle(entries, "round_robin", *more, addresses=addresses))
 
 
-def server(*slaves: str) -> str:
-    entries = [f"{{name: {name}}}" for name in slaves]
-    return configuration(bundle(entries, addresses="addresses: [10.9.0.2/24]"))
+def answer_by(lab: Lab, link: str) -> None:
+    """Have the server answer the bundle by one tunnel."""
+    lab.b.add_address("lo", ip_interface("10.9.0.2/32"))
+    ip(lab.b, f"route add 10.9.0.1 dev {link}")
 
 
 def lost(lab: Lab) -> bool:
@@ -78,7 +79,8 @@ def test_wireguard_of_the_kernel_follows_its_uplink(lab: Lab) -> None:
             command += f" endpoint {SERVER}:{number}000" if host is lab.a else ""
             host.run("sh", "-c", f"echo {keys[host.name, number][0]} | {command}")
             host.set_up(f"wg{number}")
-    with Ipeqld(lab.b, server("wg1", "wg2")), Ipeqld(lab.a, home("wg1", "wg2")) as daemon:
+    answer_by(lab, "wg1")
+    with Ipeqld(lab.a, home("wg1", "wg2")) as daemon:
         wait_for(lambda: not lost(lab), PATIENCE_S)
         for number in (1, 2):
             mark = f"{FIRST_MARK + number - 1:#x}"
@@ -112,7 +114,8 @@ def test_a_tunnel_bound_to_a_modem_follows_it(lab: Lab) -> None:
         ip(lab.a, f"link add t{number} type {kind} {far} {bound}")
         ip(lab.b, f"link add t{number} type {kind} {near} ttl 64")
         lab.b.set_up(f"t{number}")
-    with Ipeqld(lab.b, server("t1", "t2")), Ipeqld(lab.a, home("t1", "t2")) as daemon:
+    answer_by(lab, "t1")
+    with Ipeqld(lab.a, home("t1", "t2")) as daemon:
         wait_for(lambda: not lost(lab), PATIENCE_S)
         # Whatever the main table says.
         ip(lab.a, "route del default dev eth2")

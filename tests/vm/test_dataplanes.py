@@ -122,8 +122,13 @@ HOLDING = (
 Done on the instruction clock, which skips the time in which all wait.
 """
 
+TUNNELS = (
+    "tests/vm/over_inside.py::test_wireguard_of_the_kernel_follows_its_uplink",
+    "tests/vm/over_inside.py::test_a_tunnel_bound_to_a_modem_follows_it",
+)
 
-@pytest.mark.parametrize("node", TUN + BPF, ids=lambda node: node.rpartition("/")[2])
+
+@pytest.mark.parametrize("node", TUN + BPF + TUNNELS, ids=lambda node: node.rpartition("/")[2])
 def test_inside(node: str, room: Room) -> None:
     room.check(node)
 

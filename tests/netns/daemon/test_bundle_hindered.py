@@ -76,3 +76,38 @@ def test_a_tunnel_whose_own_packets_come_back(lab: Lab) -> None:
             lab.a.run("ip", "route", "del", "10.99.0.2")
     finally:
         lab.a.run("ip", "link", "del", VX)
+
+
+def test_a_tunnel_bound_to_its_uplink_goes_over_it(lab: Lab) -> None:
+    vxlan = f"link add {VX} type vxlan id 8 dstport 4790 remote"
+    lab.b.run("ip", "address", "add", "10.99.0.2/32", "dev", "lo")
+    for host, ends in (
+        (lab.a, "10.99.0.2 local 10.77.2.1 nolearning dev eth1"),
+        (lab.b, "10.77.2.1 local 10.99.0.2"),
+    ):
+        host.run("ip", *f"{vxlan} {ends}".split())
+    lab.b.run("ip", "address", "add", "10.9.0.2/24", "dev", VX)
+    lab.b.set_up(VX)
+    default = ("default", "via", "10.77.2.2", "dev", "eth2", "table", "78")
+    lab.a.run("ip", "route", "add", *default)
+    over = bundle(
+        [f"{{name: {VX}, over: eth2}}"],
+        "round_robin",
+        "routes: [{to: default}]",
+        addresses="addresses: [10.9.0.1/24]",
+    )
+    try:
+        with Ipeqld(lab.a, configuration(over)) as daemon:
+            assert state(daemon) == ("degraded", ["IPQ-E017"])
+            remedy = "nolearning dev eth2"
+            assert remedy in daemon.ipeql("status")
+            lab.a.run("ip", "link", "del", VX)
+            lab.a.run("ip", *f"{vxlan} 10.99.0.2 local 10.77.2.1 {remedy}".split())
+            wait_for(lambda: state(daemon) == ("ready", []))
+            lab.a.run("ping", "-q", "-c", "2", "-i", "0.1", "-W", "5", "10.9.0.2")
+            assert "to 10.99.0.2 oif eth2" in lab.a.run("ip", "rule")
+        assert "oif" not in lab.a.run("ip", "rule")
+    finally:
+        for host in (lab.a, lab.b):
+            host.run("ip", "link", "del", VX)
+        lab.a.run("ip", "route", "del", *default)

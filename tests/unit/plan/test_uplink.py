@@ -295,6 +295,14 @@ def test_no_rule_goes_while_a_file_cannot_be_used() -> None:
     assert home.rules == before
 
 
+def test_a_number_of_a_bundle_whose_file_cannot_be_used_is_not_taken() -> None:
+    home = machine(wireguard(40, "wg0", 0x51), wireguard(41, "wg1"))
+    home.carry_out(bundle(SlaveSpec("wg0", over="eth0")))
+    other = BundleSpec("c", "round_robin", (SlaveSpec("wg1", over="wwan0"),))
+    home.carry_out(DesiredState({"c": other}, complete=False))
+    assert (home.ways(home.links[40], 4), home.ways(home.links[41], 4)) == ([0], [3])
+
+
 def test_undoing_takes_marks_and_rules_back() -> None:
     home = machine(wireguard(40, "wg0"))
     found = plan(bundle(SlaveSpec("wg0", over="eth0")), home.observe())
