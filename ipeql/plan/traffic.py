@@ -114,9 +114,7 @@ def _comes_back(spec: BundleSpec, device: Link | None, slave: Member) -> Iterato
     to = f" to {link.far_end}" if link.far_end else ""
     remedy = f"give the slave 'over:' with the link that carries {link.name}, such as 'over: eth0'"
     if slave.spec.over:
-        remedy = (
-            f"'over: {slave.spec.over}' has no effect; see what else is said of {link.name}"
-        )
+        remedy = f"'over: {slave.spec.over}' has no effect; see what else is said of {link.name}"
     elif link.lower == device.ifindex:
         remedy = f"free {link.name} from the bundle"
     yield (
