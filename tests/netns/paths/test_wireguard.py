@@ -54,6 +54,7 @@ DOWN = {
     "server": ("path-down", "no answer (asked: 10.9.0.1)"),
 }
 GONE = ("absent", "no such link")
+PULLED = ("no-uplink", "eth1: no signal on the link")
 
 
 @pytest.fixture
@@ -184,7 +185,7 @@ def endure_another_port(lab: Lab, recipe: Recipe, ends: Ends) -> None:
 
 
 def test_traffic_goes_on_whatever_befalls_an_uplink(lab: Lab, recipe: Recipe, ends: Ends) -> None:
-    endure(lab, ends, wireguard.pulled(lab, FIBRE))
+    endure(lab, ends, wireguard.pulled(lab, FIBRE), DOWN | {"home": PULLED})
     endure(lab, ends, wireguard.silent(lab, FIBRE))
     endure(lab, ends, recipe.down(lab.b, FIBRE), DOWN | {"server": GONE})
     endure(lab, ends, recipe.down(lab.a, FIBRE), DOWN | {"home": GONE})
