@@ -98,7 +98,7 @@ def test_a_tunnel_bound_to_its_uplink_goes_over_it(lab: Lab) -> None:
     )
     try:
         with Ipeqld(lab.a, configuration(over)) as daemon:
-            assert state(daemon) == ("degraded", ["IPQ-E017"])
+            assert state(daemon) == ("degraded", ["IPQ-E019"])
             remedy = "nolearning dev eth2"
             assert remedy in daemon.ipeql("status")
             lab.a.run("ip", "link", "del", VX)

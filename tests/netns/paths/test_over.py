@@ -264,7 +264,7 @@ def test_a_strict_filter_of_the_uplink_is_named(lab: Lab, home: Ipeqld) -> None:
     lab.a.sysctl(f"net/ipv4/conf/{LTE.device}/rp_filter", "1")
     lab.a.sysctl("net/ipv4/conf/all/rp_filter", "0")
     try:
-        wait_for(lambda: problems(home) == ["IPQ-E018"])
+        wait_for(lambda: problems(home) == ["IPQ-E020"])
         assert "sysctl -w net.ipv4.conf.wwan0.rp_filter=2" in status(home)
     finally:
         lab.a.sysctl("net/ipv4/conf/all/rp_filter", "2")
