@@ -1,4 +1,4 @@
-"""A Debian tree with IPEQL installed in it by scripts/install."""
+"""Debian trees: one with what scripts/install needs, one as bare as apt leaves it."""
 
 import hashlib
 import os
@@ -21,6 +21,12 @@ PACKAGES = (
     "systemd",
     "systemd-sysv",
 )
+BARE = ("apt", "dbus", "iproute2", "man-db", "systemd", "systemd-sysv")
+NEEDED = (
+    *("libbpf1", "python3", "python3-click", "python3-dbus-next", "python3-rich"),
+    *("python3-systemd", "python3-yaml"),
+)
+"""What the package ipeql depends on, and its Depends in debian/control names."""
 PYTHON = "3.11"
 """That of SUITE."""
 
@@ -54,6 +60,18 @@ def debian() -> Path:
         "--dpkgopt=path-exclude=/usr/share/locale/*",
         f"--include={','.join(PACKAGES)}",
         SUITE,
+    )
+
+
+def bare() -> Path:
+    """Return a bare Debian tree, with what the package depends on in apt's cache, not installed."""
+    download = "apt-get -qq --no-install-recommends --download-only install"
+    return _once(
+        cache() / f"{SUITE}-{_digest(*BARE, '', *NEEDED)}",
+        *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(BARE)}"),
+        "--dpkgopt=force-unsafe-io",
+        f"--customize-hook=APT_CONFIG=$MMDEBSTRAP_APT_CONFIG {download} {' '.join(NEEDED)}",
+        *("--skip=cleanup/apt", SUITE),
     )
 
 
