@@ -4,10 +4,12 @@ import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import ClassVar
 
 from setuptools import Command, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build import build
 
 OBJECTS = {
@@ -15,6 +17,15 @@ OBJECTS = {
     Path("kernel/bpf/receive.bpf.c"): Path("ipeql/backends/receive/receive.bpf.o"),
 }
 COMPILE = ("clang", "-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3")
+
+
+def missing() -> list[str]:
+    """Return what is not there of what compiles the eBPF programs."""
+    needed = {
+        "clang": shutil.which("clang"),
+        "libbpf-dev": Path("/usr/include/bpf/bpf_helpers.h").exists(),
+    }
+    return [what for what, there in needed.items() if not there]
 
 
 class BuildBpf(Command):
@@ -34,17 +45,9 @@ class BuildBpf(Command):
 
     def run(self) -> None:
         """Compile, in place for an editable installation."""
-        missing = [
-            what
-            for what, there in (
-                ("clang", shutil.which("clang")),
-                ("libbpf-dev", Path("/usr/include/bpf/bpf_helpers.h").exists()),
-            )
-            if not there
-        ]
-        if missing:
+        if lacking := missing():
             without = "built without the eBPF dataplane"
-            sys.stderr.write(f"ipeql: no {' and no '.join(missing)}: {without}\n")
+            sys.stderr.write(f"ipeql: no {' and no '.join(lacking)}: {without}\n")
             return
         root = Path() if self.editable_mode or self.inplace else Path(self.build_lib)
         include = f"-I/usr/include/{platform.machine()}-linux-gnu"
@@ -72,4 +75,17 @@ class Build(build):
     sub_commands: ClassVar = [*build.sub_commands, ("build_bpf", None)]
 
 
-setup(cmdclass={"build": Build, "build_bpf": BuildBpf})
+class Wheel(bdist_wheel):
+    """A wheel for any Python 3, of this platform where it carries the eBPF programs.
+
+    They are for Linux and for the byte order of this architecture, and their headers are of it.
+    """
+
+    def finalize_options(self) -> None:
+        """Name the platform where it carries them."""
+        carried = not missing() or any(made.exists() for made in OBJECTS.values())
+        self.plat_name = self.plat_name or (sysconfig.get_platform() if carried else None)
+        super().finalize_options()
+
+
+setup(cmdclass={"bdist_wheel": Wheel, "build": Build, "build_bpf": BuildBpf})
