@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import click
 
+from ipeql.cli import completion
 from ipeql.cli.changing.change import make, save_option
-from ipeql.cli.names import complete
 from ipeql.cli.settings import Settings, options
 
 
@@ -30,13 +30,19 @@ def key_options() -> Iterator[click.Option]:
             meaning = Slave.model_fields[name].description or ""
             help = f"{meaning[:1].upper()}{meaning[1:]}."
             option = f"--{name.replace('_', '-')}"
-            yield click.Option([option], metavar=kind.metavar, type=kind.option, help=help)
+            yield click.Option(
+                [option],
+                metavar=kind.metavar,
+                type=kind.option,
+                help=help,
+                shell_complete=completion.values_of(Slave, name),
+            )
 
 
 @click.command(cls=Enslave)
 @options
-@click.argument("bundle", shell_complete=complete)
-@click.argument("slave")
+@click.argument("bundle", shell_complete=completion.bundles)
+@click.argument("slave", shell_complete=completion.links)
 @save_option
 @click.pass_context
 def enslave(

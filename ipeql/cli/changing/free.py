@@ -2,15 +2,15 @@
 
 import click
 
+from ipeql.cli import completion
 from ipeql.cli.changing.change import make, save_option
-from ipeql.cli.names import complete
 from ipeql.cli.settings import Settings, options
 
 
 @click.command()
 @options
-@click.argument("bundle", shell_complete=complete)
-@click.argument("slave")
+@click.argument("bundle", shell_complete=completion.bundles)
+@click.argument("slave", shell_complete=completion.slaves)
 @save_option
 @click.pass_context
 def free(context: click.Context, bundle: str, slave: str, save: bool) -> None:

@@ -2,13 +2,13 @@
 
 import click
 
-from ipeql.cli.names import complete
+from ipeql.cli import completion
 from ipeql.cli.settings import Settings, options
 
 
 @click.command()
 @options
-@click.argument("bundle", required=False, default="", shell_complete=complete)
+@click.argument("bundle", required=False, default="", shell_complete=completion.bundles)
 @click.pass_context
 def revert(context: click.Context, bundle: str) -> None:
     """Give up the transient changes: let the files alone decide again.

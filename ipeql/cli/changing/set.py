@@ -2,15 +2,21 @@
 
 import click
 
+from ipeql.cli import completion
 from ipeql.cli.changing.change import make, save_option
-from ipeql.cli.names import complete
 from ipeql.cli.settings import Settings, options
 
 
 @click.command("set")
 @options
-@click.argument("target", metavar="BUNDLE[/SLAVE]", shell_complete=complete)
-@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+@click.argument("target", metavar="BUNDLE[/SLAVE]", shell_complete=completion.targets)
+@click.argument(
+    "assignments",
+    metavar="KEY=VALUE...",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.assignments,
+)
 @save_option
 @click.pass_context
 def set_(context: click.Context, target: str, assignments: tuple[str, ...], save: bool) -> None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ipeql.cli.names import complete, pick
+from ipeql.cli import completion
+from ipeql.cli.names import pick
 from ipeql.cli.output import print_json, remark
 from ipeql.cli.settings import Settings, options
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @options
-@click.argument("bundle", required=False, shell_complete=complete)
+@click.argument("bundle", required=False, shell_complete=completion.bundles)
 @click.option("--watch", is_flag=True, help="Show the paths every second until Ctrl-C.")
 @click.pass_obj
 def paths(settings: Settings, bundle: str | None, watch: bool) -> None:

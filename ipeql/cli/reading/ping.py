@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ipeql.cli.names import complete
+from ipeql.cli import completion
 from ipeql.cli.settings import Settings, options
 from ipeql.errors import ExitCode
 
@@ -20,7 +20,7 @@ _MOST = 1_000_000
 
 @click.command()
 @options
-@click.argument("bundle", shell_complete=complete)
+@click.argument("bundle", shell_complete=completion.bundles)
 @click.option(
     "--count",
     metavar="NUMBER",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import click
 
-from ipeql.cli.names import complete
+from ipeql.cli import completion
 from ipeql.cli.output import counted, remark
 from ipeql.cli.settings import Settings, options
 from ipeql.errors import Code, IpeqlError, Problem
@@ -32,7 +32,7 @@ def _nanoseconds(context: click.Context, parameter: click.Parameter, text: str) 
 
 @click.command()
 @options
-@click.argument("bundle", shell_complete=complete)
+@click.argument("bundle", shell_complete=completion.bundles)
 @click.option(
     "--for",
     "duration",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ipeql.cli.names import complete
+from ipeql.cli import completion
 from ipeql.cli.output import print_json
 from ipeql.cli.settings import Settings, options
 from ipeql.errors import NotFoundError, NotRunningError, no_such_bundle
@@ -13,7 +13,7 @@ from ipeql.errors import NotFoundError, NotRunningError, no_such_bundle
 
 @click.command()
 @options
-@click.argument("bundle", shell_complete=complete)
+@click.argument("bundle", shell_complete=completion.bundles)
 @click.pass_obj
 def show(settings: Settings, bundle: str) -> None:
     """Print the configuration of a bundle, with all defaults.

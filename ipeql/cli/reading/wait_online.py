@@ -4,7 +4,8 @@ import time
 
 import click
 
-from ipeql.cli.names import complete, pick
+from ipeql.cli import completion
+from ipeql.cli.names import pick
 from ipeql.cli.output import print_json
 from ipeql.cli.settings import Settings, options
 from ipeql.errors import Code, IpeqlError, NotRunningError, Problem
@@ -24,7 +25,7 @@ def _nanoseconds(context: click.Context, parameter: click.Parameter, text: str) 
 
 @click.command("wait-online")
 @options
-@click.argument("bundles", metavar="[BUNDLE...]", nargs=-1, shell_complete=complete)
+@click.argument("bundles", metavar="[BUNDLE...]", nargs=-1, shell_complete=completion.bundles)
 @click.option("--timeout", metavar="TIME", callback=_nanoseconds, default="2min", show_default=True)
 @click.pass_obj
 def wait_online(settings: Settings, bundles: tuple[str, ...], timeout: int) -> None:

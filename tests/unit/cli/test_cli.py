@@ -58,13 +58,6 @@ def test_help_teaches_by_example(runtime: Path) -> None:
     assert run("status", "--nonsense").returncode == 2
 
 
-def test_bundle_names_complete(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("_IPEQL_COMPLETE", "bash_complete")
-    monkeypatch.setenv("COMP_WORDS", "ipeql status ipeql")
-    monkeypatch.setenv("COMP_CWORD", "2")
-    assert run().stdout == "plain,ipeql0\nplain,ipeql1\nplain,ipeql2\n"
-
-
 def test_the_command_starts_without_what_it_does_not_need() -> None:
     probe = (
         "import sys, ipeql.cli.main; heavy = {'rich', 'pyroute2', 'pydantic', 'yaml', 'asyncio'};"
