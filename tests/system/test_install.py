@@ -57,7 +57,7 @@ def test_another_python_is_told_what_to_do(tree: Path) -> None:
     assert said.endswith("78\n")
 
 
-@pytest.mark.parametrize("script", ["demo", "test", "install", "uninstall"])
+@pytest.mark.parametrize("script", ["demo", "test", "install", "package", "uninstall"])
 def test_help_installs_nothing(script: str) -> None:
     with overlay(trees.debian()) as bare:
         trees.nspawn(bare, "true")

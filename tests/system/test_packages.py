@@ -96,6 +96,29 @@ def test_it_is_whole_and_enables_nothing(tree: Path, lab: Lab) -> None:
         assert (said.returncode, said.stderr.partition(" error: ")[0]) == (4, f"{FILE}:5:5:")
 
 
+def test_bash_completes(tree: Path) -> None:
+    script = """
+        . /usr/share/bash-completion/completions/ipeql
+        COMP_WORDS=(ipeql set ipeql0 method = bw_lag_) COMP_CWORD=5
+        _ipeql_completion ipeql
+        echo "${COMPREPLY[@]}"
+    """
+    assert trees.nspawn(tree, "bash", "-c", script) == "bw_lag_val bw_lag_eq\n"
+
+
+def test_the_package_and_the_script_do_not_mix(packages: dict[str, Path], tree: Path) -> None:
+    said = trees.nspawn(tree, "sh", "-c", "/source/scripts/install 2>&1 || true")
+    assert "as a package" in said
+    with overlay(trees.bare()) as bare:
+        put(packages["ipeql"], bare)
+        unit = bare / "usr/local/lib/systemd/system/ipeql.service"
+        unit.parent.mkdir(parents=True)
+        unit.touch()
+        said = trees.nspawn(bare, "sh", "-c", "dpkg --unpack /root/ipeql.deb 2>&1 || true")
+        assert "run scripts/uninstall" in said
+        assert not (bare / "usr/lib/ipeql").exists()
+
+
 def test_an_upgrade_loses_no_packet_and_a_purge_leaves_nothing(
     packages: dict[str, Path], tree: Path, lab: Lab, tmp_path: Path
 ) -> None:
