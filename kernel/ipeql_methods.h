@@ -763,6 +763,7 @@ static __always_inline __u32 ipeql_allow(const struct ipeql_parameters *table, _
 
 static __always_inline void ipeql_begin(struct ipeql_state *state)
 {
+	__builtin_memset(state->priority, 0, sizeof(state->priority));
 	state->polled = state->longest = 0;
 	state->usable = state->expected = state->paths = state->sum = state->left = 0;
 	state->among = state->total = 0;
@@ -785,7 +786,7 @@ static __always_inline void ipeql_inherit(const struct ipeql_parameters *table,
 	for (__u32 i = 0; i < IPEQL_MAX_SLAVES; i++) {
 		__u32 from = origin[i], back;
 
-		state->busy[i] = state->priority[i] = 0;
+		state->busy[i] = 0;
 		if (i >= table->count || from >= before->count)
 			continue;
 		if (queues)

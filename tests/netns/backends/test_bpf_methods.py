@@ -279,6 +279,21 @@ def test_every_decision_is_the_reference_s(
         twins.compare(now, mask, dice.choice(packets), dice.getrandbits(128), flow)
 
 
+@pytest.mark.parametrize("method", ["bw_load", "bw_poll"])
+def test_shares_begin_anew_with_a_table_that_is_adjusted_before_its_first_packet(
+    program: libbpf.Object, method: str
+) -> None:
+    twins, dice, ifindices = Twins(program), random.Random(SEED), [1, 2]
+    sizes = [packet(dice) for _ in range(20)]
+    for _ in range(2):  # the dataplane keeps two states in turn
+        for seconds in (2, 1):
+            rows = tuple(SlaveRow(i, f"s{i}", bandwidth=i * 10**6) for i in ifindices)
+            twins.configure(BundleTable(method, poll_interval=seconds * 10**9, slaves=rows))
+            twins.adjust({1: Adjusted(bandwidth=3 * 10**6)})
+            for number, each in enumerate(sizes):
+                twins.compare(10**12 + number, 3, each, 0, 0)
+
+
 KERNEL = Path(__file__).parents[3] / "kernel"
 
 
