@@ -10,6 +10,7 @@ counts. To ask it only when there is doubt would take its round trip.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from random import Random
 
 _SECOND = 10**9
@@ -129,9 +130,11 @@ class Schedule:
             earliest += 1
         while _turn(latest) > last and latest > earliest:
             latest -= 1
+        if latest <= earliest:
+            return _turn(earliest)
         others = list(self._planned.values())
         tries = (_turn(self._random.randint(earliest, latest)) for _ in range(_TRIES))
-        return min(tries, key=others.count) if latest > earliest else _turn(earliest)
+        return min(tries, key=others.count)
 
     def sent(self, slave: int, now: int) -> int:
         """Note that a probe has been sent; return by how much too late."""
@@ -142,6 +145,7 @@ class Schedule:
         return max(0, now - self._due.get(slave, now))
 
 
+@lru_cache
 def _turn(number: int) -> int:
     """Return when the turn of this number is. The multiplier is that of Knuth, TAOCP 3, 6.4."""
     moved = number * number * 2_654_435_761 % 2**32 * 2 * _TURN_MOVES >> 32

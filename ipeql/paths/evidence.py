@@ -56,7 +56,7 @@ class Evidence:
         self.usual = 0
         self._usual_until = 0
         self._silences: deque[int] = deque(maxlen=_SILENCES)
-        self._usual_silence = 0
+        self._least_limit = SHORTEST_LIMIT
         self._renew_in = _FEWEST_SILENCES
 
     def begin_anew(self) -> None:
@@ -110,7 +110,8 @@ class Evidence:
         if self._renew_in <= 0:
             self._renew_in = _RENEW
             ordered = sorted(self._silences)
-            self._usual_silence = ordered[ceil(0.99 * len(ordered)) - 1]
+            usual = ordered[ceil(0.99 * len(ordered)) - 1]
+            self._least_limit = max(SHORTEST_LIMIT, min(usual * 3 // 2, LONGEST_LIMIT))
 
     def silent_from(self) -> int | None:
         """Return when the next answer was due, or None where none is."""
@@ -142,8 +143,7 @@ class Evidence:
 
         60 ms, three intervals, or 1.5 times the 99 % quantile of the silences between answers.
         """
-        usual = min(self._usual_silence * 3 // 2, LONGEST_LIMIT)
-        return max(SHORTEST_LIMIT, 3 * interval, usual)
+        return max(self._least_limit, 3 * interval)
 
     def loss(self, now: int) -> float | None:
         """Return the share of the probes of the last ten seconds that have no answer yet."""

@@ -42,15 +42,15 @@ class Base:
 
     def add(self, now: int, value: int) -> None:
         """Note a value of the time ``now``, both ns."""
-        self._watch_for_step(now, value)
-        self._least.add(now, value)
-        self.value = self._least.value
-
-    def _watch_for_step(self, now: int, value: int) -> None:
-        least = self._least.value
-        if least is None or value <= least + _STEP:
+        least = self._least
+        if least.value is None or value <= least.value + _STEP:
             self._above_from = 0
-            return
+        else:
+            self._watch_step(now, value)
+        least.add(now, value)
+        self.value = least.value
+
+    def _watch_step(self, now: int, value: int) -> None:
         if not self._above_from:
             self._above_from, self._above = now, value
         self._above = min(self._above, value)
@@ -103,8 +103,8 @@ class Timed(Protocol):
         """When the far end sent the answer."""
 
 
-def note(delays: Delays, rest: Iterable[Delays], answer: Timed, queue: int = 0) -> None:
-    """Add an answer to the delays of its path; ``rest``: those of the others to the same far end.
+def note(delays: Delays, paths: Iterable[Delays], answer: Timed, queue: int = 0) -> None:
+    """Add an answer to the delays of its path, one of ``paths``.
 
     ``queue``: what is known to have stood on the way there, ns, and is no lag.
     Where one way seems longer and the other shorter by as much, the clock of the far end was set.
@@ -120,9 +120,10 @@ def note(delays: Delays, rest: Iterable[Delays], answer: Timed, queue: int = 0) 
         more, less = forward - delays.forward.value, back - delays.back.value
         if abs(more) > _STEP and more * less < 0 and abs(more + less) * 2 < abs(more):
             by = (more - less) // 2
-            for each in (delays, *rest):
-                each.forward.shift(by)
-                each.back.shift(-by)
+            for each in paths:
+                if each.far == delays.far:
+                    each.forward.shift(by)
+                    each.back.shift(-by)
     delays.forward.add(now, forward)
     delays.back.add(now, back)
     delays.half.add(now, (forward + back) // 2)

@@ -4,6 +4,7 @@ Local times are ns of CLOCK_MONOTONIC, those of the far end ns of its own clock.
 """
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ipeql.paths.cadence import SHARE_OF_MEASURED, Pace, Traffic, interval
 from ipeql.paths.lag import Delays
@@ -36,8 +37,7 @@ class Parameters:
     probed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An answer to a probe. Local: when the probe was ``sent``, and the answer ``received``.
 
     ``far_received``, ``far_sent``: when the far end had the probe and sent the answer, by its own

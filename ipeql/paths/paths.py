@@ -65,6 +65,7 @@ class Paths:
 
     def __init__(self, seed: int) -> None:
         self._paths: dict[int, Path] = {}
+        self._delays: list[Delays] = []
         self._schedule = Schedule(seed)
         self._hurry = False
         self._soon = 0
@@ -86,6 +87,7 @@ class Paths:
             path.configure(parameters)
             kept[ifindex] = path
         self._paths = kept
+        self._delays = [path.delays for path in kept.values()]
         self._schedule.keep(kept)
         self._backlogs = {slave: each for slave, each in self._backlogs.items() if slave in kept}
 
@@ -100,8 +102,11 @@ class Paths:
         To be asked after each attempt to send, and after each judgement: it may come earlier.
         """
         path = self._paths[ifindex]
-        path.life.interval = path.interval(Pace.BUSY)
-        return self._schedule.next(ifindex, now, path.interval(self._pace(path, now)))
+        interval = path.life.interval = path.interval(Pace.BUSY)
+        pace = self._pace(path, now)
+        if pace is not Pace.BUSY:
+            interval = path.interval(pace)
+        return self._schedule.next(ifindex, now, interval)
 
     def _pace(self, path: Path, now: int) -> Pace:
         if self._hurry:
@@ -133,37 +138,31 @@ class Paths:
         path = self._paths.get(ifindex)
         if path is None:
             return False
-        evidence = path.life.evidence
-        in_vain = evidence.asked_in_vain(answer.received)
-        ended = evidence.answered(answer.sequence, answer.received, answer.round_trip)
+        evidence, law, received = path.life.evidence, path.law, answer.received
+        in_vain = law is not None and evidence.asked_in_vain(received)
+        ended = evidence.answered(answer.sequence, received, answer.round_trip)
         if ended is None:
             return False
-        path.expect(answer.received)
+        path.expect(received)
         path.rung = answer.rung
         if ended > ANEW_AFTER:
             path.delays.start_anew()
-        queue = 0
-        if path.law:
-            longer = path.law.longer
-            queue = path.law.answered(
+        queue, is_news = 0, path.life.standing is not Standing.UP
+        if law:
+            longer = law.longer
+            queue = law.answered(
                 answer.sequence,
-                answer.received,
+                received,
                 answer.far_received,
                 answer.count,
                 silence=ended if in_vain else 0,
                 may_pause=self._may_pause(path),
             )
-            if path.law.longer > longer:
+            if law.longer > longer:
                 path.delays.start_anew()
-        rest = (
-            each.delays
-            for each in self._paths.values()
-            if each is not path and each.delays.far == path.delays.far
-        )
-        note(path.delays, rest, answer, queue)
-        moved = path.law and self._rates.is_due(ifindex, path.law.rate, answer.received)
-        is_news = moved or path.is_followed(answer.received)
-        return bool(is_news) or path.life.standing is not Standing.UP
+            is_news |= self._rates.is_due(ifindex, law.rate, received) or path.is_followed(received)
+        note(path.delays, self._delays, answer, queue)
+        return is_news
 
     def _may_pause(self, path: Path) -> bool:
         """Say whether others carry the load meanwhile; one rests at a time."""

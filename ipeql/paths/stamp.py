@@ -19,12 +19,10 @@ _SHORTEST_ANSWER = 41
 MAX_SIZE = 1 << 11
 """Bytes of the largest request that is answered: more than any probe of ours, and one frame."""
 
-_REQUEST = Struct(">I8sHH28x")
-"""Sequence, T1, Error Estimate, SSID, zeros. RFC 8972, 3, figure 1."""
+_SENDER = Struct(">IQH")
+"""Sequence, T1, Error Estimate. RFC 8972, 3, figure 1; SSID and zeros follow."""
 
-_SENDER = Struct(">I8sH")
-
-_ANSWER = Struct(">I8sHH8sI8sH2xB3x")
+_ANSWER = Struct(">IQHHQIQH2xB3x")
 """Sequence, T3, Error Estimate, SSID, T2, then of the request: sequence, T1, Error Estimate, TTL.
 RFC 8972, 3, figure 2."""
 
@@ -37,29 +35,23 @@ _MEMBERS = Struct(">HH")
 """The slave's number at the sender and at the reflector. RFC 9534, 3.1."""
 
 _MARK = b"IPQL"
-_DELIVERY = Struct(">4sQ8s")
+_DELIVERY = Struct(">4sQQ")
 """Ours: a mark, the bytes that the reflector has received over the slave, when the last came."""
 
 _WORD = 0xFFFFFFFF
 
-_OWN = Struct(">44xIHHIIIII4sQ8s")
+_OWN_TLVS = "IHHIIIII4sQQ"
 """The TLVs of a probe of ours without a key: each one's header, then its value. Nearly all packets
-have them, and are read in one step."""
+have them, and are read and written in one step."""
 
-_OWN_PACKET = Struct(_REQUEST.format + _OWN.format.removeprefix(">44x"))
-"""The whole probe."""
-
+_OWN_REQUEST = Struct(f">IQHH28x{_OWN_TLVS}")
+_OWN_ANSWER = Struct(_ANSWER.format + _OWN_TLVS)
 _OWN_ORDER = (tlv.MICRO_SESSION, tlv.DIRECT_MEASUREMENT, tlv.DELIVERY)
-_OWN_ANSWER, _OWN_REQUEST = (
+_ANSWERED, _ASKED = (
     (*(flags << 24 | kind << 16 | tlv.LENGTHS[kind] for kind in _OWN_ORDER), _MARK)
     for flags in (0, UNKNOWN)
 )
-_OWN_TLVS = (
-    Tlv(0, tlv.MICRO_SESSION, 44, b""),
-    Tlv(0, tlv.DIRECT_MEASUREMENT, 52, b""),
-    Tlv(0, tlv.DELIVERY, 68, _MARK),
-)
-"""Of such a request: what :func:`reflect` asks of them."""
+"""What such TLVs have in an answer, and in a request: their headers, and the mark."""
 
 
 class Counted(NamedTuple):
@@ -75,15 +67,26 @@ class Counted(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A probe as it arrived. ``sent``: T1, ns since 1970. ``member``: the slave's number there."""
+    """A probe as it arrived.
+
+    ``stamp`` and ``error_estimate``: T1. ``member``: the slave's number there. ``tlvs`` None: those
+    of a probe of ours without a key; then ``packets`` have been sent over the slave.
+    """
 
     packet: bytes
     sequence: int
-    sent: int
+    stamp: int
+    error_estimate: int
     ssid: int
-    tlvs: Sequence[Tlv]
     member: int | None
     wanted_member: int
+    packets: int = 0
+    tlvs: Sequence[Tlv] | None = None
+
+    @property
+    def sent(self) -> int:
+        """T1, ns since 1970."""
+        return decode(self.stamp, self.error_estimate)
 
 
 class Reply(NamedTuple):
@@ -115,12 +118,12 @@ def build_request(
     ``sent``: T1, ns since 1970. ``member``: the slave's number, 1 to 65535. ``packets_sent``: over
     the slave. With a ``key`` the HMAC follows.
     """
-    micro_session, direct_measurement, delivery, mark = _OWN_REQUEST
-    packet = _OWN_PACKET.pack(
+    micro_session, direct_measurement, delivery, mark = _ASKED
+    packet = _OWN_REQUEST.pack(
         *(sequence & _WORD, encode(sent), ERROR_ESTIMATE, ssid),
         *(micro_session, member, 0),
         *(direct_measurement, packets_sent & _WORD, 0, 0),
-        *(delivery, mark, 0, bytes(8)),
+        *(delivery, mark, 0, 0),
     )
     if key:
         packet += tlv.write(tlv.HMAC, tlv.digest(key, packet, BASE_SIZE, len(packet)))
@@ -132,18 +135,35 @@ def parse_request(packet: bytes, key: bytes = b"") -> Request | None:
 
     With a ``key`` there is one only with the right HMAC.
     """
+    if not key and len(packet) == _OWN_REQUEST.size:
+        (
+            number,
+            time,
+            estimate,
+            ssid,
+            first,
+            one,
+            other,
+            second,
+            packets,
+            _,
+            _,
+            third,
+            mark,
+            _,
+            _,
+        ) = _OWN_REQUEST.unpack(packet)
+        if (first, second, third, mark) == _ASKED:
+            return Request(packet, number, time, estimate, ssid, one, other, packets)
     if not _SHORTEST_REQUEST <= len(packet) <= MAX_SIZE:
         return None
-    sequence, sent, error_estimate = _SENDER.unpack_from(packet)
-    ssid = int.from_bytes(packet[14:16], "big") if len(packet) >= BASE_SIZE else 0
-    time = decode(sent, error_estimate)
-    if not key and (own := _own(packet, _OWN_REQUEST)):
-        return Request(packet, sequence, time, ssid, _OWN_TLVS, *own[:2])
     if key and not tlv.is_authentic(key, packet, BASE_SIZE):
         return None
+    number, time, estimate = _SENDER.unpack_from(packet)
+    ssid = int.from_bytes(packet[14:16], "big") if len(packet) >= BASE_SIZE else 0
     tlvs = tlv.read(packet, BASE_SIZE)
     member, wanted = _members(tlvs) or (None, 0)
-    return Request(packet, sequence, time, ssid, tlvs, member, wanted)
+    return Request(packet, number, time, estimate, ssid, member, wanted, tlvs=tlvs)
 
 
 def reflect(
@@ -165,24 +185,33 @@ def reflect(
     """
     if request.wanted_member not in (0, member):
         return None
+    base = (
+        *(sequence & _WORD, encode(sent), ERROR_ESTIMATE, request.ssid, encode(received)),
+        *(request.sequence, request.stamp, request.error_estimate, ttl),
+    )
+    if request.tlvs is None:
+        micro_session, direct_measurement, delivery, mark = _ANSWERED
+        return _OWN_ANSWER.pack(
+            *base,
+            *(micro_session, request.member, member),
+            *(direct_measurement, request.packets, *_counters(counted)),
+            *(delivery, mark, counted.bytes_received, _last(counted)),
+        )
     asked = request.packet
     answer = bytearray(asked)
-    base = _ANSWER.pack(
-        sequence & _WORD,
-        encode(sent),
-        ERROR_ESTIMATE,
-        request.ssid,
-        encode(received),
-        request.sequence,
-        asked[4:12],
-        int.from_bytes(asked[12:14], "big"),
-        ttl,
-    )
     size = min(len(asked), BASE_SIZE)
-    answer[:size] = base[:size]
+    answer[:size] = _ANSWER.pack(*base)[:size]
     for found in request.tlvs:
         _fill(answer, found, member, counted, key)
     return bytes(answer)
+
+
+def _counters(counted: Counted) -> tuple[int, int]:
+    return counted.received & _WORD, counted.sent & _WORD
+
+
+def _last(counted: Counted) -> int:
+    return encode(counted.last) if counted.last else 0
 
 
 def _fill(answer: bytearray, found: Tlv, member: int, counted: Counted, key: bytes) -> None:
@@ -192,12 +221,9 @@ def _fill(answer: bytearray, found: Tlv, member: int, counted: Counted, key: byt
         if found.type == tlv.MICRO_SESSION:
             answer[value + 2 : value + 4] = member.to_bytes(2, "big")
         elif found.type == tlv.DIRECT_MEASUREMENT:
-            _COUNTERS_THERE.pack_into(
-                answer, value + 4, counted.received & _WORD, counted.sent & _WORD
-            )
+            _COUNTERS_THERE.pack_into(answer, value + 4, *_counters(counted))
         elif found.type == tlv.DELIVERY and found.value.startswith(_MARK):
-            last = encode(counted.last) if counted.last else bytes(8)
-            _DELIVERY.pack_into(answer, value, _MARK, counted.bytes_received, last)
+            _DELIVERY.pack_into(answer, value, _MARK, counted.bytes_received, _last(counted))
         elif found.type == tlv.HMAC and key:
             answer[value:] = tlv.digest(key, answer, BASE_SIZE, at)
         elif found.type in (tlv.DELIVERY, tlv.HMAC):
@@ -211,15 +237,27 @@ def parse_reply(packet: bytes, key: bytes = b"") -> Reply | None:
     With a ``key`` it is one only with the right HMAC, and with TLVs that the far end has changed:
     a request that is sent back as it was is none.
     """
+    if not key and len(packet) == _OWN_ANSWER.size:
+        *base, first, one, other, second, _, there, back, third, mark, size, last = (
+            _OWN_ANSWER.unpack(packet)
+        )
+        if (first, second, third, mark) == _ANSWERED:
+            return _reply(base, (one, other), _delivered(back, there, size, last))
     if not _SHORTEST_ANSWER <= len(packet) <= MAX_SIZE:
         return None
-    sequence, sent, estimate, ssid, received, asked, asked_at, asked_estimate, ttl = (
-        _ANSWER.unpack_from(packet.ljust(BASE_SIZE, b"\0"))
-    )
-    told = _told(packet, key)
-    if told is None:
+    understood = [
+        found for found in tlv.read(packet, BASE_SIZE) if not (found.flags or packet[found.at])
+    ]
+    members = _members(understood)
+    if key and not (members and tlv.is_authentic(key, packet, BASE_SIZE)):
         return None
-    members, counted = told
+    return _reply(
+        _ANSWER.unpack_from(packet.ljust(BASE_SIZE, b"\0")), members, _counted(understood)
+    )
+
+
+def _reply(base: Sequence[int], members: tuple[int, int] | None, counted: Counted | None) -> Reply:
+    sequence, sent, estimate, ssid, received, asked, asked_at, asked_estimate, ttl = base
     return Reply(
         sequence,
         decode(received, estimate),
@@ -231,31 +269,6 @@ def parse_reply(packet: bytes, key: bytes = b"") -> Reply | None:
         members,
         counted,
     )
-
-
-def _told(packet: bytes, key: bytes) -> tuple[tuple[int, int] | None, Counted | None] | None:
-    """Return what the TLVs of an answer say, None where the HMAC is missing or wrong."""
-    if not key and (own := _own(packet, _OWN_ANSWER)):
-        member, other, _, received, sent, size, last = own
-        return (member, other), _delivered(Counted(sent, received), size, last)
-    tlvs = tlv.read(packet, BASE_SIZE)
-    understood = [found for found in tlvs if not (found.flags or packet[found.at])]
-    members = _members(understood)
-    if key and not (members and tlv.is_authentic(key, packet, BASE_SIZE)):
-        return None
-    return members, _counted(understood)
-
-
-def _own(
-    packet: bytes, headers: tuple[object, ...]
-) -> tuple[int, int, int, int, int, int, bytes] | None:
-    """Return the values of TLVs as ours, None where ``headers`` or the mark differ."""
-    if len(packet) != _OWN.size:
-        return None
-    first, one, other, second, asked, received, sent, third, mark, size, last = _OWN.unpack(packet)
-    if (first, second, third, mark) != headers:
-        return None
-    return one, other, asked, received, sent, size, last
 
 
 def _members(tlvs: list[Tlv]) -> tuple[int, int] | None:
@@ -273,9 +286,10 @@ def _counted(tlvs: list[Tlv]) -> Counted | None:
             _, received, sent = _COUNTERS.unpack(found.value)
             counted = Counted(sent, received)
         elif found.type == tlv.DELIVERY and counted and found.value.startswith(_MARK):
-            counted = _delivered(counted, *_DELIVERY.unpack(found.value)[1:])
+            _, size, last = _DELIVERY.unpack(found.value)
+            counted = _delivered(counted.sent, counted.received, size, last)
     return counted
 
 
-def _delivered(counted: Counted, size: int, last: bytes) -> Counted:
-    return Counted(counted.sent, counted.received, size, decode(last, 0) if any(last) else 0)
+def _delivered(sent: int, received: int, size: int, last: int) -> Counted:
+    return Counted(sent, received, size, decode(last, 0) if last else 0)

@@ -53,8 +53,8 @@ class Flow:
         """Return the packet that carries ``payload``, its checksums complete."""
         if len(payload) != self._length:
             self._measure(len(payload))
-        checksum = _ONES - (self._sum + int.from_bytes(payload + bytes(len(payload) & 1))) % _ONES
-        return b"%b%b%b" % (self._headers, checksum.to_bytes(2), payload)
+        checksum = _ONES - (self._sum + _sum(payload)) % _ONES
+        return self._headers + checksum.to_bytes(2) + payload
 
     def _measure(self, length: int) -> None:
         size = _UDP_HEADER.size + length
@@ -95,8 +95,8 @@ def parse(packet: bytes, *, complete: bool = True) -> Datagram | None:
     if len(packet) < _IPV4.size:
         return None
     if packet[0] >> 4 == 4:
-        begin, end = 4 * (packet[0] & 15), int.from_bytes(packet[2:4])
-        protocol, ttl, source, destination = packet[9], packet[8], packet[12:16], packet[16:20]
+        first, _, size, _, _, ttl, protocol, _, source, destination = _IPV4.unpack_from(packet)
+        begin, end = 4 * (first & 15), size
         if begin < _IPV4.size:
             return None
     elif packet[0] >> 4 == 6 and len(packet) >= _IPV6.size:
@@ -118,11 +118,11 @@ def _udp(
     source_port, port, length, checksum = _UDP_HEADER.unpack_from(body)
     if not _UDP_HEADER.size <= length <= len(body):
         return None
-    payload = body[_UDP_HEADER.size : length]
     if complete and (checksum or len(source) == 16):
-        even = body[:length] + bytes(length & 1)
-        if (int.from_bytes(source + destination + even) + UDP + length) % _ONES or not checksum:
+        total = _sum(source + destination) + UDP + length + _sum(body[:length])
+        if total % _ONES or not checksum:
             return None
+    payload = body[_UDP_HEADER.size : length]
     return Datagram(UDP, source, destination, source_port, port, ttl, payload)
 
 
@@ -139,7 +139,13 @@ def _echo_reply(
 
 def _icmp_sum(source: bytes, destination: bytes, body: bytes) -> int:
     """Return the sum of RFC 1071 over the message, and over the pseudo header of ICMPv6."""
-    total = int.from_bytes(body + bytes(len(body) & 1))
+    total = _sum(body)
     if len(source) == 16:
-        total += int.from_bytes(source + destination) + len(body) + ICMP[16]
+        total += _sum(source + destination) + len(body) + ICMP[16]
     return total % _ONES
+
+
+def _sum(data: bytes) -> int:
+    """Return what is, modulo ``_ONES``, the sum of RFC 1071: 2^16 is 1 there."""
+    total = int.from_bytes(data)
+    return total << 8 if len(data) & 1 else total

@@ -50,15 +50,15 @@ class Arrival(NamedTuple):
 class Tap:
     """Receives and sends on one link. Raises OSError where the link does not exist.
 
-    ``mac``: the link's own address, for links of type ARPHRD_ETHER (``arphrd``). ``sent`` and
-    ``received``: the probes so far, as the kernel counts them for the link. ``is_full``: its own
-    queue, or a filter there, dropped what was sent last.
+    ``mac``: the link's own address, for links of type ARPHRD_ETHER (``arphrd``). ``is_full``: its
+    own queue, or a filter there, dropped what was sent last.
     """
 
     def __init__(self, ifindex: int, arphrd: int, mac: bytes) -> None:
         self.has_link_header = arphrd == ARPHRD_ETHER
-        self.mac = mac
-        self.sent = self.received = Count()
+        self._sources = {each: mac + each.to_bytes(2) for each in ETHERTYPES.values()}
+        self._sent = self._sent_bytes = 0
+        self._received = self._received_bytes = 0
         self.is_full = False
         self._program = b""
         self._header = ETHERNET_HEADER if self.has_link_header else 0
@@ -91,6 +91,16 @@ class Tap:
         packet_socket.bind(sender, ifindex, ethertype)
         return sender
 
+    @property
+    def sent(self) -> Count:
+        """The probes so far, as the kernel counts them for the link."""
+        return Count(self._sent, self._sent_bytes)
+
+    @property
+    def received(self) -> Count:
+        """The same of what has come."""
+        return Count(self._received, self._received_bytes)
+
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
         return self._receiver.fileno()
@@ -114,8 +124,8 @@ class Tap:
             elif kind == _SO_TIMESTAMPNS:
                 seconds, nanoseconds = _TIMESPEC.unpack(data)
                 time = seconds * _SECOND + nanoseconds
-        packets, size = self.received
-        self.received = Count(packets + 1, size + len(packet) + self._header)
+        self._received += 1
+        self._received_bytes += len(packet) + self._header
         return Arrival(packet, time, complete, address[4])
 
     def send(self, packet: bytes, ethertype: int, receiver: bytes) -> bool:
@@ -128,7 +138,7 @@ class Tap:
         sender = self._senders[ethertype]
         self.is_full = False
         if self.has_link_header:
-            packet = b"%b%b%b%b" % (receiver, self.mac, ethertype.to_bytes(2), packet)
+            packet = receiver + self._sources[ethertype] + packet
         try:
             sender.send(packet)
         except BlockingIOError:
@@ -139,8 +149,8 @@ class Tap:
             except OSError as error:
                 self.is_full = error.errno == errno.ENOBUFS
                 return error.errno in _NO_WAY
-        packets, size = self.sent
-        self.sent = Count(packets + 1, size + len(packet))
+        self._sent += 1
+        self._sent_bytes += len(packet)
         return True
 
     def close(self) -> None:
