@@ -101,9 +101,11 @@ class Bundle:
             if due <= now:
                 self._ask(self.slaves.by_ifindex[ifindex], now)
                 self._plan[ifindex] = self._paths.next_probe(ifindex, now)
-        if self._is_urgent or now >= self._paths.due(now):
+        due = self._paths.due(now)
+        if self._is_urgent or now >= due:
             self._judge(now)
-        self.due = min((*self._plan.values(), self._paths.due(now)))
+            due = self._paths.due(now)
+        self.due = min((due, *self._plan.values()))
 
     def is_followed(self, now: int) -> bool:
         """Say whether answers are to be taken as soon as they come."""
@@ -193,14 +195,16 @@ class Bundle:
 
     def _take(self, slave: Slave) -> None:
         """Take a packet that has arrived, if there is one."""
-        arrival, now = slave.tap.receive(), self._clock.look()
-        datagram = parse(arrival.packet, complete=arrival.complete) if arrival else None
-        if arrival and datagram:
-            self._is_urgent |= self._arrived(slave, arrival, datagram, now)
-        self.due = now
+        self.due = 0
+        arrival = slave.tap.receive()
+        if arrival is None:
+            return
+        datagram = parse(arrival.packet, complete=arrival.complete)
+        if datagram and self._arrived(slave, arrival, datagram):
+            self._is_urgent = True
 
-    def _arrived(self, slave: Slave, arrival: Arrival, datagram: Datagram, now: int) -> bool:
-        received = self._clock.arrived(arrival.time, now)
+    def _arrived(self, slave: Slave, arrival: Arrival, datagram: Datagram) -> bool:
+        received = self._clock.received(arrival.time)
         if datagram.protocol != UDP:
             return self._echoed(datagram, received)
         if datagram.port == self.slaves.port:
@@ -219,7 +223,7 @@ class Bundle:
         """Take over an answer to STAMP: its session says of which slave, wherever it came in."""
         number = session_of(datagram.payload)
         known = self.slaves.by_session
-        for slave in [known.get(number)] if number else list(known.values()):
+        for slave in (known.get(number),) if number else tuple(known.values()):
             session = slave.session if slave else None
             if slave is None or session is None or datagram.source != session.far:
                 continue
@@ -230,9 +234,10 @@ class Bundle:
         return False
 
     def _deliver(self, slave: Slave, answer: Answer) -> bool:
-        waiting = self._pings.get((slave.number, answer.sequence))
-        if waiting and not waiting.done():
-            waiting.set_result(answer)
+        if self._pings:
+            waiting = self._pings.get((slave.number, answer.sequence))
+            if waiting and not waiting.done():
+                waiting.set_result(answer)
         return self._paths.answered(slave.task.ifindex, answer)
 
     def _requested(self, slave: Slave, arrival: Arrival, datagram: Datagram, received: int) -> bool:

@@ -36,14 +36,30 @@ class Clock:
         self._looked, self._shift = now, shift
         return now
 
+    def received(self, stamp: int) -> int:
+        """Return the time of a stamp of the kernel that has just been read.
+
+        The clocks are compared again only where it was made after they were last.
+        """
+        if stamp - self._shift > self._looked:
+            self.look()
+        return self.arrived(stamp, self._looked)
+
     def arrived(self, stamp: int, now: int) -> int:
         """Return the time of a stamp of the kernel; ``now`` where it cannot be true.
 
         After a step it may have been made before: it is taken for what makes it the latest.
         """
+        at = stamp - self._shift
+        if self._shift == self._before and now - _TOO_OLD <= at <= now:
+            return at
         times = (stamp - self._shift, stamp - self._before)
         return max((each for each in times if now - _TOO_OLD <= each <= now), default=now)
 
     def on_wire(self, now: int) -> int:
         """Return what the wire calls the time ``now``: ns since 1970."""
         return now + self._begin
+
+    def on_wire_now(self) -> int:
+        """Return what the wire calls this moment."""
+        return time.monotonic_ns() + self._begin

@@ -117,6 +117,7 @@ class Prober:
 
     def _turn(self) -> None:
         """Give every bundle that wants it its turn, and have the next one when it is due."""
+        self._clock.look()
         more = self._inlet.take()
         now = self._clock.look()
         for bundle in self._bundles.values():

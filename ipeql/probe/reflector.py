@@ -88,8 +88,8 @@ class Reflector:
         ``received``: when it came, ns of CLOCK_MONOTONIC. ``number`` and ``counted``: of the slave
         that it came by.
         """
-        request = stamp.parse_request(asked.payload, self._key) if self._key else None
-        if self._key and request is None:
+        request = None
+        if self._key and (request := stamp.parse_request(asked.payload, self._key)) is None:
             return None  # what is forged does not count against the far end
         asker = self._far.get(asked.source, self._others)
         if not asker.may(received):
@@ -103,7 +103,7 @@ class Reflector:
             request,
             sequence=session.answers,
             received=self._clock.on_wire(received),
-            sent=self._clock.on_wire(self._clock.look()),
+            sent=self._clock.on_wire_now(),
             ttl=asked.ttl,
             member=number,
             counted=counted,
