@@ -82,16 +82,20 @@ class Evidence:
         if sequence not in self._unanswered:
             return None
         self._unanswered.remove(sequence)
-        ended = self.silence(received, 0)
-        if ended < LONGEST_LIMIT:
-            self._note_silence(ended)
+        open_ = self.open
+        ended = self.silence(received, 0) if open_ else 0
         if ended >= LONGEST_LIMIT or not self.heard:
             self.resumed = received
-        while self.open and self.open[0][0] <= sequence:
-            self.asked = self.open.popleft()[1]
+        while open_ and open_[0][0] <= sequence:
+            self.asked = open_.popleft()[1]
         self._late = 0
         self.heard = max(self.heard, received)
         self.answers += 1
+        if ended < LONGEST_LIMIT:
+            self._silences.append(ended)
+            self._renew_in -= 1
+            if self._renew_in <= 0:
+                self._renew_limit()
         self._note_round_trip(received, max(0, round_trip))
         return ended
 
@@ -104,14 +108,11 @@ class Evidence:
             self._usual_until = received + _RENEW_USUAL
             self.usual = int(median([trip for _, trip in trips]))
 
-    def _note_silence(self, silence: int) -> None:
-        self._silences.append(silence)
-        self._renew_in -= 1
-        if self._renew_in <= 0:
-            self._renew_in = _RENEW
-            ordered = sorted(self._silences)
-            usual = ordered[ceil(0.99 * len(ordered)) - 1]
-            self._least_limit = max(SHORTEST_LIMIT, min(usual * 3 // 2, LONGEST_LIMIT))
+    def _renew_limit(self) -> None:
+        self._renew_in = _RENEW
+        ordered = sorted(self._silences)
+        usual = ordered[ceil(0.99 * len(ordered)) - 1]
+        self._least_limit = max(SHORTEST_LIMIT, min(usual * 3 // 2, LONGEST_LIMIT))
 
     def silent_from(self) -> int | None:
         """Return when the next answer was due, or None where none is."""

@@ -41,7 +41,7 @@ class Answer(NamedTuple):
     """An answer to a probe. Local: when the probe was ``sent``, and the answer ``received``.
 
     ``far_received``, ``far_sent``: when the far end had the probe and sent the answer, by its own
-    clock; None where it does not say. ``count``: what it has counted of the data; None likewise.
+    clock; None where it does not say. ``counted``: what it has counted of the data; None likewise.
     """
 
     sequence: int
@@ -50,7 +50,7 @@ class Answer(NamedTuple):
     rung: Rung
     far_received: int | None = None
     far_sent: int | None = None
-    count: Count | None = None
+    counted: Count | None = None
 
     @property
     def round_trip(self) -> int:

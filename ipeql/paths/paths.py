@@ -154,7 +154,7 @@ class Paths:
                 answer.sequence,
                 received,
                 answer.far_received,
-                answer.count,
+                answer.counted,
                 silence=ended if in_vain else 0,
                 may_pause=self._may_pause(path),
             )

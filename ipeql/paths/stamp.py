@@ -19,8 +19,10 @@ _SHORTEST_ANSWER = 41
 MAX_SIZE = 1 << 11
 """Bytes of the largest request that is answered: more than any probe of ours, and one frame."""
 
+_REQUEST = Struct(">IQHH28x")
+"""Sequence, T1, Error Estimate, SSID, zeros. RFC 8972, 3, figure 1."""
+
 _SENDER = Struct(">IQH")
-"""Sequence, T1, Error Estimate. RFC 8972, 3, figure 1; SSID and zeros follow."""
 
 _ANSWER = Struct(">IQHHQIQH2xB3x")
 """Sequence, T3, Error Estimate, SSID, T2, then of the request: sequence, T1, Error Estimate, TTL.
@@ -40,12 +42,11 @@ _DELIVERY = Struct(">4sQQ")
 
 _WORD = 0xFFFFFFFF
 
-_OWN_TLVS = "IHHIIIII4sQQ"
+_OWN = Struct(">IHHIIIII4sQQ")
 """The TLVs of a probe of ours without a key: each one's header, then its value. Nearly all packets
 have them, and are read and written in one step."""
 
-_OWN_REQUEST = Struct(f">IQHH28x{_OWN_TLVS}")
-_OWN_ANSWER = Struct(_ANSWER.format + _OWN_TLVS)
+_OWN_SIZE = BASE_SIZE + _OWN.size
 _OWN_ORDER = (tlv.MICRO_SESSION, tlv.DIRECT_MEASUREMENT, tlv.DELIVERY)
 _ANSWERED, _ASKED = (
     (*(flags << 24 | kind << 16 | tlv.LENGTHS[kind] for kind in _OWN_ORDER), _MARK)
@@ -118,13 +119,10 @@ def build_request(
     ``sent``: T1, ns since 1970. ``member``: the slave's number, 1 to 65535. ``packets_sent``: over
     the slave. With a ``key`` the HMAC follows.
     """
-    micro_session, direct_measurement, delivery, mark = _ASKED
-    packet = _OWN_REQUEST.pack(
-        *(sequence & _WORD, encode(sent), ERROR_ESTIMATE, ssid),
-        *(micro_session, member, 0),
-        *(direct_measurement, packets_sent & _WORD, 0, 0),
-        *(delivery, mark, 0, 0),
-    )
+    first, second, third, mark = _ASKED
+    packets = packets_sent & _WORD
+    packet = _REQUEST.pack(sequence & _WORD, encode(sent), ERROR_ESTIMATE, ssid)
+    packet += _OWN.pack(first, member, 0, second, packets, 0, 0, third, mark, 0, 0)
     if key:
         packet += tlv.write(tlv.HMAC, tlv.digest(key, packet, BASE_SIZE, len(packet)))
     return packet
@@ -135,26 +133,13 @@ def parse_request(packet: bytes, key: bytes = b"") -> Request | None:
 
     With a ``key`` there is one only with the right HMAC.
     """
-    if not key and len(packet) == _OWN_REQUEST.size:
-        (
-            number,
-            time,
-            estimate,
-            ssid,
-            first,
-            one,
-            other,
-            second,
-            packets,
-            _,
-            _,
-            third,
-            mark,
-            _,
-            _,
-        ) = _OWN_REQUEST.unpack(packet)
+    if not key and len(packet) == _OWN_SIZE:
+        first, member, wanted, second, packets, _, _, third, mark, _, _ = _OWN.unpack_from(
+            packet, BASE_SIZE
+        )
         if (first, second, third, mark) == _ASKED:
-            return Request(packet, number, time, estimate, ssid, one, other, packets)
+            number, time, estimate, ssid = _REQUEST.unpack_from(packet)
+            return Request(packet, number, time, estimate, ssid, member, wanted, packets)
     if not _SHORTEST_REQUEST <= len(packet) <= MAX_SIZE:
         return None
     if key and not tlv.is_authentic(key, packet, BASE_SIZE):
@@ -185,33 +170,32 @@ def reflect(
     """
     if request.wanted_member not in (0, member):
         return None
-    base = (
-        *(sequence & _WORD, encode(sent), ERROR_ESTIMATE, request.ssid, encode(received)),
-        *(request.sequence, request.stamp, request.error_estimate, ttl),
+    base = _ANSWER.pack(
+        sequence & _WORD,
+        encode(sent),
+        ERROR_ESTIMATE,
+        request.ssid,
+        encode(received),
+        request.sequence,
+        request.stamp,
+        request.error_estimate,
+        ttl,
     )
     if request.tlvs is None:
-        micro_session, direct_measurement, delivery, mark = _ANSWERED
-        return _OWN_ANSWER.pack(
-            *base,
-            *(micro_session, request.member, member),
-            *(direct_measurement, request.packets, *_counters(counted)),
-            *(delivery, mark, counted.bytes_received, _last(counted)),
+        first, second, third, mark = _ANSWERED
+        asking, packets = request.member, request.packets
+        there, back = counted.received & _WORD, counted.sent & _WORD
+        size, last = counted.bytes_received, encode(counted.last) if counted.last else 0
+        return base + _OWN.pack(
+            first, asking, member, second, packets, there, back, third, mark, size, last
         )
     asked = request.packet
     answer = bytearray(asked)
     size = min(len(asked), BASE_SIZE)
-    answer[:size] = _ANSWER.pack(*base)[:size]
+    answer[:size] = base[:size]
     for found in request.tlvs:
         _fill(answer, found, member, counted, key)
     return bytes(answer)
-
-
-def _counters(counted: Counted) -> tuple[int, int]:
-    return counted.received & _WORD, counted.sent & _WORD
-
-
-def _last(counted: Counted) -> int:
-    return encode(counted.last) if counted.last else 0
 
 
 def _fill(answer: bytearray, found: Tlv, member: int, counted: Counted, key: bytes) -> None:
@@ -221,9 +205,12 @@ def _fill(answer: bytearray, found: Tlv, member: int, counted: Counted, key: byt
         if found.type == tlv.MICRO_SESSION:
             answer[value + 2 : value + 4] = member.to_bytes(2, "big")
         elif found.type == tlv.DIRECT_MEASUREMENT:
-            _COUNTERS_THERE.pack_into(answer, value + 4, *_counters(counted))
+            _COUNTERS_THERE.pack_into(
+                answer, value + 4, counted.received & _WORD, counted.sent & _WORD
+            )
         elif found.type == tlv.DELIVERY and found.value.startswith(_MARK):
-            _DELIVERY.pack_into(answer, value, _MARK, counted.bytes_received, _last(counted))
+            last = encode(counted.last) if counted.last else 0
+            _DELIVERY.pack_into(answer, value, _MARK, counted.bytes_received, last)
         elif found.type == tlv.HMAC and key:
             answer[value:] = tlv.digest(key, answer, BASE_SIZE, at)
         elif found.type in (tlv.DELIVERY, tlv.HMAC):
@@ -237,27 +224,17 @@ def parse_reply(packet: bytes, key: bytes = b"") -> Reply | None:
     With a ``key`` it is one only with the right HMAC, and with TLVs that the far end has changed:
     a request that is sent back as it was is none.
     """
-    if not key and len(packet) == _OWN_ANSWER.size:
-        *base, first, one, other, second, _, there, back, third, mark, size, last = (
-            _OWN_ANSWER.unpack(packet)
-        )
-        if (first, second, third, mark) == _ANSWERED:
-            return _reply(base, (one, other), _delivered(back, there, size, last))
     if not _SHORTEST_ANSWER <= len(packet) <= MAX_SIZE:
         return None
-    understood = [
-        found for found in tlv.read(packet, BASE_SIZE) if not (found.flags or packet[found.at])
-    ]
-    members = _members(understood)
-    if key and not (members and tlv.is_authentic(key, packet, BASE_SIZE)):
+    told = _told(packet, key)
+    if told is None:
         return None
-    return _reply(
-        _ANSWER.unpack_from(packet.ljust(BASE_SIZE, b"\0")), members, _counted(understood)
+    members, counted = told
+    if len(packet) < BASE_SIZE:
+        packet = packet.ljust(BASE_SIZE, b"\0")
+    sequence, sent, estimate, ssid, received, asked, asked_at, asked_estimate, ttl = (
+        _ANSWER.unpack_from(packet)
     )
-
-
-def _reply(base: Sequence[int], members: tuple[int, int] | None, counted: Counted | None) -> Reply:
-    sequence, sent, estimate, ssid, received, asked, asked_at, asked_estimate, ttl = base
     return Reply(
         sequence,
         decode(received, estimate),
@@ -269,6 +246,22 @@ def _reply(base: Sequence[int], members: tuple[int, int] | None, counted: Counte
         members,
         counted,
     )
+
+
+def _told(packet: bytes, key: bytes) -> tuple[tuple[int, int] | None, Counted | None] | None:
+    """Return what the TLVs of an answer say, None where the HMAC is missing or wrong."""
+    if not key and len(packet) == _OWN_SIZE:
+        first, member, other, second, _, there, back, third, mark, size, last = _OWN.unpack_from(
+            packet, BASE_SIZE
+        )
+        if (first, second, third, mark) == _ANSWERED:
+            return (member, other), _delivered(back, there, size, last)
+    tlvs = tlv.read(packet, BASE_SIZE)
+    understood = [found for found in tlvs if not (found.flags or packet[found.at])]
+    members = _members(understood)
+    if key and not (members and tlv.is_authentic(key, packet, BASE_SIZE)):
+        return None
+    return members, _counted(understood)
 
 
 def _members(tlvs: list[Tlv]) -> tuple[int, int] | None:

@@ -179,13 +179,13 @@ class Bundle:
         if far_end is None:
             return None
         sent = slave.sent() if slave.task.measured else None
-        probes = slave.tap.sent
+        probes = slave.tap.sent if sent else None
         if far_end.by_icmp and far_end.tries(ifindex, now):
             slave.ask(now, by_icmp=False)
         sequence = slave.ask(now, by_icmp=far_end.by_icmp)
         if sequence is not None:
             bytes_ = None
-            if sent is not None:
+            if sent and probes:
                 total = sent.bytes + slave.tap.sent.bytes - probes.bytes
                 bytes_ = SentBytes(total, slave.data(sent, probes))
             self._paths.sent(ifindex, sequence, now, bytes_)

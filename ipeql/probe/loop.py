@@ -21,8 +21,9 @@ REPORT_S = 1.0
 """All paths are reported so often, and at once when one comes to another standing or the daemon
 asks."""
 
-COUNT_S = 0.1
-"""The counters of the links are read so often: what a slave carries decides how it is probed."""
+COUNT = 10**8
+"""The counters of the links are read so often, ns: what a slave carries decides how it is probed.
+That is done at a turn, if one is due soon."""
 
 SOON = TURN * 3 // 2
 """What arrives waits so long, ns, for a turn that is due. The kernel has stamped it, and an answer
@@ -46,6 +47,8 @@ class Prober:
         self._devices = counters.Devices()
         self._bundles: dict[str, Bundle] = {}
         self._names: dict[bytes, int] = {}
+        self._count = asyncio.Event()
+        self._count_at = 0
         self._timer: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
         self._pings: set[asyncio.Task[None]] = set()
@@ -125,7 +128,9 @@ class Prober:
                 bundle.turn(now)
         if self._timer:
             self._timer.cancel()
-        due = min((bundle.due for bundle in self._bundles.values()), default=now + _SECOND)
+        due = min([bundle.due for bundle in self._bundles.values()], default=now + _SECOND)
+        if self._names:
+            due = min(due, self._count_if_due(now) + SOON)
         self._timer = asyncio.get_running_loop().call_at(due / _SECOND, self._turn)
         waits = any(bundle.is_followed(now) for bundle in self._bundles.values())
         if due <= now + SOON and not more and not waits:
@@ -133,14 +138,20 @@ class Prober:
         else:
             self._inlet.wait()
 
+    def _count_if_due(self, now: int) -> int:
+        """Return when to do it the next time, ns."""
+        if now >= self._count_at:
+            self._count.set()
+            self._count_at = max(self._count_at, now - COUNT) + COUNT
+        return self._count_at
+
     async def _counting(self) -> None:
-        while True:
-            if self._names:
-                now, found = time.monotonic_ns(), counters.read(self._names)
-                for bundle in tuple(self._bundles.values()):
-                    bundle.count(found, now)
-                    await _let_others_run()
-            await asyncio.sleep(COUNT_S)
+        while await self._count.wait():
+            self._count.clear()
+            now, found = time.monotonic_ns(), self._devices.read(self._names)
+            for bundle in tuple(self._bundles.values()):
+                bundle.count(found, now)
+                await _let_others_run()
 
     async def _reporting(self, writer: asyncio.StreamWriter) -> None:
         while True:

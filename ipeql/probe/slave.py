@@ -51,20 +51,19 @@ class Slave:
         been silent for ``RESOLVING``, or a queue that has been full for ``FULL``, counts as a path
         that is silent.
         """
-        session = self.session
+        session, tap = self.session, self.tap
         if session is None:
             return None
         lladdr = b""
-        if self.tap.has_link_header:
-            hop = self.next_hop(session.far)
-            lladdr = self._next_hops.lladdr(self.task.ifindex, hop)
+        if tap.has_link_header:
+            lladdr = self._next_hops.lladdr(self.task.ifindex, self.next_hop(session.far))
             if not lladdr:
                 return self._in_vain(session, now, RESOLVING)
         packet = session.echo() if by_icmp else session.request(now, self.counted.sent)
-        if self.tap.send(packet, ETHERTYPES[len(session.far)], lladdr):
+        if tap.send(packet, ETHERTYPES[len(session.far)], lladdr):
             self._vain_since = 0
             return session.sent(now)
-        return self._in_vain(session, now, FULL) if self.tap.is_full else None
+        return self._in_vain(session, now, FULL) if tap.is_full else None
 
     def _in_vain(self, session: Session, now: int, bearable: int) -> int | None:
         """Count a probe as sent that could not be, if none could for longer than ``bearable``."""

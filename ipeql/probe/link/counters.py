@@ -6,6 +6,7 @@ namespace, wherever /sys comes from.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,39 +29,41 @@ class Counters(NamedTuple):
     received: Count = Count()
 
 
-def read(names: dict[bytes, int]) -> dict[int, Counters]:
-    """Return the counters of the links called ``names``, by what the names stand for (ifindex)."""
-    found = {}
-    for line in _DEVICES.read_bytes().splitlines():
-        name, _, text = line.rpartition(b": ")
-        ifindex = names.get(name.lstrip())
-        if ifindex is not None:
-            words = text.split(None, _SENT_PACKETS + 1)
-            found[ifindex] = Counters(
-                Count(int(words[_SENT_PACKETS]), int(words[_SENT_BYTES])),
-                Count(int(words[_RECEIVED_PACKETS]), int(words[_RECEIVED_BYTES])),
-            )
-    return found
-
-
 class Devices:
     """/proc/net/dev of this network namespace, kept open. Raises OSError where it cannot be."""
 
     def __init__(self) -> None:
         self._file = _DEVICES.open("rb", buffering=0)
 
+    def read(self, names: dict[bytes, int]) -> dict[int, Counters]:
+        """Return the counters of the links called ``names``, by what they stand for (ifindex)."""
+        found = {}
+        for line in self._lines():
+            name, _, text = line.rpartition(b": ")
+            ifindex = names.get(name.lstrip())
+            if ifindex is not None:
+                words = text.split(None, _SENT_PACKETS + 1)
+                found[ifindex] = Counters(
+                    Count(int(words[_SENT_PACKETS]), int(words[_SENT_BYTES])),
+                    Count(int(words[_RECEIVED_PACKETS]), int(words[_RECEIVED_BYTES])),
+                )
+        return found
+
     def sent(self, name: bytes) -> Count | None:
         """Return what the link called ``name`` has sent; None: there is no such link."""
-        at, rest = 0, b"\n"
         sought = b"%b: " % name
+        for line in self._lines():
+            if line.lstrip().startswith(sought):
+                words = line.rpartition(b": ")[2].split(None, _SENT_PACKETS + 1)
+                return Count(int(words[_SENT_PACKETS]), int(words[_SENT_BYTES]))
+        return None
+
+    def _lines(self) -> Iterator[bytes]:
+        at, rest = 0, b""
         while block := os.pread(self._file.fileno(), _BLOCK, at):
             at += len(block)
             *lines, rest = (rest + block).split(b"\n")
-            for line in lines:
-                if line.lstrip().startswith(sought):
-                    words = line.rpartition(b": ")[2].split(None, _SENT_PACKETS + 1)
-                    return Count(int(words[_SENT_PACKETS]), int(words[_SENT_BYTES]))
-        return None
+            yield from lines
 
     def close(self) -> None:
         """Close the file."""
