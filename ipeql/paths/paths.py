@@ -102,10 +102,10 @@ class Paths:
         To be asked after each attempt to send, and after each judgement: it may come earlier.
         """
         path = self._paths[ifindex]
-        interval = path.life.interval = path.interval(Pace.BUSY)
+        if path.law:
+            path.life.interval = path.interval(Pace.BUSY)
         pace = self._pace(path, now)
-        if pace is not Pace.BUSY:
-            interval = path.interval(pace)
+        interval = path.life.interval if pace is Pace.BUSY else path.interval(pace)
         return self._schedule.next(ifindex, now, interval)
 
     def _pace(self, path: Path, now: int) -> Pace:
@@ -127,8 +127,9 @@ class Paths:
         """
         if path := self._paths.get(ifindex):
             path.traffic.own += 1
-            path.life.evidence.sent(sequence, now, self._schedule.sent(ifindex, now))
-            if len(path.life.evidence.open) <= IN_VAIN:
+            evidence = path.life.evidence
+            evidence.sent(sequence, now, self._schedule.sent(ifindex, now))
+            if len(evidence.open) <= IN_VAIN:
                 path.expect(now)
             if path.law and bytes_:
                 path.law.asked(sequence, now, bytes_)
@@ -188,12 +189,11 @@ class Paths:
 
     def is_followed(self, now: int) -> bool:
         """Say whether the dataplane should know at once what an answer says."""
-        return any(path.is_followed(now) for path in self._paths.values())
+        return any(path.is_followed(now) for path in self._paths.values() if path.law)
 
     def due(self, now: int) -> int:
         """Return when to judge at the latest, as far as is known now; 0: at once. ns."""
-        dues = (path.due for path in self._paths.values())
-        return min(self._soon, min(dues, default=now + DOWN_AFTER))
+        return min([self._soon, now + DOWN_AFTER, *[path.due for path in self._paths.values()]])
 
     def judge(self, now: int) -> Judgement:
         """Return what follows from all that has been told until ``now``."""

@@ -197,19 +197,17 @@ class Bundle:
         """Take a packet that has arrived, if there is one."""
         self.due = 0
         arrival = slave.tap.receive()
-        if arrival is None:
+        datagram = parse(arrival.packet, complete=arrival.complete) if arrival else None
+        if arrival is None or datagram is None:
             return
-        datagram = parse(arrival.packet, complete=arrival.complete)
-        if datagram and self._arrived(slave, arrival, datagram):
-            self._is_urgent = True
-
-    def _arrived(self, slave: Slave, arrival: Arrival, datagram: Datagram) -> bool:
         received = self._clock.received(arrival.time)
         if datagram.protocol != UDP:
-            return self._echoed(datagram, received)
-        if datagram.port == self.slaves.port:
-            return self._answered(datagram, received)
-        return self._requested(slave, arrival, datagram, received)
+            is_news = self._echoed(datagram, received)
+        elif datagram.port == self.slaves.port:
+            is_news = self._answered(datagram, received)
+        else:
+            is_news = self._requested(slave, arrival, datagram, received)
+        self._is_urgent |= is_news
 
     def _echoed(self, datagram: Datagram, received: int) -> bool:
         number, sequence = echo_of(datagram) or (0, 0)

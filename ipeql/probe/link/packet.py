@@ -16,6 +16,8 @@ UDP = 17
 _IPV4, _IPV6, _UDP_HEADER, _ECHO = (
     struct.Struct(f"!{form}") for form in ("BBHHHBBH4s4s", "IHBB16s16s", "HHHH", "BBHHH")
 )
+_PLAIN = struct.Struct("!BxH4xBB2x4s4sHHHH")
+"""The headers of IPv4 without options and of UDP: nearly all packets are read in one step."""
 _DONT_FRAGMENT = 0x4000
 ICMP = {4: 1, 16: 58}
 _ECHO_REQUEST = {4: 8, 16: 128}
@@ -92,11 +94,21 @@ def parse(packet: bytes, *, complete: bool = True) -> Datagram | None:
     ``complete``: the checksum is there; it is not yet where the packet's own host left that to its
     device. The filter has let through no fragment.
     """
+    if len(packet) >= _PLAIN.size:
+        first, size, ttl, protocol, source, destination, source_port, port, length, checksum = (
+            _PLAIN.unpack_from(packet)
+        )
+        end = _IPV4.size + length
+        if first == 0x45 and protocol == UDP and _PLAIN.size <= end <= size <= len(packet):
+            if complete and checksum and (_sum(packet[12:end]) + UDP + length) % _ONES:
+                return None
+            payload = packet[_PLAIN.size : end]
+            return Datagram(UDP, source, destination, source_port, port, ttl, payload)
     if len(packet) < _IPV4.size:
         return None
     if packet[0] >> 4 == 4:
-        first, _, size, _, _, ttl, protocol, _, source, destination = _IPV4.unpack_from(packet)
-        begin, end = 4 * (first & 15), size
+        begin, end = 4 * (packet[0] & 15), int.from_bytes(packet[2:4])
+        protocol, ttl, source, destination = packet[9], packet[8], packet[12:16], packet[16:20]
         if begin < _IPV4.size:
             return None
     elif packet[0] >> 4 == 6 and len(packet) >= _IPV6.size:
