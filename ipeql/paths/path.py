@@ -12,7 +12,7 @@ from ipeql.paths.life import Life
 from ipeql.paths.liveness import due
 from ipeql.paths.rate.law import Law
 from ipeql.paths.rate.unseen import Count
-from ipeql.state.path import Learning, Measured, Rung, Standing
+from ipeql.state.path import Measured, Rung, Standing
 
 _SHORTEST_RAMP = 20 * 10**6
 
@@ -103,7 +103,7 @@ class Path:
     @property
     def is_paused(self) -> bool:
         """Whether the slave rests, so that its delay without a queue is seen."""
-        return self.law is not None and self.law.state is Learning.PAUSE
+        return self.law is not None and self.law.is_paused
 
     def is_followed(self, now: int) -> bool:
         """Say whether the dataplane is told of the path's queue: it binds late, and has traffic."""

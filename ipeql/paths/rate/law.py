@@ -174,6 +174,11 @@ class Law:
         return Learning.TRACK if self._is_known else Learning.STARTUP
 
     @property
+    def is_paused(self) -> bool:
+        """Whether the slave rests, so that its delay without a queue is seen."""
+        return self._pause.on
+
+    @property
     def rate(self) -> int:
         """What the slave should be sent, bit/s: less than it carries while its queue is long."""
         if self._pause.on:

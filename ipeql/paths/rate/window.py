@@ -49,16 +49,19 @@ class Window:
 
     def __init__(self) -> None:
         self._passages: deque[Passage] = deque()
+        self._shortest: deque[tuple[int, int]] = deque()
+        """Delay and arrival of each passage that took less long than all after it."""
 
     def clear(self) -> None:
         """Forget all."""
         self._passages.clear()
+        self._shortest.clear()
 
     def add(self, passage: Passage) -> bool:
         """Add the next passage; return False where it is none: overtaken by another."""
-        passages = self._passages
+        passages, shortest = self._passages, self._shortest
         if passages and passage.bytes < passages[-1].bytes:  # the link was made anew
-            passages.clear()
+            self.clear()
         if passages and (
             passage.arrived <= passages[-1].arrived or passage.sent <= passages[-1].sent
         ):
@@ -66,6 +69,12 @@ class Window:
         passages.append(passage)
         while len(passages) > 2 and self._spans(passages[1], passage):
             passages.popleft()
+        delay = passage.delay
+        while shortest and shortest[-1][0] >= delay:
+            shortest.pop()
+        shortest.append((delay, passage.arrived))
+        while shortest[0][1] < passages[0].arrived:
+            shortest.popleft()
         return True
 
     @staticmethod
@@ -115,10 +124,10 @@ class Window:
     @property
     def least_delay(self) -> int:
         """The shortest delay in the window, ns: a queue that stood throughout is in it."""
-        return min(each.delay for each in self._passages)
+        return self._shortest[0][0]
 
     @property
     def latest_delay(self) -> int:
         """The shortest delay of the last 20 ms."""
         since = self._last.arrived - _LATEST
-        return min(each.delay for each in self._passages if each.arrived >= since)
+        return next(delay for delay, arrived in self._shortest if arrived >= since)

@@ -76,6 +76,20 @@ def test_what_arrived_after_the_clock_was_set_keeps_its_time(step: int, wait: in
         check(clock.arrived(stamp, clock.look()), here.now, wait, step)
 
 
+@given(STEPS, WAITS, WAITS)
+def test_what_arrived_since_the_clocks_were_compared_keeps_its_time(
+    step: int, wait: int, later: int
+) -> None:
+    with machine() as here:
+        clock = Clock()
+        here.now += wait
+        assert clock.received(here.time_ns()) == here.now
+        here.shift += step
+        clock.look()
+        here.now += later
+        assert clock.received(here.time_ns()) == here.now
+
+
 def check(found: int, now: int, wait: int, step: int) -> None:
     """Check a time: right, but where the wait was longer than the step it is within that."""
     if wait < abs(step):
