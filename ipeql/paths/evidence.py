@@ -4,6 +4,7 @@ All times are ns of the local CLOCK_MONOTONIC.
 """
 
 from collections import deque
+from itertools import takewhile
 from math import ceil
 from statistics import median
 
@@ -149,7 +150,11 @@ class Evidence:
     def loss(self, now: int) -> float | None:
         """Return the share of the probes of the last ten seconds that have no answer yet."""
         first, last = now - _LOSS_WINDOW, now - self.usual - _LATE
-        due = [sequence for sequence, sent in self._sent if first <= sent <= last]
-        if not due:
+        sent = self._sent
+        older = sum(1 for _ in takewhile(lambda each: each[1] < first, sent))
+        newer = sum(1 for _ in takewhile(lambda each: each[1] > last, reversed(sent)))
+        due = len(sent) - older - newer
+        if due <= 0:
             return None
-        return sum(sequence in self._unanswered for sequence in due) / len(due)
+        oldest, newest = sent[older][0], sent[-1 - newer][0]
+        return sum(oldest <= each <= newest for each in self._unanswered) / due
