@@ -195,7 +195,6 @@ class Bundle:
 
     def _take(self, slave: Slave) -> None:
         """Take a packet that has arrived, if there is one."""
-        self.due = 0
         arrival = slave.tap.receive()
         datagram = parse(arrival.packet, complete=arrival.complete) if arrival else None
         if arrival is None or datagram is None:
@@ -207,7 +206,8 @@ class Bundle:
             is_news = self._answered(datagram, received)
         else:
             is_news = self._requested(slave, arrival, datagram, received)
-        self._is_urgent |= is_news
+        if is_news:
+            self._is_urgent, self.due = True, 0
 
     def _echoed(self, datagram: Datagram, received: int) -> bool:
         number, sequence = echo_of(datagram) or (0, 0)
@@ -236,6 +236,7 @@ class Bundle:
             waiting = self._pings.get((slave.number, answer.sequence))
             if waiting and not waiting.done():
                 waiting.set_result(answer)
+        self.due = 0
         return self._paths.answered(slave.task.ifindex, answer)
 
     def _requested(self, slave: Slave, arrival: Arrival, datagram: Datagram, received: int) -> bool:

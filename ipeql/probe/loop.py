@@ -126,17 +126,27 @@ class Prober:
         for bundle in self._bundles.values():
             if bundle.due <= now:
                 bundle.turn(now)
-        if self._timer:
-            self._timer.cancel()
         due = min([bundle.due for bundle in self._bundles.values()], default=now + _SECOND)
         if self._names:
             due = min(due, self._count_if_due(now) + SOON)
-        self._timer = asyncio.get_running_loop().call_at(due / _SECOND, self._turn)
+        self._wake_at(due / _SECOND)
         waits = any(bundle.is_followed(now) for bundle in self._bundles.values())
         if due <= now + SOON and not more and not waits:
             self._inlet.rest()
         else:
             self._inlet.wait()
+
+    def _wake_at(self, due: float) -> None:
+        """Have the next turn at this time of the loop, unless something comes before."""
+        if self._timer and self._timer.when() == due:
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(due, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._turn()
 
     def _count_if_due(self, now: int) -> int:
         """Return when to do it the next time, ns."""
