@@ -12,6 +12,7 @@ from ipeql import __version__
 from ipeql.documents.openmetrics import Family, Kind, labels
 from ipeql.health.carrier import ADMIN_DOWN, HELD_OFF, NO_CARRIER
 from ipeql.health.path import PATH_DOWN
+from ipeql.health.uplink import NO_UPLINK
 from ipeql.state import Standing
 
 BUNDLE_STATES = ("ready", "degraded", "down", "failed")
@@ -22,6 +23,7 @@ SLAVE_STATES = (
     NO_CARRIER.reason,
     ADMIN_DOWN.reason,
     PATH_DOWN,
+    NO_UPLINK,
     "loop",
     "left-out",
     "absent",
