@@ -99,6 +99,7 @@ class Code(enum.StrEnum):
     NO_PROBE = "IPQ-D008"
     CANNOT_DRAW = "IPQ-D009"
     CANNOT_WRITE = "IPQ-D010"
+    NO_PROGRAM = "IPQ-D011"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from ipeql.cli.changing.revert import revert
 from ipeql.cli.changing.set import set_
 from ipeql.cli.output import report_fault
 from ipeql.cli.reading.check import check
+from ipeql.cli.reading.example import example
 from ipeql.cli.reading.metrics import metrics
 from ipeql.cli.reading.monitor import monitor
 from ipeql.cli.reading.paths import paths
@@ -45,6 +46,7 @@ def ipeql() -> None:
 
     \b
     Configuration is read from /etc/ipeql/*.yaml; the daemon ipeqld applies it.
+      ipeql example     print files to begin with
       ipeql check       find mistakes in the configuration
       ipeql plan        show what a reload would change
       ipeql reload      let the daemon apply it
@@ -53,18 +55,8 @@ def ipeql() -> None:
 
 
 _READING = (
-    status,
-    paths,
-    record,
-    ping,
-    check,
-    plan,
-    show,
-    monitor,
-    metrics,
-    schema,
-    wait_online,
-    version,
+    *(example, check, plan, show, schema),
+    *(status, paths, record, ping, monitor, metrics, wait_online, version),
 )
 _CHANGING = (apply, reload, enslave, free, set_, revert)
 

@@ -1,11 +1,14 @@
-"""README's WireGuard recipe in namespaces: home with two uplinks, what lies between, the server.
+"""docs/two-uplinks.md in namespaces: home with two uplinks, what lies between, the server.
 
 Home is host a, the server host b. Both uplinks are behind a NAT. Where the kernel has no WireGuard,
 wg-quick takes wireguard-go, whose sockets are in a /run of its own for each host.
 """
 
+import os
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ from lab import ROOT
 from lab.network.host import Host
 from lab.network.hosts import Lab
 
-TITLE = "### Two uplinks, by WireGuard tunnels\n"
+PAGE = ROOT / "docs" / "two-uplinks.md"
 SERVER, GATEWAY = "203.0.113.1/24", "203.0.113.254/24"
 TIMEOUT_S = 120
 
@@ -56,7 +59,12 @@ class Uplink:
 
     @property
     def tunnel(self) -> str:
-        return f"wg-{self.name}"
+        return f"wg-{self.device}"
+
+    @property
+    def port(self) -> int:
+        """Where the tunnel's packets go at the server."""
+        return 51000 + UPLINKS.index(self)
 
     @property
     def end(self) -> str:
@@ -67,44 +75,48 @@ class Uplink:
         return f"192.168.{self.number}"
 
 
-FIBRE, LTE = Uplink("fibre", "eth1", 51), Uplink("lte", "wwan0", 52)
+FIBRE, LTE = Uplink("fibre", "eth0", 51), Uplink("lte", "wwan0", 52)
 UPLINKS = (FIBRE, LTE)
 
 
 class Recipe:
-    """What README has its reader write, word for word but for the keys.
+    """What docs/two-uplinks.md has its reader do, with what ``ipeql example`` has written for it.
 
     ``home`` and ``server`` are the bundle's configuration there.
     """
 
     def __init__(self, lab: Lab, directory: Path) -> None:
         self._lab = lab
-        self._directory = directory
-        section = (ROOT / "README.md").read_text().partition(TITLE)[2].partition("\n### ")[0]
-        tunnels = re.findall(r"```ini\n(.*?)```", section, re.S)
-        (bundle,) = re.findall(r"```yaml\n(.*?)```", section, re.S)
-        keys = {name: _keys() for name in ("HOME", "SERVER")}
-        for host, text in zip((lab.a, lab.b), tunnels, strict=True):
+        (command,) = re.findall(r"^ *ipeql (example .*)$", PAGE.read_text(), re.M)
+        subprocess.run(
+            [sys.executable, "-m", "ipeql", *shlex.split(command)],
+            cwd=directory,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            check=True,
+        )
+        self._etc = {
+            host.name: directory / "uplinks" / end / "etc"
+            for host, end in ((lab.a, "home"), (lab.b, "server"))
+        }
+        for host in (lab.a, lab.b):
             (directory / host.name / "run").mkdir(parents=True)
             host.entry = (*_APART, str(directory / host.name / "run"))
-            for uplink in UPLINKS:
-                written = text.replace(str(FIBRE.number), str(uplink.number))
-                for name, (private, public) in keys.items():
-                    written = written.replace(f"{name}-PRIVATE-KEY", private)
-                    written = written.replace(f"{name}-PUBLIC-KEY", public)
-                self._file(host, uplink).write_text(written)
-                self._file(host, uplink).chmod(0o600)
-        self.home = bundle
-        swapped = {"10.9.0.1": "10.9.0.2", "10.9.0.2": "10.9.0.1", "fd00:9::1": "fd00:9::2"}
-        self.server = re.sub("|".join(swapped), lambda found: swapped[found[0]], self.home)
-        self.server = re.sub(r", over: \w+", "", self.server)
+        self.home = (self._etc["a"] / "ipeql/home.yaml").read_text()
+        self.server = (self._etc["b"] / "ipeql/server.yaml").read_text()
 
-    def _file(self, host: Host, uplink: Uplink) -> Path:
-        return self._directory / host.name / f"{uplink.tunnel}.conf"
+    def up(self, host: Host) -> None:
+        """Do what the units of step 7 do, but for ipeql.service."""
+        etc = self._etc[host.name]
+        _run(host, f"sysctl -q -p {etc}/sysctl.d/90-ipeql.conf")
+        unit = (etc / "systemd/system/nftables.service.d/ipeql.conf").read_text()
+        (load,) = re.findall(r"^ExecStart=(.*)$", unit, re.M)
+        _run(host, load.replace("/etc/", f"{etc}/"))
+        for uplink in UPLINKS:
+            self.wg_quick("up", host, uplink)
 
     def wg_quick(self, command: str, host: Host, uplink: Uplink) -> None:
         """Bring a tunnel ``up`` or ``down`` at one end."""
-        _run(host, f"wg-quick {command} {self._file(host, uplink)}")
+        _run(host, f"wg-quick {command} {self._etc[host.name]}/wireguard/{uplink.tunnel}.conf")
 
     def endpoint(self, uplink: Uplink) -> str:
         """Return where the server sends the packets of a tunnel."""
@@ -118,17 +130,6 @@ class Recipe:
             yield
         finally:
             self.wg_quick("up", host, uplink)
-
-
-def _keys() -> tuple[str, str]:
-    def wg(command: str, given: str = "") -> str:
-        done = subprocess.run(
-            ["wg", command], input=given, check=True, text=True, stdout=subprocess.PIPE
-        )
-        return done.stdout.strip()
-
-    private = wg("genkey")
-    return private, wg("pubkey", private)
 
 
 def connect(lab: Lab) -> None:

@@ -29,7 +29,7 @@ COUNTER = """
 counter {name} {{ }}
 chain {name} {{
     type filter hook forward priority 10;
-    iifname "{uplink.end}" udp dport {tunnel.number}000 counter name {name}
+    iifname "{uplink.end}" udp dport {tunnel.port} counter name {name}
 }}
 """
 """Counts the packets of a tunnel that have left by an uplink."""
@@ -61,8 +61,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         wireguard.connect(lab)
         recipe = Recipe(lab, tmp_path_factory.mktemp("recipe"))
         for host in (lab.a, lab.b):
-            for uplink in UPLINKS:
-                recipe.wg_quick("up", host, uplink)
+            recipe.up(host)
         counters = "".join(
             COUNTER.format(name=counter(tunnel, uplink), uplink=uplink, tunnel=tunnel)
             for tunnel in UPLINKS

@@ -1,4 +1,4 @@
-"""README's WireGuard recipe, and what befalls its uplinks."""
+"""docs/two-uplinks.md, and what befalls its uplinks."""
 
 import shutil
 import time
@@ -54,7 +54,7 @@ DOWN = {
     "server": ("path-down", "no answer (asked: 10.9.0.1)"),
 }
 GONE = ("absent", "no such link")
-PULLED = ("no-uplink", "eth1: no signal on the link")
+PULLED = ("no-uplink", "eth0: no signal on the link")
 
 
 @pytest.fixture
@@ -68,8 +68,7 @@ def lab() -> Iterator[Lab]:
 def recipe(lab: Lab, tmp_path: Path) -> Recipe:
     recipe = Recipe(lab, tmp_path)
     for host in (lab.a, lab.b):
-        for uplink in UPLINKS:
-            recipe.wg_quick("up", host, uplink)
+        recipe.up(host)
     return recipe
 
 
