@@ -14,12 +14,15 @@ PACKAGES = (
     "dbus",
     "iproute2",
     "network-manager",
+    "nftables",
     "polkitd",
     "python3",
     "python3-systemd",
     "python3-venv",
     "systemd",
     "systemd-sysv",
+    "wireguard-go",
+    "wireguard-tools",
 )
 BARE = ("apt", "dbus", "iproute2", "man-db", "systemd", "systemd-sysv")
 NEEDED = (

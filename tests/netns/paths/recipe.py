@@ -18,11 +18,14 @@ from pathlib import Path
 from pyroute2 import NFCTSocket
 
 from lab import ROOT
-from lab.network.host import Host
+from lab.network.host import SYSCTLS, Host
 from lab.network.hosts import Lab
 
 PAGE = ROOT / "docs" / "two-uplinks.md"
 SERVER, GATEWAY = "203.0.113.1/24", "203.0.113.254/24"
+LAN, WEB = "192.168.9.2", "198.51.100.2"
+"""Addresses of a machine behind home, and of one behind the server."""
+
 TIMEOUT_S = 120
 
 _APART = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /run && exec "$@"')
@@ -79,6 +82,11 @@ FIBRE, LTE = Uplink("fibre", "eth0", 51), Uplink("lte", "wwan0", 52)
 UPLINKS = (FIBRE, LTE)
 
 
+def commands() -> list[str]:
+    """Return the commands of the page, one for each step."""
+    return re.findall(r"^   ```\n   (.*)\n   ```$", PAGE.read_text(), re.M)
+
+
 class Recipe:
     """What docs/two-uplinks.md has its reader do, with what ``ipeql example`` has written for it.
 
@@ -87,9 +95,10 @@ class Recipe:
 
     def __init__(self, lab: Lab, directory: Path) -> None:
         self._lab = lab
-        (command,) = re.findall(r"^ *ipeql (example .*)$", PAGE.read_text(), re.M)
+        example = shlex.split(commands()[2])
+        assert example[:2] == ["ipeql", "example"]
         subprocess.run(
-            [sys.executable, "-m", "ipeql", *shlex.split(command)],
+            [sys.executable, "-m", *example],
             cwd=directory,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             check=True,
@@ -145,6 +154,37 @@ def connect(lab: Lab) -> None:
     lab.middle.call(
         lambda: subprocess.run(["nft", "-f", "-"], input=FILTERS, text=True, check=True)
     )
+
+
+def make_strict(lab: Lab) -> None:
+    """Have the uplinks drop what does not come by the way back, unless somebody says otherwise."""
+    lab.a.sysctl("net/ipv4/conf/all/rp_filter", "0")
+    for uplink in UPLINKS:
+        lab.a.sysctl(f"net/ipv4/conf/{uplink.device}/rp_filter", "1")
+
+
+@contextmanager
+def behind(router: Host, name: str, address: str) -> Iterator[Host]:
+    """Have a machine whose default route leads to ``router``."""
+    host = Host(name, f"{router.netns}-{name}")
+    gateway = address.rpartition(".")[0] + ".1"
+    try:
+        host.create(SYSCTLS)
+        peer = {"ifname": name, "net_ns_fd": router.netns}
+        host.netlink(lambda ipr: ipr.link("add", ifname="eth0", kind="veth", peer=peer))
+        for end, link, own in ((router, name, gateway), (host, "eth0", address)):
+            end.set_up(link)
+            end.add_address(link, ip_interface(f"{own}/24"))
+        host.wait_running("eth0")
+        host.add_route("eth0", "0.0.0.0/0", gateway)
+        yield host
+    finally:
+        host.destroy()
+
+
+def reaches(host: Host, to: str) -> bool:
+    command = f"ping -q -c 1 -W 1 {to} >/dev/null && echo yes || echo no"
+    return host.run("sh", "-c", command) == "yes\n"
 
 
 def _run(host: Host, command: str) -> str:

@@ -4,17 +4,15 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from ipaddress import ip_interface
 
 import pytest
 
-from lab.network.host import SYSCTLS, Host
+from lab.network.host import Host
 from lab.network.hosts import Lab
 from lab.network.ipeqld import Ipeqld
 from tests.netns.bundle import wait_for
 from tests.netns.paths import recipe as wireguard
-from tests.netns.paths.recipe import FIBRE, UPLINKS, Recipe
+from tests.netns.paths.recipe import FIBRE, LAN, WEB, Recipe, behind, reaches
 
 pytestmark = [
     pytest.mark.netns,
@@ -24,7 +22,7 @@ pytestmark = [
     ),
 ]
 
-LAN, WEB, PORT = "192.168.9.2", "198.51.100.2", 8080
+PORT = 8080
 SERVER = wireguard.SERVER.partition("/")[0]
 MUCH = 1 << 20
 """Bytes: so many that the faster uplink has a queue."""
@@ -39,9 +37,7 @@ def lab() -> Iterator[Lab]:
     """Have what there is before step 1, with uplinks that have a strict ``rp_filter``."""
     with Lab([]) as lab:
         wireguard.connect(lab)
-        lab.a.sysctl("net/ipv4/conf/all/rp_filter", "0")
-        for uplink in UPLINKS:
-            lab.a.sysctl(f"net/ipv4/conf/{uplink.device}/rp_filter", "1")
+        wireguard.make_strict(lab)
         yield lab
 
 
@@ -55,25 +51,6 @@ def lan(lab: Lab) -> Iterator[Host]:
 def web(lab: Lab) -> Iterator[Host]:
     with behind(lab.middle, "web", WEB) as host:
         yield host
-
-
-@contextmanager
-def behind(router: Host, name: str, address: str) -> Iterator[Host]:
-    """Have a machine whose default route leads to ``router``."""
-    host = Host(name, f"{router.netns}-{name}")
-    gateway = address.rpartition(".")[0] + ".1"
-    try:
-        host.create(SYSCTLS)
-        peer = {"ifname": name, "net_ns_fd": router.netns}
-        host.netlink(lambda ipr: ipr.link("add", ifname="eth0", kind="veth", peer=peer))
-        for end, link, own in ((router, name, gateway), (host, "eth0", address)):
-            end.set_up(link)
-            end.add_address(link, ip_interface(f"{own}/24"))
-        host.wait_running("eth0")
-        host.add_route("eth0", "0.0.0.0/0", gateway)
-        yield host
-    finally:
-        host.destroy()
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +73,6 @@ def sent(home: Ipeqld) -> dict[str, int]:
     """Return how many packets have gone by each tunnel."""
     (bundle,) = home.status()["bundles"]
     return {slave["name"]: slave["packets"] for slave in bundle["slaves"]}
-
-
-def reaches(host: Host, to: str) -> bool:
-    command = f"ping -q -c 1 -W 1 {to} >/dev/null && echo yes || echo no"
-    return host.run("sh", "-c", command) == "yes\n"
 
 
 def exchange(near: socket.socket, far: socket.socket) -> None:
