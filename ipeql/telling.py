@@ -5,6 +5,7 @@ Every result is reported once, in this order: the journal, the monitors, the bus
 
 import logging
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ipeql.api.events import Events
@@ -59,7 +60,7 @@ class Telling:
             journal.problem(problem)
         rendered = [problem.render() for problem in problems]
         first = rendered[0].partition("\n")[0]
-        self.events.publish({"event": "configuration", "message": first})
+        self._publish({"event": "configuration", "message": first})
         self._tell(lambda listener: listener.reloaded(generation, ["\n".join(rendered)]))
 
     def changed(self, message: str, bundle: str = "") -> None:
@@ -69,14 +70,14 @@ class Telling:
     def backend(self, bundle: str, message: str) -> None:
         """Report that a dataplane changed by itself."""
         journal.event(MessageId.BACKEND_LOST, message, bundle=bundle, level=logging.WARNING)
-        self.events.publish({"event": "backend", "bundle": bundle, "message": message})
+        self._publish({"event": "backend", "bundle": bundle, "message": message})
 
     def passed(self, desired: DesiredState, result: PassResult, status: dict[str, Any]) -> None:
         """Report what a pass did and found, and changed states; ``status``: the new document."""
         for action in result.actions:
             text, bundle = str(action), action.bundle
             journal.event(MessageId.APPLIED, text, bundle=bundle, level=logging.INFO)
-            self.events.publish({"event": "applied", "bundle": bundle, "message": text})
+            self._publish({"event": "applied", "bundle": bundle, "message": text})
         for problem in result.problems:
             journal.problem(problem)
         for transition in transitions(self.shown, status):
@@ -96,7 +97,12 @@ class Telling:
             reason=transition["reason"],
             level=journal.NOTICE if well else logging.WARNING,
         )
-        self.events.publish(transition)
+        self._publish(transition)
+
+    def _publish(self, event: dict[str, Any]) -> None:
+        """Tell the monitors; the event gets the ``time``, UTC."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.events.publish({"time": now.replace("+00:00", "Z")} | event)
 
     def _tell(self, say: Callable[[Listener], None]) -> None:
         """Call every listener. A fault of one is logged and never stops a pass."""
@@ -111,4 +117,4 @@ class Telling:
     ) -> None:
         journal.event(kind, message, bundle=bundle, level=level)
         told = {"event": "configuration", "message": message}
-        self.events.publish(told | {"bundle": bundle} if bundle else told)
+        self._publish(told | {"bundle": bundle} if bundle else told)

@@ -1,7 +1,7 @@
 """The status document: one JSON object that the command, the control socket and D-Bus all show.
 
-Keys are snake_case with the unit in the name; a key is never removed while the schema stays
-``ipeql-status/1``.
+Keys are snake_case with the unit in the name. ``schemas/status.json`` has them, and docs/json.md
+what stays of them while the schema is ``ipeql-status/1``.
 """
 
 from collections.abc import Collection, Mapping, Sequence

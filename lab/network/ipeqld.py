@@ -86,6 +86,10 @@ class Ipeqld:
         stdout, stderr = process.communicate(timeout=2 * START_TIMEOUT_S)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
+    def popen_ipeql(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command ``ipeql``; its stdout is a pipe."""
+        return self._run("ipeql", *arguments, stdout=subprocess.PIPE)
+
     def ipeql(self, *arguments: str) -> str:
         """Run the command ``ipeql`` and return its stdout; RuntimeError when it fails."""
         done = self.run_ipeql(*arguments)

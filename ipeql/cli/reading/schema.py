@@ -4,12 +4,23 @@ import click
 
 from ipeql.cli.output import print_json
 from ipeql.cli.settings import options
+from ipeql.documents.schemas import DOCUMENTS
+from ipeql.documents.schemas import schema as schema_of
+
+CONFIGURATION = "configuration"
 
 
 @click.command()
 @options
-def schema() -> None:
-    """Print the JSON Schema of the configuration, for editors.
+@click.argument(
+    "of", metavar="[NAME]", type=click.Choice((CONFIGURATION, *DOCUMENTS)), default=CONFIGURATION
+)
+def schema(of: str) -> None:
+    """Print a JSON Schema: of the configuration, for editors, or of a document.
+
+    NAME is "configuration", the default, or one that programs read: "status"
+    and "plan" are what these commands print with --json, "event" is a line of
+    "ipeql monitor --json".
 
     \b
     Example: ipeql schema > ~/.config/ipeql.schema.json
@@ -18,4 +29,4 @@ def schema() -> None:
     """
     from ipeql.config import json_schema
 
-    print_json(json_schema())
+    print_json(json_schema() if of == CONFIGURATION else schema_of(of))
