@@ -43,7 +43,7 @@ def families(status: _Document) -> Iterator[Family]:
     """Yield the metrics of an ``ipeql-status/1`` document, each with at least one sample. Pure."""
     bundles = [(labels(bundle=bundle["name"]), bundle) for bundle in status["bundles"]]
     slaves = [each for bundle in status["bundles"] for each in _slaves(bundle)]
-    counted = [(label, slave) for label, slave in slaves if slave["counted"]]
+    counted = [(label, slave) for label, slave in slaves if slave.get("counted", True)]
     paths = [(label, slave["path"]) for label, slave in slaves if slave["path"]]
     for family in (
         *_daemon(status),
@@ -123,7 +123,7 @@ def _bundles(bundles: _Labelled) -> Iterator[Family]:
     counted = [
         (label, bundle)
         for label, bundle in bundles
-        if any(slave["counted"] for slave in bundle["slaves"])
+        if any(slave.get("counted", True) for slave in bundle["slaves"])
     ]
     yield _dropped(
         "ipeql_bundle_dropped_packets", "Packets that no slave got", counted, BUNDLE_DROPS

@@ -13,13 +13,6 @@ from tests.netns.bundle import bundle, configuration, slave, wait_for
 pytestmark = pytest.mark.netns
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab([None, None]) as lab:
-        lab.plain_receiver()
-        yield lab
-
-
 @pytest.fixture(params=["tun", "bpf"])
 def daemon(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Ipeqld]:
     if request.param == "bpf" and (reason := dataplane.unavailable()):

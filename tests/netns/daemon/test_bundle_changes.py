@@ -20,13 +20,6 @@ NOTHING = "nothing to do\n"
 SHIM = "import sys, ipeql.cli.shim; sys.argv[0] = 'ipeql_enslave'; ipeql.cli.shim.main()"
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab([None, None]) as lab:
-        lab.plain_receiver()
-        yield lab
-
-
 @pytest.fixture
 def daemon(lab: Lab) -> Iterator[Ipeqld]:
     with Ipeqld(lab.a, USUAL) as daemon:

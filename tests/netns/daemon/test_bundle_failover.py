@@ -21,13 +21,6 @@ HELD_OFF_S = 0.5
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab([None, None]) as lab:
-        lab.plain_receiver()
-        yield lab
-
-
-@pytest.fixture(scope="module")
 def daemon(lab: Lab) -> Iterator[Ipeqld]:
     with Ipeqld(lab.a, USUAL) as daemon:
         yield daemon

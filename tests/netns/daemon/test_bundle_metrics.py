@@ -42,13 +42,6 @@ def served(at: str, *bundles: str) -> str:
     return configuration(*(bundles or (bundle(),))) + f'metrics: {{listen: "{at}"}}\n'
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab([None, None]) as lab:
-        lab.plain_receiver()
-        yield lab
-
-
 @pytest.fixture
 def daemon(lab: Lab) -> Iterator[Ipeqld]:
     with Ipeqld(lab.a, served(FIRST)) as daemon:

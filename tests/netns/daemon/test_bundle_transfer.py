@@ -40,13 +40,6 @@ TUNS = ("tun1", "tun2")
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab([None, None]) as lab:
-        lab.plain_receiver()
-        yield lab
-
-
-@pytest.fixture(scope="module")
 def daemon(lab: Lab) -> Iterator[Ipeqld]:
     with Ipeqld(lab.a, striped("burst")) as daemon:
         yield daemon

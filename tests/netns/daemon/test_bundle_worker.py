@@ -21,13 +21,6 @@ pytestmark = pytest.mark.netns
 ETH_P_ALL = 3
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab([None, None]) as lab:
-        lab.plain_receiver()
-        yield lab
-
-
 @pytest.fixture
 def daemon(lab: Lab) -> Iterator[Ipeqld]:
     with Ipeqld(lab.a, USUAL) as daemon:

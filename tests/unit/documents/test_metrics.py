@@ -57,6 +57,12 @@ def status_of(*bundles: dict[str, Any]) -> dict[str, Any]:
     return STATUS | {"bundles": list(bundles)}
 
 
+def test_a_daemon_of_an_older_version_has_metrics_too() -> None:
+    slave = {name: value for name, value in bundle({})["slaves"][0].items() if name != "counted"}
+    older = STATUS | {"bundles": [STATUS["bundles"][0] | {"slaves": [slave]}]}
+    assert "ipeql_slave_sent_packets_total{" in text(older)
+
+
 def test_every_metric_with_its_help() -> None:
     path = GOLDEN / "metrics.txt"
     if os.environ.get("UPDATE_GOLDEN") == "1":
